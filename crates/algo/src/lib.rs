@@ -1,0 +1,1 @@
+//! What may be swapped in an EROFS image: fingerprints.

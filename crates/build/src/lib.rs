@@ -1,0 +1,1 @@
+//! The EROFS builder: the same tree and options give the same bytes.
