@@ -1,1 +1,109 @@
 //! The EROFS builder: the same tree and options give the same bytes.
+//!
+//! ```text
+//! source ─ scan ─► tree ─ shape, sift ─► plan (pure: every place) ─► content (parallel) ─► pour ─► name
+//! ```
+//!
+//! Sizes are known from the scan, so the plan has a place for every inode before any content is read. Contents are
+//! then read once, hashed, given blocks behind the metadata and written, together with their inodes. Directories and
+//! the superblock come last, then the image gets its name.
+//!
+//! Reading order: [`options`], [`summary`], `layout` (places and bytes, no I/O), `content` (the parallel stage),
+//! `pour` (the rest), [`image_file`] (what is written to). Invariant: order comes from the tree alone; nothing here
+//! looks at a clock, a random number or the iteration order of a hash table.
+
+pub mod error;
+pub mod image_file;
+pub mod options;
+pub mod summary;
+
+mod content;
+mod layout;
+mod pour;
+
+use erofs_format::feature::{PAGE_CACHE_SHARE_SINCE, first_kernel};
+use erofs_tree::{Progress, Source};
+
+pub use error::BuildError;
+pub use image_file::ImageFile;
+pub use options::BuildOptions;
+pub use summary::Summary;
+
+use content::Stored;
+use layout::plan::Plan;
+use pour::Poured;
+use summary::FingerprintSummary;
+
+/// The version of the layout: the promise that the same tree and options give the same bytes. What it holds is written
+/// in `docs/layout-1.md`.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// Builds the image of `source` in `image`.
+///
+/// # Errors
+///
+/// Every error leaves the target as it was, but for block devices and other special files, which are written in place.
+pub fn build(
+    source: &mut dyn Source,
+    image: ImageFile,
+    options: &BuildOptions,
+    progress: &dyn Progress,
+) -> Result<Summary, BuildError> {
+    options.check()?;
+    let mut tree = source.scan(progress)?;
+    erofs_tree::apply(&mut tree, &options.shape)?;
+    let mut warnings = source.warnings();
+    let dropped = layout::xattrs::sift(&mut tree, options.content.fingerprint.as_ref(), &mut warnings)?;
+    let plan = Plan::new(&tree, options)?;
+    pour::clear(&plan, &image)?;
+    let stored = content::store(&plan, source, &image, &options.content, threads(options), progress)?;
+    let poured = pour::pour(&plan, &stored, &image, options, progress)?;
+    image.finish(poured.image_bytes)?;
+    summarise(&plan, &stored, &poured, options, dropped, warnings)
+}
+
+fn threads(options: &BuildOptions) -> usize {
+    match options.threads {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        given => given,
+    }
+}
+
+fn summarise(
+    plan: &Plan<'_>,
+    stored: &Stored,
+    poured: &Poured,
+    options: &BuildOptions,
+    dropped_from_source: u64,
+    warnings: Vec<String>,
+) -> Result<Summary, BuildError> {
+    let counts = plan.tree.counts();
+    let superblock = &poured.superblock;
+    let fingerprints = options.content.fingerprint.as_ref().map(|wanted| FingerprintSummary {
+        key: wanted.key.clone(),
+        digest: wanted.value.name(),
+        files: stored.fingerprints,
+        dropped_from_source,
+    });
+    Ok(Summary {
+        image_bytes: poured.image_bytes,
+        block_size: superblock.block_bits.size(),
+        uuid: superblock.uuid,
+        inodes: counts.inodes,
+        files: counts.files,
+        directories: counts.directories,
+        symlinks: counts.symlinks,
+        special_files: counts.devices + counts.fifos + counts.sockets,
+        hard_links: counts.hard_links,
+        logical_bytes: counts.file_bytes,
+        stored_bytes: stored.stored_bytes,
+        deduplicated_bytes: stored.deduplicated_bytes,
+        hole_bytes: stored.hole_bytes,
+        kernel_to_share: fingerprints.is_some().then_some(PAGE_CACHE_SHARE_SINCE),
+        fingerprints,
+        compat: superblock.compat,
+        incompat: superblock.incompat,
+        kernel_to_mount: first_kernel(superblock.incompat, superblock.block_bits),
+        warnings,
+    })
+}

@@ -1,0 +1,42 @@
+//! The data area: gives out blocks in ascending order.
+
+use erofs_format::{BlockBits, FormatError};
+
+use super::super::layout::compose::block_32;
+
+/// The data area of an image.
+#[derive(Debug)]
+pub(crate) struct DataArea {
+    next: u64,
+    dsunit: u64,
+}
+
+impl DataArea {
+    /// An area that starts at byte `at`, a multiple of the block size; files start at multiples of `dsunit` blocks.
+    pub(crate) fn new(at: u64, block_bits: BlockBits, dsunit: u32) -> Self {
+        Self { next: block_bits.blocks_floor(at), dsunit: u64::from(dsunit).max(1) }
+    }
+
+    /// Begins a file: the next block is one at which a file may start.
+    pub(crate) fn align(&mut self) {
+        self.next = self.next.next_multiple_of(self.dsunit);
+    }
+
+    /// The first of `count` consecutive blocks, which are taken; an error if the image would exceed 2^32 - 1 blocks.
+    pub(crate) fn take(&mut self, count: u64) -> Result<u32, FormatError> {
+        let start = block_32(self.next)?;
+        block_32(self.next + count)?;
+        self.next += count;
+        Ok(start)
+    }
+
+    /// The first block that is not taken.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Gives everything from block `start` on back.
+    pub(crate) fn rewind(&mut self, start: u64) {
+        self.next = start;
+    }
+}

@@ -1,0 +1,497 @@
+//! Committing: the one place where order matters. Units come in order; each file gets its blocks, or those of an equal
+//! file that came before it, and what is to be written becomes jobs.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+use erofs_algo::fingerprint::{Fingerprint, Hasher};
+use erofs_format::datalayout::DataLayout;
+use erofs_format::datalayout::chunk::ChunkFormat;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::Stored;
+use super::area::DataArea;
+use super::read::{Buffer, Piece, ReadPart, ReadUnit, Reader};
+use crate::error::BuildError;
+use crate::layout::compose::{Data, HOLE};
+
+/// Bytes of a buffer that go to consecutive blocks; the last block is filled up with zeros.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) block: u32,
+    pub(crate) range: Range<usize>,
+}
+
+/// A file whose inode can be written.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) file: usize,
+    pub(crate) data: Data,
+    pub(crate) fingerprint: Option<Vec<u8>>,
+}
+
+/// Something to do that no other job waits for in order.
+pub(crate) enum Job {
+    /// Data and the inodes of small files.
+    Write {
+        buffer: Arc<Buffer>,
+        runs: Vec<Run>,
+        /// Files and the place of their inline tails in the buffer.
+        inodes: Vec<(Ready, Range<usize>)>,
+        /// The large file to which the data belongs.
+        large: Option<usize>,
+        /// For the progress.
+        files: u64,
+        bytes: u64,
+    },
+    /// The inode of a large file.
+    Inode { ready: Ready, tail: Vec<u8> },
+    /// The next segment of a large file for its fingerprint.
+    Hash { file: usize, hasher: Box<dyn Hasher>, buffer: Arc<Buffer>, length: usize },
+}
+
+/// A file that others can be equal to.
+#[derive(Debug, Clone)]
+struct Original {
+    data: Data,
+    /// Consecutive blocks that are stored, for flat data.
+    blocks: u64,
+}
+
+/// A large file between its first segment and its inode.
+#[derive(Default)]
+struct Large {
+    hasher: Option<Box<dyn Hasher>>,
+    /// Segments that were committed and not hashed.
+    waiting: VecDeque<(Arc<Buffer>, usize)>,
+    /// Segments that were committed and whose data is not written.
+    writing: usize,
+    hashing: bool,
+    committed: bool,
+    /// The content may be that of an earlier file, so nothing is committed after it before its fingerprint is known.
+    candidate: bool,
+    start_block: u64,
+    /// One entry per chunk.
+    blocks: Vec<u32>,
+    holes: bool,
+    unit_bits: u8,
+    tail: Vec<u8>,
+    stored_bytes: u64,
+}
+
+/// Everything that committing decides and remembers.
+pub(crate) struct Commit<'a> {
+    reader: Reader<'a>,
+    area: DataArea,
+    /// Jobs that others wait for.
+    pub(crate) hashes: VecDeque<Job>,
+    /// Other jobs.
+    pub(crate) writes: VecDeque<Job>,
+    large: BTreeMap<usize, Large>,
+    barrier: Option<usize>,
+    originals: BTreeMap<Vec<u8>, Original>,
+    /// Size and key of the first segment of large files that have twins.
+    heads: Vec<(u64, u128)>,
+    chunks: BTreeMap<[u8; 32], u32>,
+    /// One per file.
+    keys: Vec<u128>,
+    /// Files whose inode is a job or has been written or moved.
+    done: usize,
+    stored: Stored,
+}
+
+impl<'a> Commit<'a> {
+    pub(crate) fn new(reader: Reader<'a>) -> Self {
+        Self {
+            reader,
+            area: DataArea::new(reader.plan.data_at, reader.plan.block_bits, reader.options.dsunit),
+            hashes: VecDeque::new(),
+            writes: VecDeque::new(),
+            large: BTreeMap::new(),
+            barrier: None,
+            originals: BTreeMap::new(),
+            heads: Vec::new(),
+            chunks: BTreeMap::new(),
+            keys: vec![0; reader.files.len()],
+            done: 0,
+            stored: Stored::default(),
+        }
+    }
+
+    /// Whether the next unit may be committed.
+    pub(crate) fn is_open(&self) -> bool {
+        self.barrier.is_none()
+    }
+
+    /// Whether every file has its inode.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.done == self.reader.files.len()
+    }
+
+    /// The result, once everything is complete.
+    pub(crate) fn finish(mut self) -> Stored {
+        self.stored.end_block = self.area.next();
+        let keys: Vec<u8> = self.keys.iter().flat_map(|key| key.to_le_bytes()).collect();
+        self.stored.key = xxh3_128(&keys);
+        self.stored
+    }
+
+    /// Commits the next unit.
+    pub(crate) fn unit(&mut self, unit: ReadUnit) -> Result<(), BuildError> {
+        match unit {
+            ReadUnit::Batch { parts, buffer } => self.batch(parts, buffer),
+            ReadUnit::Segment { part, offset, last, buffer } => {
+                self.segment(part, offset, last, Arc::new(buffer))
+            }
+        }
+    }
+
+    fn batch(&mut self, parts: Vec<ReadPart>, buffer: Buffer) -> Result<(), BuildError> {
+        let mut runs = Vec::new();
+        let mut inodes = Vec::with_capacity(parts.len());
+        let files = parts.len() as u64;
+        let bytes = parts.iter().map(|part| part.range.len() as u64).sum();
+        for part in parts {
+            let (file, range) = (part.file, part.range.clone());
+            self.keys[file] = part.key;
+            let data = self.small(&part, &mut runs)?;
+            let tail = range.end - self.tail_len(file, &data)..range.end;
+            self.stored.stored_bytes += tail.len() as u64;
+            let fingerprint = self.value_of(file, part.fingerprint)?;
+            if let Some(ready) = self.ready(file, data, fingerprint) {
+                inodes.push((ready, tail));
+            }
+        }
+        let buffer = Arc::new(buffer);
+        self.writes.push_back(Job::Write { buffer, runs, inodes, large: None, files, bytes });
+        Ok(())
+    }
+
+    /// Places a small file: at the blocks of an equal one, in chunks, or in blocks of its own.
+    fn small(&mut self, part: &ReadPart, runs: &mut Vec<Run>) -> Result<Data, BuildError> {
+        let file = &self.reader.files[part.file];
+        let (has_twin, size) = (file.has_twin, file.size);
+        let need = self.flat_blocks(part.file);
+        let digest = part.fingerprint.as_ref().map(|fingerprint| &fingerprint.digest);
+        let digest =
+            digest.filter(|_| has_twin && self.dedupes_files() && (need != 0 || part.pieces.is_some()));
+        if let Some(original) = digest.and_then(|digest| self.original(digest, need)) {
+            let tail = self.tail_len(part.file, &original) as u64;
+            self.stored.deduplicated_bytes += size - tail;
+            return Ok(original);
+        }
+        self.area.align();
+        let data = match &part.pieces {
+            Some((bits, pieces)) => {
+                let blocks = self.take_pieces(part.range.clone(), *bits, pieces, runs)?;
+                self.chunked(*bits, blocks)
+            }
+            None => {
+                let start = self.area.take(need)?;
+                let length = usize::try_from(size.min(need * self.block_size())).unwrap_or(part.range.len());
+                push_run(
+                    runs,
+                    start,
+                    part.range.start..part.range.start + length,
+                    self.reader.plan.block_bits.bytes(),
+                );
+                self.stored.stored_bytes += need * self.block_size();
+                match self.reader.plan.chunk_format {
+                    Some(format) => Data::Chunks { format, blocks: [start].into() },
+                    None => Data::Flat { start: u64::from(start) },
+                }
+            }
+        };
+        if let Some(digest) = digest {
+            self.originals.insert(digest.clone(), Original { data: data.clone(), blocks: need });
+        }
+        Ok(data)
+    }
+
+    fn dedupes_files(&self) -> bool {
+        self.reader.options.file_dedupe && self.reader.options.chunks.is_none()
+    }
+
+    /// The data of an earlier file with this digest, if it can serve a file that needs so many consecutive blocks.
+    fn original(&self, digest: &[u8], need: u64) -> Option<Data> {
+        let original = self.originals.get(digest)?;
+        let serves = original.blocks >= need || matches!(original.data, Data::Chunks { .. });
+        serves.then(|| original.data.clone())
+    }
+
+    fn block_size(&self) -> u64 {
+        self.reader.plan.block_bits.size()
+    }
+
+    /// Blocks that a file takes in the data area if it is flat.
+    fn flat_blocks(&self, file: usize) -> u64 {
+        let file = &self.reader.files[file];
+        let bits = self.reader.plan.block_bits;
+        match self.reader.plan.placed[file.inode.index()].layout {
+            DataLayout::FlatInline => bits.blocks_floor(file.size),
+            _ => bits.blocks_ceil(file.size),
+        }
+    }
+
+    /// Bytes of a file that stand behind its inode.
+    fn tail_len(&self, file: usize, data: &Data) -> usize {
+        let file = &self.reader.files[file];
+        let inline = self.reader.plan.placed[file.inode.index()].layout == DataLayout::FlatInline;
+        match data {
+            Data::Flat { .. } if inline => {
+                usize::try_from(self.reader.plan.block_bits.within(file.size)).unwrap_or(0)
+            }
+            Data::Flat { .. } | Data::Chunks { .. } => 0,
+        }
+    }
+
+    /// Gives each piece its blocks: none to zeros, those of an equal chunk where keys tell, else new ones.
+    fn take_pieces(
+        &mut self,
+        range: Range<usize>,
+        bits: u8,
+        pieces: &[Piece],
+        runs: &mut Vec<Run>,
+    ) -> Result<Vec<u32>, BuildError> {
+        let unit = 1_usize << bits;
+        let block = self.reader.plan.block_bits.bytes();
+        let mut blocks = Vec::with_capacity(pieces.len());
+        for (number, piece) in pieces.iter().enumerate() {
+            let start = range.start + number * unit;
+            let bytes = start..range.end.min(start + unit);
+            let length = bytes.len() as u64;
+            let known = match piece {
+                Piece::Zero => {
+                    self.stored.hole_bytes += length;
+                    Some(HOLE)
+                }
+                Piece::Bytes(Some(key)) => self.chunks.get(key).copied().inspect(|_| {
+                    self.stored.deduplicated_bytes += length;
+                }),
+                Piece::Bytes(None) => None,
+            };
+            let address = match known {
+                Some(address) => address,
+                None => {
+                    let count = self.reader.plan.block_bits.blocks_ceil(length);
+                    let address = self.area.take(count)?;
+                    self.stored.stored_bytes += count * self.block_size();
+                    push_run(runs, address, bytes, block);
+                    address
+                }
+            };
+            if let Piece::Bytes(Some(key)) = piece {
+                self.chunks.entry(*key).or_insert(address);
+            }
+            blocks.push(address);
+        }
+        Ok(blocks)
+    }
+
+    fn chunked(&self, bits: u8, blocks: Vec<u32>) -> Data {
+        let plan = self.reader.plan;
+        let format = plan.chunk_format.unwrap_or(ChunkFormat {
+            blkbits: bits - plan.block_bits.bits(),
+            indexes: self.reader.plan.forces_chunk_indexes(),
+            wide: false,
+        });
+        Data::Chunks { format, blocks: blocks.into() }
+    }
+
+    /// The value of a file's fingerprint: computed, or the source's own.
+    fn value_of(&self, file: usize, computed: Option<Fingerprint>) -> Result<Option<Vec<u8>>, BuildError> {
+        match computed {
+            Some(fingerprint) => Ok(Some(fingerprint.value)),
+            None => {
+                Ok(self.reader.plan.source_fingerprint(self.reader.files[file].inode)?.map(<[u8]>::to_vec))
+            }
+        }
+    }
+
+    /// A file that has everything its inode needs; `None` if the inode has to move and is remembered for later.
+    fn ready(&mut self, file: usize, data: Data, fingerprint: Option<Vec<u8>>) -> Option<Ready> {
+        let inode = self.reader.files[file].inode;
+        let placed = &self.reader.plan.placed[inode.index()];
+        self.done += 1;
+        self.stored.fingerprints += u64::from(fingerprint.is_some());
+        self.stored.chunked |= matches!(data, Data::Chunks { .. });
+        // Inodes stand on multiples of 32, so what aligns the table to its entries is the header's length alone.
+        let entry = if let Data::Chunks { format, .. } = &data { format.entry_size() as u64 } else { 1 };
+        let pad = placed.header_size().next_multiple_of(entry) - placed.header_size();
+        if data.table_size() != 0 && pad + data.table_size() > u64::from(placed.reserved) {
+            self.stored.moved.insert(inode, (data, fingerprint));
+            return None;
+        }
+        Some(Ready { file, data, fingerprint })
+    }
+
+    fn segment(
+        &mut self,
+        part: ReadPart,
+        offset: u64,
+        last: bool,
+        buffer: Arc<Buffer>,
+    ) -> Result<(), BuildError> {
+        let file = part.file;
+        let mut large =
+            if offset == 0 { self.begin_large(&part) } else { self.large.remove(&file).unwrap_or_default() };
+        let length = part.range.len();
+        let mut runs = Vec::new();
+        let before = self.stored.stored_bytes;
+        match &part.pieces {
+            Some((bits, pieces)) => {
+                large.unit_bits = *bits;
+                large.holes |= pieces.iter().any(|piece| matches!(piece, Piece::Zero));
+                let mut range = part.range.clone();
+                let flat = Data::Flat { start: 0 };
+                let tail = if last && !large.holes { self.tail_len(file, &flat) } else { 0 };
+                large.tail = buffer[length - tail..length].to_vec();
+                range.end -= tail;
+                let covered = range.len().div_ceil(1 << bits);
+                large.blocks.extend(self.take_pieces(range, *bits, &pieces[..covered], &mut runs)?);
+            }
+            None => {
+                let count = self.reader.plan.block_bits.blocks_ceil(length as u64);
+                let start = self.area.take(count)?;
+                self.stored.stored_bytes += count * self.block_size();
+                let chunk = self.reader.options.chunks.map_or(u64::MAX, |chunks| 1 << chunks.bits);
+                if offset.is_multiple_of(chunk) {
+                    large.blocks.push(start);
+                }
+                push_run(&mut runs, start, part.range.clone(), self.reader.plan.block_bits.bytes());
+            }
+        }
+        large.stored_bytes += self.stored.stored_bytes - before;
+        self.stored.stored_bytes += large.tail.len() as u64;
+        self.keys[file] = xxh3_128(&[self.keys[file].to_le_bytes(), part.key.to_le_bytes()].concat());
+        if large.hasher.is_some() || large.hashing {
+            large.waiting.push_back((Arc::clone(&buffer), length));
+        }
+        large.writing += 1;
+        large.committed = last;
+        self.barrier = (last && large.candidate).then_some(file);
+        self.large.insert(file, large);
+        let (files, bytes) = (u64::from(last), length as u64);
+        self.writes.push_back(Job::Write {
+            buffer,
+            runs,
+            inodes: Vec::new(),
+            large: Some(file),
+            files,
+            bytes,
+        });
+        self.advance(file)
+    }
+
+    fn begin_large(&mut self, part: &ReadPart) -> Large {
+        self.area.align();
+        let file = self.reader.files[part.file];
+        let mut large =
+            Large { hasher: self.reader.hasher(), start_block: self.area.next(), ..Large::default() };
+        if file.has_twin && large.hasher.is_some() && self.dedupes_files() {
+            let head = (file.size, part.key);
+            large.candidate = self.heads.contains(&head);
+            self.heads.push(head);
+        }
+        large
+    }
+
+    /// Takes the next step of a large file: hash its next segment, or, if everything is known, write its inode.
+    fn advance(&mut self, file: usize) -> Result<(), BuildError> {
+        let Some(large) = self.large.get_mut(&file) else { return Ok(()) };
+        if let Some((buffer, length)) = large.waiting.pop_front_if(|_| !large.hashing)
+            && let Some(hasher) = large.hasher.take()
+        {
+            large.hashing = true;
+            self.hashes.push_back(Job::Hash { file, hasher, buffer, length });
+            return Ok(());
+        }
+        let idle = !large.hashing && large.waiting.is_empty();
+        if large.committed && idle && (large.writing == 0 || !large.candidate) {
+            self.end_large(file)?;
+        }
+        Ok(())
+    }
+
+    fn end_large(&mut self, file: usize) -> Result<(), BuildError> {
+        let size = self.reader.files[file].size;
+        let candidate = self.large.get(&file).is_some_and(|large| large.candidate);
+        let earlier = self.large.range(..file).any(|(&other, _)| self.reader.files[other].size == size);
+        if candidate && earlier {
+            // The file that this one may be equal to is not done; its end comes back here.
+            return Ok(());
+        }
+        let Some(mut large) = self.large.remove(&file) else { return Ok(()) };
+        let fingerprint = large.hasher.take().map(Hasher::finish);
+        let need = self.flat_blocks(file);
+        let digest = fingerprint.as_ref().map(|fingerprint| fingerprint.digest.clone());
+        let digest = digest.filter(|_| self.reader.files[file].has_twin && self.dedupes_files());
+        let original =
+            digest.as_ref().filter(|_| large.candidate).and_then(|digest| self.original(digest, need));
+        let data = match original {
+            Some(original) => {
+                self.area.rewind(large.start_block);
+                self.stored.stored_bytes -= large.stored_bytes;
+                self.stored.deduplicated_bytes += size - large.tail.len() as u64;
+                original
+            }
+            None => self.large_data(&large),
+        };
+        if let Some(digest) = digest {
+            self.originals.entry(digest).or_insert(Original { data: data.clone(), blocks: need });
+        }
+        let value = self.value_of(file, fingerprint)?;
+        if let Some(ready) = self.ready(file, data, value) {
+            self.writes.push_back(Job::Inode { ready, tail: large.tail });
+        }
+        if self.barrier == Some(file) {
+            self.barrier = None;
+        }
+        match self.barrier {
+            Some(waiting) if waiting > file => self.advance(waiting),
+            _ => Ok(()),
+        }
+    }
+
+    fn large_data(&self, large: &Large) -> Data {
+        if large.holes || self.reader.plan.chunk_format.is_some() {
+            self.chunked(large.unit_bits, large.blocks.clone())
+        } else {
+            Data::Flat { start: large.blocks.first().map_or(0, |&block| u64::from(block)) }
+        }
+    }
+
+    /// A segment was hashed.
+    pub(crate) fn hashed(&mut self, file: usize, hasher: Box<dyn Hasher>) -> Result<(), BuildError> {
+        if let Some(large) = self.large.get_mut(&file) {
+            large.hasher = Some(hasher);
+            large.hashing = false;
+        }
+        self.advance(file)
+    }
+
+    /// The data of a segment was written.
+    pub(crate) fn written(&mut self, file: usize) -> Result<(), BuildError> {
+        if let Some(large) = self.large.get_mut(&file) {
+            large.writing -= 1;
+        }
+        self.advance(file)
+    }
+}
+
+/// Adds bytes that go to `block` and the following ones; joins them with the last run where both sides continue.
+fn push_run(runs: &mut Vec<Run>, block: u32, range: Range<usize>, block_size: usize) {
+    if range.is_empty() {
+        return;
+    }
+    if let Some(last) = runs.last_mut() {
+        let whole = last.range.len().is_multiple_of(block_size);
+        let blocks = last.range.len() / block_size;
+        if whole && last.range.end == range.start && last.block as usize + blocks == block as usize {
+            last.range.end = range.end;
+            return;
+        }
+    }
+    runs.push(Run { block, range });
+}

@@ -1,0 +1,68 @@
+//! File contents: read once, in parallel; placed one after the other, in layout order; written in parallel.
+//!
+//! ```text
+//! units ─► read (any thread) ─► commit (one at a time, in order) ─► write data and inodes (any thread)
+//!                                        └─► hash large files (segment after segment, any thread)
+//! ```
+//!
+//! One thread or sixty-four give the same image: what is decided in order (places, which of two equal files is
+//! stored) depends on the order of units alone. Memory is bounded by the window of buffers.
+
+mod area;
+mod commit;
+mod holes;
+mod pool;
+mod read;
+mod units;
+mod write;
+
+pub(crate) use write::Inodes;
+
+use std::collections::BTreeMap;
+
+use erofs_tree::{InodeId, Progress, Source, Stage};
+
+use crate::error::BuildError;
+use crate::image_file::ImageFile;
+use crate::layout::compose::Data;
+use crate::layout::plan::Plan;
+use crate::options::ContentOptions;
+
+/// What became of the contents.
+#[derive(Debug, Default)]
+pub(crate) struct Stored {
+    /// First block behind the data.
+    pub(crate) end_block: u64,
+    /// Inodes whose chunk table did not fit into the place that the plan had for them, with all that they need.
+    pub(crate) moved: BTreeMap<InodeId, (Data, Option<Vec<u8>>)>,
+    /// Bytes of data blocks and inline tails.
+    pub(crate) stored_bytes: u64,
+    /// Bytes not stored because equal ones were.
+    pub(crate) deduplicated_bytes: u64,
+    /// Bytes not stored because they are zeros.
+    pub(crate) hole_bytes: u64,
+    /// Fingerprints that were written.
+    pub(crate) fingerprints: u64,
+    /// Whether any inode has chunks.
+    pub(crate) chunked: bool,
+    /// Stands for all contents, in layout order.
+    pub(crate) key: u128,
+}
+
+/// Reads the contents of all files of the plan's tree and stores them, their inodes included.
+pub(crate) fn store(
+    plan: &Plan<'_>,
+    source: &dyn Source,
+    image: &ImageFile,
+    options: &ContentOptions,
+    threads: usize,
+    progress: &dyn Progress,
+) -> Result<Stored, BuildError> {
+    let files = units::files(plan.tree, &plan.order);
+    let bytes = files.iter().map(|file| file.size).sum();
+    progress.begin(Stage::Content, files.len() as u64, bytes);
+    let reader = read::Reader { source, plan, files: &files, options };
+    let outcome = pool::run(reader, image, threads, progress);
+    progress.end(Stage::Content);
+    outcome
+}

@@ -1,0 +1,184 @@
+//! The workers: each takes what is most urgent — a segment to hash, something to write, the next unit to read — until
+//! nothing is left. What was read waits until everything before it is committed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use erofs_tree::Progress;
+
+use super::Stored;
+use super::commit::{Commit, Job};
+use super::read::{Buffer, ReadUnit, Reader, new_buffer};
+use super::units::{Unit, Units};
+use super::write;
+use crate::error::BuildError;
+use crate::image_file::ImageFile;
+
+/// Buffers in use at the same time: some for each worker, and some for segments that wait for their turn.
+const BUFFERS_PER_THREAD: usize = 3;
+const BUFFERS_SHARED: usize = 6;
+
+struct State<'a> {
+    units: std::iter::Enumerate<Units<'a>>,
+    /// Read and not committed, by number of the unit.
+    read: BTreeMap<usize, ReadUnit>,
+    /// The number of the next unit to commit.
+    next: usize,
+    commit: Commit<'a>,
+    /// Buffers that nobody uses.
+    spare: Vec<Buffer>,
+    /// Buffers in use.
+    in_use: usize,
+    /// Whether units are left to be taken.
+    exhausted: bool,
+    failure: Option<BuildError>,
+}
+
+struct Pool<'a> {
+    reader: Reader<'a>,
+    image: &'a ImageFile,
+    progress: &'a dyn Progress,
+    window: usize,
+    state: Mutex<State<'a>>,
+    changed: Condvar,
+}
+
+enum Task {
+    Job(Job),
+    Read(usize, Unit, Buffer),
+}
+
+/// Runs the whole stage on `threads` threads.
+pub(super) fn run(
+    reader: Reader<'_>,
+    image: &ImageFile,
+    threads: usize,
+    progress: &dyn Progress,
+) -> Result<Stored, BuildError> {
+    let state = State {
+        units: Units::new(reader.files).enumerate(),
+        read: BTreeMap::new(),
+        next: 0,
+        commit: Commit::new(reader),
+        spare: Vec::new(),
+        in_use: 0,
+        exhausted: false,
+        failure: None,
+    };
+    let threads = threads.max(1);
+    let window = threads * BUFFERS_PER_THREAD + BUFFERS_SHARED;
+    let pool = Pool { reader, image, progress, window, state: Mutex::new(state), changed: Condvar::new() };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(|| pool.work());
+        }
+        pool.work();
+    });
+    let state = pool.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match state.failure {
+        Some(failure) => Err(failure),
+        None if state.commit.is_complete() => Ok(state.commit.finish()),
+        None => Err(BuildError::Internal("not every file was stored".into())),
+    }
+}
+
+impl<'a> Pool<'a> {
+    fn lock(&self) -> MutexGuard<'_, State<'a>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        while let Some(task) = self.take() {
+            let outcome = match task {
+                Task::Job(job) => self.run(job),
+                Task::Read(number, unit, buffer) => self.read(number, &unit, buffer),
+            };
+            if let Err(failure) = outcome {
+                self.lock().failure.get_or_insert(failure);
+                self.changed.notify_all();
+            }
+        }
+    }
+
+    /// The most urgent task; waits for one if others may still make some, `None` if all is done or something failed.
+    fn take(&self) -> Option<Task> {
+        let mut state = self.lock();
+        loop {
+            if state.failure.is_some() {
+                return None;
+            }
+            let job = state.commit.hashes.pop_front();
+            if let Some(job) = job.or_else(|| state.commit.writes.pop_front()) {
+                return Some(Task::Job(job));
+            }
+            if !state.exhausted && state.in_use < self.window {
+                if let Some((number, unit)) = state.units.next() {
+                    state.in_use += 1;
+                    let buffer = state.spare.pop();
+                    drop(state);
+                    return Some(Task::Read(number, unit, buffer.unwrap_or_else(new_buffer)));
+                }
+                state.exhausted = true;
+            }
+            if state.exhausted && state.in_use == 0 && state.commit.is_complete() {
+                self.changed.notify_all();
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn read(&self, number: usize, unit: &Unit, buffer: Buffer) -> Result<(), BuildError> {
+        let read = self.reader.read(unit, buffer)?;
+        let mut state = self.lock();
+        state.read.insert(number, read);
+        self.commit_ready(&mut state)
+    }
+
+    /// Commits everything whose turn it is.
+    fn commit_ready(&self, state: &mut State<'_>) -> Result<(), BuildError> {
+        while state.commit.is_open() {
+            let next = state.next;
+            let Some(unit) = state.read.remove(&next) else { break };
+            state.next += 1;
+            state.commit.unit(unit)?;
+        }
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    fn run(&self, job: Job) -> Result<(), BuildError> {
+        match job {
+            Job::Hash { file, mut hasher, buffer, length } => {
+                hasher.update(&buffer[..length]);
+                self.after(Some(buffer), |commit| commit.hashed(file, hasher))
+            }
+            Job::Write { buffer, runs, inodes, large, files, bytes } => {
+                write::batch(&self.reader, self.image, &buffer, &runs, &inodes)?;
+                self.progress.advance(files, bytes);
+                self.after(Some(buffer), |commit| large.map_or(Ok(()), |file| commit.written(file)))
+            }
+            Job::Inode { ready, tail } => {
+                let mut out = write::Inodes::default();
+                out.add(&self.reader, self.image, &ready, &tail)?;
+                out.flush(self.image)?;
+                self.after(None, |_| Ok(()))
+            }
+        }
+    }
+
+    /// Tells the commit stage that a job is done, and gives back its buffer if nobody else needs it.
+    fn after(
+        &self,
+        buffer: Option<Arc<Buffer>>,
+        report: impl FnOnce(&mut Commit<'_>) -> Result<(), BuildError>,
+    ) -> Result<(), BuildError> {
+        let mut state = self.lock();
+        if let Some(buffer) = buffer.and_then(Arc::into_inner) {
+            state.spare.push(buffer);
+            state.in_use -= 1;
+        }
+        report(&mut state.commit)?;
+        self.commit_ready(&mut state)
+    }
+}

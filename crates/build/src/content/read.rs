@@ -1,0 +1,162 @@
+//! Reading: the bytes of a unit, and everything that can be said of them without knowing where they will be.
+//!
+//! This is the only read of a file's bytes: fingerprint, key, holes and chunk keys come from the same buffer that is
+//! written.
+
+use std::ops::Range;
+
+use erofs_algo::fingerprint::{Fingerprint, Hasher};
+use erofs_tree::Source;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::holes::{SEGMENT_SIZE, chunks_pay, is_zero, unit_bits};
+use super::units::{File, Unit};
+use crate::error::BuildError;
+use crate::layout::plan::Plan;
+use crate::options::{ContentOptions, FingerprintValue};
+
+/// A buffer of [`SEGMENT_SIZE`] bytes; used again and again, because the first touch of memory is dear.
+pub(crate) type Buffer = Box<[u8]>;
+
+/// A fresh buffer.
+pub(crate) fn new_buffer() -> Buffer {
+    vec![0; SEGMENT_SIZE].into_boxed_slice()
+}
+
+/// What is known of one piece of a file of a fixed size.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Piece {
+    /// Zeros only.
+    Zero,
+    /// Bytes; the key is there where equal chunks are to be found.
+    Bytes(Option<[u8; 32]>),
+}
+
+/// A whole file or a segment that was read.
+#[derive(Debug)]
+pub(crate) struct ReadPart {
+    /// Index of the file.
+    pub(crate) file: usize,
+    /// Where its bytes are in the buffer.
+    pub(crate) range: Range<usize>,
+    /// Stands for the content, for the image's UUID; not a cryptographic digest.
+    pub(crate) key: u128,
+    /// The fingerprint of a whole file, where one is computed.
+    pub(crate) fingerprint: Option<Fingerprint>,
+    /// How long a piece is, as a power of two of bytes, and the pieces. None: the part is stored as one run.
+    pub(crate) pieces: Option<(u8, Vec<Piece>)>,
+}
+
+/// A unit that was read.
+#[derive(Debug)]
+pub(crate) enum ReadUnit {
+    /// Whole files.
+    Batch {
+        /// One part per file.
+        parts: Vec<ReadPart>,
+        /// Their bytes.
+        buffer: Buffer,
+    },
+    /// A segment of a large file.
+    Segment {
+        /// The segment.
+        part: ReadPart,
+        /// Its first byte in the file.
+        offset: u64,
+        /// Whether it is the last.
+        last: bool,
+        /// Its bytes.
+        buffer: Buffer,
+    },
+}
+
+/// What reading needs to know.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    pub(crate) source: &'a dyn Source,
+    pub(crate) plan: &'a Plan<'a>,
+    pub(crate) files: &'a [File],
+    pub(crate) options: &'a ContentOptions,
+}
+
+impl Reader<'_> {
+    /// A fresh hasher, if fingerprints are computed.
+    pub(crate) fn hasher(&self) -> Option<Box<dyn Hasher>> {
+        match &self.options.fingerprint.as_ref()?.value {
+            FingerprintValue::Computed { kind, namespace } => Some((kind.hasher)(*namespace)),
+            FingerprintValue::Source => None,
+        }
+    }
+
+    /// Reads a unit into `buffer`.
+    pub(crate) fn read(&self, unit: &Unit, mut buffer: Buffer) -> Result<ReadUnit, BuildError> {
+        match unit {
+            Unit::Batch(range) => {
+                let mut parts = Vec::with_capacity(range.len());
+                let mut at = 0;
+                for index in range.clone() {
+                    let length = usize::try_from(self.files[index].size).unwrap_or(SEGMENT_SIZE);
+                    let place = at..at + length;
+                    self.fill(index, 0, &mut buffer[place.clone()])?;
+                    parts.push(self.whole(index, place.clone(), &buffer[place]));
+                    at += length;
+                }
+                Ok(ReadUnit::Batch { parts, buffer })
+            }
+            &Unit::Segment { file, offset, length, last } => {
+                self.fill(file, offset, &mut buffer[..length])?;
+                let bits = self.piece_bits(self.files[file].size);
+                let bytes = &buffer[..length];
+                let pieces = bits.map(|bits| (bits, self.pieces(bytes, bits)));
+                let part =
+                    ReadPart { file, range: 0..length, key: xxh3_128(bytes), fingerprint: None, pieces };
+                Ok(ReadUnit::Segment { part, offset, last, buffer })
+            }
+        }
+    }
+
+    /// Fills `bytes` from byte `offset` of a file, and makes sure that the file is still what the scan saw.
+    fn fill(&self, file: usize, offset: u64, bytes: &mut [u8]) -> Result<(), BuildError> {
+        let File { content, size, .. } = self.files[file];
+        let open = self.source.open(content)?;
+        let found = open.read_at(offset, bytes)?;
+        open.finish()?;
+        if found == bytes.len() {
+            return Ok(());
+        }
+        Err(BuildError::Resized { path: self.source.path(content), found: offset + found as u64, want: size })
+    }
+
+    fn whole(&self, file: usize, range: Range<usize>, bytes: &[u8]) -> ReadPart {
+        let fingerprint = self.hasher().map(|mut hasher| {
+            hasher.update(bytes);
+            hasher.finish()
+        });
+        // The fingerprint stands for the content already.
+        let key = xxh3_128(fingerprint.as_ref().map_or(bytes, |fingerprint| &fingerprint.digest));
+        let inode = self.files[file].inode;
+        let reserved = u64::from(self.plan.placed[inode.index()].reserved);
+        let pieces = self.piece_bits(bytes.len() as u64).filter(|&bits| {
+            self.options.chunks.is_some() || chunks_pay(bytes, 1 << bits, self.plan.block_bits, reserved)
+        });
+        let pieces = pieces.map(|bits| (bits, self.pieces(bytes, bits)));
+        ReadPart { file, range, key, fingerprint, pieces }
+    }
+
+    /// The size of pieces for a file of `size` bytes: that of its chunks. `None` for chunks longer than a segment,
+    /// which are stored as they come.
+    fn piece_bits(&self, size: u64) -> Option<u8> {
+        let bits =
+            self.options.chunks.map_or_else(|| unit_bits(size, self.plan.block_bits), |chunks| chunks.bits);
+        (1_usize.checked_shl(u32::from(bits))? <= SEGMENT_SIZE).then_some(bits)
+    }
+
+    fn pieces(&self, bytes: &[u8], bits: u8) -> Vec<Piece> {
+        let keyed = self.options.chunks.is_some();
+        let judge = |piece: &[u8]| match is_zero(piece) {
+            true => Piece::Zero,
+            false => Piece::Bytes(keyed.then(|| erofs_algo::chunk_key(piece))),
+        };
+        bytes.chunks(1 << bits).map(judge).collect()
+    }
+}

@@ -1,0 +1,118 @@
+//! Writing: data to its blocks, inodes with their xattrs, tails and chunk tables to their places.
+
+use std::io::IoSlice;
+use std::ops::Range;
+
+use super::commit::{Ready, Run};
+use super::read::Reader;
+use crate::error::BuildError;
+use crate::image_file::ImageFile;
+use crate::layout::compose::Data;
+
+/// Zeros to fill up a block with.
+static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+/// How many pieces go into one system call (Linux's `UIO_MAXIOV` is 1024).
+const VECTOR_MAX: usize = 512;
+
+/// Writes runs of a buffer to their blocks; runs that follow each other in the image go out together.
+pub(crate) fn data(
+    image: &ImageFile,
+    block_size: usize,
+    buffer: &[u8],
+    runs: &[Run],
+) -> Result<(), BuildError> {
+    let mut vector: Vec<IoSlice<'_>> = Vec::new();
+    let (mut start, mut end) = (0, 0);
+    for run in runs {
+        let at = u64::from(run.block) * block_size as u64;
+        if at != end || vector.len() >= VECTOR_MAX {
+            image.write_vectored_at(start, &mut vector)?;
+            vector.clear();
+            start = at;
+        }
+        let bytes = &buffer[run.range.clone()];
+        let padding = bytes.len().next_multiple_of(block_size) - bytes.len();
+        vector.push(IoSlice::new(bytes));
+        if padding != 0 {
+            vector.push(IoSlice::new(&ZEROS[..padding]));
+        }
+        end = at + (bytes.len() + padding) as u64;
+    }
+    image.write_vectored_at(start, &mut vector)
+}
+
+/// Inodes on their way to the image: those that follow each other go out together.
+#[derive(Debug, Default)]
+pub(crate) struct Inodes {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Inodes {
+    /// Adds the inode of a file with its tail.
+    pub(crate) fn add(
+        &mut self,
+        reader: &Reader<'_>,
+        image: &ImageFile,
+        ready: &Ready,
+        tail: &[u8],
+    ) -> Result<(), BuildError> {
+        let inode = reader.files[ready.file].inode;
+        let plan = reader.plan;
+        if plan.wants_fingerprints() && ready.fingerprint.as_ref().is_none_or(Vec::is_empty) {
+            let path = String::from_utf8_lossy(&plan.tree.path_of(inode)).into_owned();
+            return Err(BuildError::Internal(format!("{path}: no fingerprint was made")));
+        }
+        let placed = plan.placed[inode.index()];
+        self.begin(image, placed.at)?;
+        plan.encode_inode(inode, &placed, &ready.data, ready.fingerprint.as_deref(), &mut self.bytes)
+            .map_err(|cause| BuildError::at(&plan.tree.path_of(inode), cause))?;
+        if matches!(ready.data, Data::Flat { .. }) {
+            self.bytes.extend_from_slice(tail);
+        }
+        Ok(())
+    }
+
+    /// Goes to byte `at`. A slot of 32 bytes belongs to one inode, so its rest can be filled with zeros.
+    pub(crate) fn begin(&mut self, image: &ImageFile, at: u64) -> Result<(), BuildError> {
+        let slot = usize::try_from(erofs_format::units::INODE_SLOT_SIZE).unwrap_or(32);
+        let padded = self.bytes.len().next_multiple_of(slot);
+        if self.start + padded as u64 == at && self.bytes.len() < 1 << 20 {
+            self.bytes.resize(padded, 0);
+            return Ok(());
+        }
+        self.flush(image)?;
+        self.start = at;
+        Ok(())
+    }
+
+    /// More bytes at the place that [`Self::begin`] went to.
+    pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Writes what is left.
+    pub(crate) fn flush(&mut self, image: &ImageFile) -> Result<(), BuildError> {
+        if !self.bytes.is_empty() {
+            image.write_at(self.start, &self.bytes)?;
+            self.bytes.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Writes the data of a job and the inodes of the small files in it.
+pub(crate) fn batch(
+    reader: &Reader<'_>,
+    image: &ImageFile,
+    buffer: &[u8],
+    runs: &[Run],
+    inodes: &[(Ready, Range<usize>)],
+) -> Result<(), BuildError> {
+    data(image, reader.plan.block_bits.bytes(), buffer, runs)?;
+    let mut out = Inodes::default();
+    for (ready, tail) in inodes {
+        out.add(reader, image, ready, &buffer[tail.clone()])?;
+    }
+    out.flush(image)
+}

@@ -1,0 +1,78 @@
+//! What can go wrong while an image is built.
+
+use std::path::PathBuf;
+
+use erofs_format::FormatError;
+use erofs_tree::TreeError;
+
+/// Why no image was built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The source could not be read, or changed while it was read. The message names the path.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// Something that the format has no room for; names the path in the tree.
+    #[error("{path}: {cause}")]
+    Format {
+        /// The path in the tree.
+        path: String,
+        /// The rule of the format.
+        cause: FormatError,
+    },
+    /// A structure without a path of its own does not fit the format.
+    #[error(transparent)]
+    Structure(#[from] FormatError),
+    /// The image could not be written.
+    #[error("{path}: {action}: {cause}")]
+    Write {
+        /// The image.
+        path: PathBuf,
+        /// What was being done.
+        action: &'static str,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// Options that exclude each other, or values out of range.
+    #[error("{0}")]
+    Options(String),
+    /// A file must not carry the xattr that names the fingerprint (`--strict`).
+    #[error("{path}: the source has an xattr {name}, which is the key of the fingerprints")]
+    OwnFingerprint {
+        /// The file.
+        path: String,
+        /// The xattr.
+        name: String,
+    },
+    /// Fingerprints were to come from the source, and this file has none or a wrong one.
+    #[error("{path}: the fingerprint xattr {name} of the source has {found} bytes, want 1 to {want}")]
+    SourceFingerprint {
+        /// The file.
+        path: String,
+        /// The xattr.
+        name: String,
+        /// Its length in bytes; 0 if it is missing.
+        found: usize,
+        /// The block size, which is the longest value that Linux takes.
+        want: u64,
+    },
+    /// A file was shorter or longer than the scan had seen.
+    #[error("{path}: changed while it was read: found {found} bytes, want {want}")]
+    Resized {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that were read.
+        found: u64,
+        /// Bytes that the scan had seen.
+        want: u64,
+    },
+    /// A promise that this crate makes to itself was broken. A defect of the program: no image is written.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+impl BuildError {
+    /// A [`BuildError::Format`] for the file at `path` of the tree.
+    pub(crate) fn at(path: &[u8], cause: FormatError) -> Self {
+        Self::Format { path: String::from_utf8_lossy(path).into_owned(), cause }
+    }
+}

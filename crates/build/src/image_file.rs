@@ -1,0 +1,225 @@
+//! The file that an image is written to: invisible until it is whole.
+//!
+//! A regular file is built without a name (`O_TMPFILE`) and takes its name by a rename when everything is on the disk,
+//! so that a killed, failed or disk-full run leaves nothing behind. Where the file system cannot do that, a temporary
+//! file beside the image serves, which is removed on failure. Block devices and other existing special files are
+//! written in place.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::BuildError;
+
+/// An image that is being written.
+#[derive(Debug)]
+pub struct ImageFile {
+    file: File,
+    path: PathBuf,
+    /// First byte of the image in the file.
+    offset: u64,
+    how: How,
+}
+
+#[derive(Debug)]
+enum How {
+    /// The file has no name yet; it gets one in this folder, then the image's.
+    Nameless,
+    /// A temporary file beside the image.
+    Named(tempfile::TempPath),
+    /// The file was there and is no regular one.
+    InPlace,
+}
+
+impl ImageFile {
+    /// Prepares the image at `path`, `offset` bytes from its start. A symlink is followed. Bytes before the offset
+    /// keep the content that an existing file has there, or are zeros.
+    pub fn create(path: &Path, offset: u64) -> Result<Self, BuildError> {
+        let fail = |action| move |cause| BuildError::Write { path: path.to_path_buf(), action, cause };
+        let existing = match std::fs::metadata(path) {
+            Ok(metadata) => Some(metadata),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(fail("cannot be looked at")(error)),
+        };
+        if existing.as_ref().is_some_and(std::fs::Metadata::is_dir) {
+            return Err(fail("is a directory")(io::ErrorKind::IsADirectory.into()));
+        }
+        if let Some(metadata) = &existing
+            && !metadata.is_file()
+        {
+            let exclusive =
+                if metadata.file_type().is_block_device() { rustix::fs::OFlags::EXCL.bits() } else { 0 };
+            let flags = i32::try_from(exclusive).unwrap_or(0);
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .custom_flags(flags)
+                .open(path)
+                .map_err(fail("cannot be opened for writing"))?;
+            return Ok(Self { file, path: path.to_path_buf(), offset, how: How::InPlace });
+        }
+        let target = if existing.is_some() {
+            path.canonicalize().map_err(fail("cannot be resolved"))?
+        } else {
+            resolve_new(path)
+        };
+        let folder = folder_of(&target);
+        let (file, how) = match open_nameless(folder) {
+            Some(file) => (file, How::Nameless),
+            None => {
+                let named = tempfile::Builder::new()
+                    .prefix(".mkfs-erofs-")
+                    .tempfile_in(folder)
+                    .map_err(fail("no temporary file can be made beside it"))?;
+                let (file, path) = named.into_parts();
+                (file, How::Named(path))
+            }
+        };
+        if let Some(metadata) = &existing {
+            file.set_permissions(std::fs::Permissions::from_mode(metadata.mode() & 0o7777))
+                .map_err(fail("its permissions cannot be carried over"))?;
+            keep_start(&target, &file, offset.min(metadata.len()))
+                .map_err(fail("bytes before the offset cannot be kept"))?;
+        }
+        Ok(Self { file, path: target, offset, how })
+    }
+
+    /// Device and inode number of the files that must not become part of the image: the image itself, finished or not.
+    pub fn identities(&self) -> Vec<(u64, u64)> {
+        let of = |metadata: io::Result<std::fs::Metadata>| metadata.ok().map(|m| (m.dev(), m.ino()));
+        [of(self.file.metadata()), of(std::fs::metadata(&self.path))].into_iter().flatten().collect()
+    }
+
+    /// Writes `bytes` at byte `at` of the image. May be called from several threads.
+    pub(crate) fn write_at(&self, at: u64, bytes: &[u8]) -> Result<(), BuildError> {
+        let place = self.offset.checked_add(at).ok_or(io::ErrorKind::FileTooLarge);
+        let outcome = place.map_err(io::Error::from).and_then(|place| self.file.write_all_at(bytes, place));
+        outcome.map_err(|cause| self.failed("cannot be written", cause))
+    }
+
+    /// Writes the pieces one behind the other from byte `at` of the image on. May be called from several threads.
+    pub(crate) fn write_vectored_at(&self, at: u64, pieces: &mut [IoSlice<'_>]) -> Result<(), BuildError> {
+        let mut place = self.offset.saturating_add(at);
+        let mut rest = pieces;
+        while !rest.is_empty() {
+            match rustix::io::pwritev(&self.file, rest, place) {
+                Ok(0) => return Err(self.failed("cannot be written", io::ErrorKind::WriteZero.into())),
+                Ok(count) => {
+                    IoSlice::advance_slices(&mut rest, count);
+                    place = place.saturating_add(count as u64);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(self.failed("cannot be written", error.into())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads bytes of the image back; what lies past its end so far reads as zeros.
+    pub(crate) fn read_at(&self, at: u64, bytes: &mut [u8]) -> Result<(), BuildError> {
+        let mut filled = 0;
+        while filled < bytes.len() {
+            let place = self.offset.saturating_add(at).saturating_add(filled as u64);
+            match self.file.read_at(&mut bytes[filled..], place) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.failed("cannot be read back", error)),
+            }
+        }
+        bytes[filled..].fill(0);
+        Ok(())
+    }
+
+    /// Whether bytes that were never written read as zeros.
+    pub(crate) fn starts_as_zeros(&self) -> bool {
+        !matches!(self.how, How::InPlace)
+    }
+
+    /// Sets the length of the image, makes it durable and gives it its name.
+    pub(crate) fn finish(self, length: u64) -> Result<(), BuildError> {
+        let Self { file, path, offset, how } = self;
+        let fail = |action| {
+            let path = path.clone();
+            move |cause| BuildError::Write { path, action, cause }
+        };
+        let end = offset.saturating_add(length);
+        if !matches!(how, How::InPlace) {
+            file.set_len(end).map_err(fail("cannot be given its length"))?;
+        }
+        match file.sync_all() {
+            // Character devices and pipes have nothing to make durable.
+            Err(error) if matches!(how, How::InPlace) && error.kind() == io::ErrorKind::InvalidInput => {}
+            outcome => outcome.map_err(fail("cannot be made durable"))?,
+        }
+        match how {
+            How::InPlace => return Ok(()),
+            How::Named(temporary) => {
+                temporary.persist(&path).map_err(|e| fail("cannot be renamed")(e.error))?
+            }
+            How::Nameless => name_it(&file, &path).map_err(fail("cannot be given its name"))?,
+        }
+        sync_folder(folder_of(&path)).map_err(fail("its folder cannot be made durable"))
+    }
+
+    fn failed(&self, action: &'static str, cause: io::Error) -> BuildError {
+        BuildError::Write { path: self.path.clone(), action, cause }
+    }
+}
+
+/// A path that does not exist yet, through a dangling symlink if it is one.
+fn resolve_new(path: &Path) -> PathBuf {
+    match std::fs::read_link(path) {
+        Ok(target) => folder_of(path).join(target),
+        Err(_) => path.to_path_buf(),
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// A file without a name, with the permissions that a new file gets; `None` where the file system has no such thing.
+fn open_nameless(folder: &Path) -> Option<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    rustix::fs::open(folder, flags, Mode::from_raw_mode(0o666)).ok().map(File::from)
+}
+
+/// Links the nameless file under a temporary name and renames that over `path`, because a link cannot replace a file.
+fn name_it(file: &File, path: &Path) -> io::Result<()> {
+    use rustix::fs::{AtFlags, CWD};
+    let source = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let folder = folder_of(path);
+    for attempt in 0..100_u32 {
+        let temporary = folder.join(format!(".mkfs-erofs-{}-{attempt}", std::process::id()));
+        match rustix::fs::linkat(CWD, &source, CWD, &temporary, AtFlags::SYMLINK_FOLLOW) {
+            Err(rustix::io::Errno::EXIST) => continue,
+            outcome => outcome?,
+        }
+        return std::fs::rename(&temporary, path).inspect_err(|_| drop(std::fs::remove_file(&temporary)));
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+fn keep_start(existing: &Path, file: &File, length: u64) -> io::Result<()> {
+    if length == 0 {
+        return Ok(());
+    }
+    let mut from = io::Read::take(File::open(existing)?, length);
+    let mut to = file;
+    io::copy(&mut from, &mut to).map(drop)
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    match File::open(folder)?.sync_all() {
+        // Some file systems have nothing to make durable in a folder.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        outcome => outcome,
+    }
+}

@@ -1,0 +1,336 @@
+//! The plan of an image: where every inode, every directory block and the data area will be, before any content is
+//! read. Sizes are known from the scan, so the plan is pure: tree and options in, places out.
+
+use erofs_format::datalayout::{DataLayout, chunk::ChunkFormat, flat};
+use erofs_format::dirent::{self, BlockPlan};
+use erofs_format::inode::{Version, compact_holds};
+use erofs_format::{BlockBits, FormatError, superblock};
+use erofs_tree::{Inode, InodeId, Kind, Timestamp, Tree};
+
+use super::order::{Step, steps};
+use super::xattrs::{Xattrs, carries_fingerprint};
+use super::zone::Zone;
+use crate::error::BuildError;
+use crate::options::{BuildOptions, FingerprintValue, InodeForm, LayoutOptions};
+
+/// Where and how one inode is stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Placed {
+    /// First byte of the inode.
+    pub(crate) at: u64,
+    /// Length of its xattrs in bytes.
+    pub(crate) xattr_size: u32,
+    /// Bytes behind inode and xattrs that were reserved: the inline tail or the chunk table.
+    pub(crate) reserved: u32,
+    /// Compact or extended.
+    pub(crate) version: Version,
+    /// How the data is laid out, if the content does not ask for chunks.
+    pub(crate) layout: DataLayout,
+    /// First block of a directory or long symlink that has whole blocks in the metadata area.
+    pub(crate) blocks_at: u64,
+    /// Serial number from 1, in layout order, for 32-bit `stat`.
+    pub(crate) serial: u32,
+}
+
+impl Placed {
+    /// Length of inode and xattrs.
+    pub(crate) fn header_size(&self) -> u64 {
+        u64::from(self.xattr_size) + self.version.size() as u64
+    }
+}
+
+/// The plan of an image.
+#[derive(Debug)]
+pub(crate) struct Plan<'t> {
+    /// The tree it is for.
+    pub(crate) tree: &'t Tree,
+    /// One place for each inode of the tree.
+    pub(crate) placed: Vec<Placed>,
+    /// Inodes in the order in which they are laid out.
+    pub(crate) order: Vec<InodeId>,
+    /// The xattrs.
+    pub(crate) xattrs: Xattrs<'t>,
+    /// Block size.
+    pub(crate) block_bits: BlockBits,
+    /// Time of compact inodes.
+    pub(crate) epoch: Timestamp,
+    /// First byte of the data area, at a block.
+    pub(crate) data_at: u64,
+    /// The table of long xattr prefixes and where it starts.
+    pub(crate) prefix_table: (u64, Vec<u8>),
+    /// The form of chunk tables where chunks are wanted for every file.
+    pub(crate) chunk_format: Option<ChunkFormat>,
+    /// The length of each fingerprint's value; `None` if they come from the source or are not wanted.
+    fingerprint_len: Option<usize>,
+    fingerprint_from_source: Option<Vec<u8>>,
+    root_xattr_isize: usize,
+    epoch_is_build_time: bool,
+    options: LayoutOptions,
+    inline_data: bool,
+}
+
+impl<'t> Plan<'t> {
+    /// Plans the image of a tree.
+    pub(crate) fn new(tree: &'t Tree, options: &BuildOptions) -> Result<Self, BuildError> {
+        let block_bits = options.content.block_bits;
+        let mut plan = Self {
+            tree,
+            placed: Vec::with_capacity(tree.inodes.len()),
+            order: Vec::with_capacity(tree.inodes.len()),
+            xattrs: Xattrs::plan(tree, options)?,
+            block_bits,
+            epoch: Timestamp { sec: options.layout.build_time, nsec: 0 },
+            data_at: 0,
+            prefix_table: (0, Vec::new()),
+            chunk_format: options.content.chunks.map(|chunks| ChunkFormat {
+                blkbits: chunks.bits - block_bits.bits(),
+                indexes: options.layout.force_chunk_indexes,
+                wide: false,
+            }),
+            fingerprint_len: None,
+            fingerprint_from_source: None,
+            root_xattr_isize: options.layout.root_xattr_isize as usize,
+            epoch_is_build_time: true,
+            options: options.layout.clone(),
+            inline_data: options.content.inline_data,
+        };
+        match options.content.fingerprint.as_ref().map(|wanted| (&wanted.value, &wanted.key)) {
+            Some((FingerprintValue::Computed { kind, .. }, _)) => {
+                plan.fingerprint_len = Some(kind.tag.len() + kind.digest_len);
+            }
+            Some((FingerprintValue::Source, key)) => plan.fingerprint_from_source = Some(key.clone()),
+            None => {}
+        }
+        plan.epoch = plan.choose_epoch();
+        plan.lay_out()?;
+        Ok(plan)
+    }
+
+    /// The time that compact inodes have. It is the build time, unless a build time was given and another time, not
+    /// later, would spare more extended inodes: then the superblock tells the build time as a distance from it.
+    fn choose_epoch(&mut self) -> Timestamp {
+        let build = Timestamp { sec: self.options.build_time, nsec: 0 };
+        if self.options.ignore_mtime || self.options.inodes != InodeForm::ByNeed || build.sec <= 0 {
+            return build;
+        }
+        let small = |inode: &&Inode| compact_holds(size_of_data(inode), inode.uid, inode.gid, inode.links);
+        let mut times: Vec<Timestamp> =
+            self.tree.inodes.iter().filter(small).map(|inode| inode.mtime).collect();
+        times.sort_unstable();
+        let reachable =
+            |time: &Timestamp| time.sec <= build.sec && u32::try_from(build.sec - time.sec).is_ok();
+        let groups = times.chunk_by(|a, b| a == b).filter(|group| reachable(&group[0]));
+        // The first of the longest runs, so that the choice depends on the times alone.
+        let best = groups.max_by(|a, b| a.len().cmp(&b.len()).then(b[0].cmp(&a[0])));
+        let chosen = best.map_or(build, |group| group[0]);
+        self.epoch_is_build_time = chosen == build;
+        chosen
+    }
+
+    /// Seconds from the epoch to the build time.
+    pub(crate) fn build_time_delta(&self) -> u32 {
+        if self.epoch_is_build_time {
+            0
+        } else {
+            u32::try_from(self.options.build_time - self.epoch.sec).unwrap_or(0)
+        }
+    }
+
+    fn lay_out(&mut self) -> Result<(), BuildError> {
+        let start = superblock::OFFSET + superblock::BASE_SIZE as u64;
+        let mut zone = Zone::new(self.block_bits, start);
+        let table = self.xattrs.prefix_table()?;
+        let table_at = zone.append(table.len() as u64);
+        self.prefix_table = (table_at, table);
+        let nowhere = Placed {
+            at: 0,
+            xattr_size: 0,
+            reserved: 0,
+            version: Version::Extended,
+            layout: DataLayout::FlatPlain,
+            blocks_at: 0,
+            serial: 0,
+        };
+        self.placed = vec![nowhere; self.tree.inodes.len()];
+        for step in steps(self.tree) {
+            match step {
+                Step::Inode(id) => {
+                    let placed = self.place_inode(id, &mut zone).map_err(|cause| self.at_path(id, cause))?;
+                    self.placed[id.index()] = placed;
+                    self.order.push(id);
+                }
+                Step::Blocks(id) => self.place_directory_blocks(id, &mut zone),
+            }
+            if self.order.len() == 1 && self.xattrs.shared_at() == 0 {
+                // Right behind the root, whose nid must stay small.
+                let size = self.xattrs.shared_area().len() as u64;
+                let at = zone.append(size);
+                self.xattrs.set_shared_at(at);
+            }
+        }
+        self.data_at = zone.end();
+        Ok(())
+    }
+
+    fn at_path(&self, id: InodeId, cause: FormatError) -> BuildError {
+        BuildError::at(&self.tree.path_of(id), cause)
+    }
+
+    fn place_inode(&self, id: InodeId, zone: &mut Zone) -> Result<Placed, FormatError> {
+        let inode = &self.tree.inodes[id.index()];
+        let version = self.version_of(inode)?;
+        let mut xattr_size = self.xattrs.body_size(inode, self.fingerprint_size(inode))?;
+        if id == self.tree.root && self.root_xattr_isize > xattr_size {
+            xattr_size = self.root_xattr_isize.next_multiple_of(4).max(erofs_format::xattr::HEADER_SIZE);
+        }
+        erofs_format::inode::xattr_icount(xattr_size)?;
+        let header = (version.size() + xattr_size) as u64;
+        let (layout, reserved) = self.shape_of_data(inode, header);
+        let serial = u32::try_from(self.order.len() + 1)
+            .map_err(|_| FormatError::limit("number of inodes", self.order.len(), "fewer than 2^32"))?;
+        let mut placed = Placed {
+            at: 0,
+            xattr_size: u32::try_from(xattr_size).unwrap_or(u32::MAX),
+            reserved: u32::try_from(reserved).map_err(|_| {
+                FormatError::limit("chunk table of a file", reserved, "fewer than 2^32 bytes")
+            })?,
+            version,
+            layout,
+            blocks_at: 0,
+            serial,
+        };
+        placed.at = zone.place(header + reserved);
+        if let Kind::Symlink { target } = &inode.kind
+            && layout == DataLayout::FlatPlain
+        {
+            placed.blocks_at = zone.place_blocks(self.block_bits.blocks_ceil(target.len() as u64));
+        }
+        Ok(placed)
+    }
+
+    fn place_directory_blocks(&mut self, id: InodeId, zone: &mut Zone) {
+        let plan = directory_plan(self.tree, id, self.block_bits);
+        let inline = self.placed[id.index()].layout == DataLayout::FlatInline;
+        let whole = plan.len() - usize::from(inline);
+        if whole != 0 {
+            self.placed[id.index()].blocks_at = zone.place_blocks(whole as u64);
+        }
+    }
+
+    /// How data is laid out, and how many bytes it needs behind inode and xattrs.
+    fn shape_of_data(&self, inode: &Inode, header: u64) -> (DataLayout, u64) {
+        let size = size_of_data_in(inode, self.block_bits);
+        if let (Kind::File { size, .. }, Some(format)) = (&inode.kind, self.chunk_format)
+            && *size != 0
+        {
+            let entry = format.entry_size() as u64;
+            // A table must start at a multiple of its entries; inodes start at multiples of 32, so this does not move.
+            let pad = header.next_multiple_of(entry) - header;
+            return (DataLayout::ChunkBased, pad + format.chunks(*size, self.block_bits) * entry);
+        }
+        let tail = flat::tail_len(size, self.block_bits);
+        let wanted = self.inline_data || !matches!(inode.kind, Kind::File { .. });
+        if tail != 0 && wanted && header + tail <= self.block_bits.size() {
+            (DataLayout::FlatInline, tail)
+        } else {
+            (DataLayout::FlatPlain, 0)
+        }
+    }
+
+    fn version_of(&self, inode: &Inode) -> Result<Version, FormatError> {
+        let holds = compact_holds(size_of_data_in(inode, self.block_bits), inode.uid, inode.gid, inode.links);
+        let timely = inode.mtime == self.epoch;
+        match self.options.inodes {
+            InodeForm::Extended => Ok(Version::Extended),
+            InodeForm::ByNeed if holds && (timely || self.options.ignore_mtime) => Ok(Version::Compact),
+            InodeForm::ByNeed => Ok(Version::Extended),
+            // As in mkfs.erofs, force-inode-compact implies that times are ignored.
+            InodeForm::Compact if holds => Ok(Version::Compact),
+            InodeForm::Compact => {
+                let found = format!(
+                    "size {}, uid {}, gid {}, {} links",
+                    size_of_data(inode),
+                    inode.uid,
+                    inode.gid,
+                    inode.links
+                );
+                Err(FormatError::limit(
+                    "compact inode",
+                    found,
+                    "sizes below 2^32 and ids and links up to 65535",
+                ))
+            }
+        }
+    }
+
+    /// The length of the fingerprint that an inode will carry.
+    fn fingerprint_size(&self, inode: &Inode) -> Option<usize> {
+        if !carries_fingerprint(inode) {
+            return None;
+        }
+        match &self.fingerprint_from_source {
+            Some(key) => inode.xattr(key).map(<[u8]>::len),
+            None => self.fingerprint_len,
+        }
+    }
+
+    /// Whether chunk tables have 8-byte indexes even where a block map would do.
+    pub(crate) fn forces_chunk_indexes(&self) -> bool {
+        self.options.force_chunk_indexes
+    }
+
+    /// Whether fingerprints are wanted at all.
+    pub(crate) fn wants_fingerprints(&self) -> bool {
+        self.xattrs.fingerprint_prefix().is_some()
+    }
+
+    /// The fingerprint that the source gave an inode, in that mode.
+    pub(crate) fn source_fingerprint(&self, id: InodeId) -> Result<Option<&'t [u8]>, BuildError> {
+        let Some(key) = &self.fingerprint_from_source else { return Ok(None) };
+        let value = self.tree.inodes[id.index()].xattr(key).unwrap_or_default();
+        if value.is_empty() || value.len() as u64 > self.block_bits.size() {
+            return Err(BuildError::SourceFingerprint {
+                path: String::from_utf8_lossy(&self.tree.path_of(id)).into_owned(),
+                name: String::from_utf8_lossy(key).into_owned(),
+                found: value.len(),
+                want: self.block_bits.size(),
+            });
+        }
+        Ok(Some(value))
+    }
+}
+
+/// The blocks of a directory, `.` and `..` among its entries.
+pub(crate) fn directory_plan(tree: &Tree, id: InodeId, block_bits: BlockBits) -> Vec<BlockPlan> {
+    let entries = tree.inodes[id.index()].entries();
+    dirent::plan_blocks(super::dirs::names(entries).map(<[u8]>::len), block_bits.bytes())
+}
+
+/// The size that an inode states, if directories are left out: those depend on the block size.
+fn size_of_data(inode: &Inode) -> u64 {
+    match &inode.kind {
+        Kind::File { size, .. } => *size,
+        Kind::Symlink { target } => target.len() as u64,
+        Kind::Directory { .. }
+        | Kind::CharDevice { .. }
+        | Kind::BlockDevice { .. }
+        | Kind::Fifo
+        | Kind::Socket => 0,
+    }
+}
+
+/// The size that an inode states.
+pub(crate) fn size_of_data_in(inode: &Inode, block_bits: BlockBits) -> u64 {
+    match &inode.kind {
+        Kind::Directory { entries } => {
+            let plan = dirent::plan_blocks(super::dirs::names(entries).map(<[u8]>::len), block_bits.bytes());
+            dirent::directory_size(&plan, block_bits.bytes())
+        }
+        Kind::File { .. }
+        | Kind::Symlink { .. }
+        | Kind::CharDevice { .. }
+        | Kind::BlockDevice { .. }
+        | Kind::Fifo
+        | Kind::Socket => size_of_data(inode),
+    }
+}

@@ -1,0 +1,291 @@
+//! Which xattrs an image stores, where, and under which prefix.
+//!
+//! An xattr that many inodes have is stored once in the shared area and referred to by number; the others stand behind
+//! their inodes. A fingerprint always stands behind its inode, first of all, because Linux looks for it whenever the
+//! inode is looked up.
+
+use std::collections::BTreeMap;
+
+use erofs_format::FormatError;
+use erofs_format::xattr::{self, BodyHeader, Entry};
+use erofs_format::xattr_prefix::{self, LongPrefix};
+use erofs_tree::{Inode, Tree};
+
+use crate::error::BuildError;
+use crate::options::{BuildOptions, FingerprintOptions, FingerprintValue};
+
+/// The xattrs of an image.
+#[derive(Debug)]
+pub(crate) struct Xattrs<'t> {
+    prefixes: Vec<LongPrefix>,
+    fingerprint: Option<FingerprintKey>,
+    /// Shared xattrs and their place in the shared area, in bytes from its start.
+    shared: BTreeMap<(&'t [u8], &'t [u8]), u64>,
+    /// The byte at which the shared area starts, once it has a place.
+    shared_at: u64,
+    area: Vec<u8>,
+    filter: bool,
+}
+
+/// What is known of the fingerprints' name.
+#[derive(Debug)]
+struct FingerprintKey {
+    prefix: u8,
+    name: Vec<u8>,
+    filter_bit: u32,
+}
+
+/// Removes from the tree every xattr that must not be stored: those that claim to be fingerprints and those whose
+/// namespace the format does not know. Returns how many of the first there were; the second become warnings.
+pub(crate) fn sift(
+    tree: &mut Tree,
+    fingerprint: Option<&FingerprintOptions>,
+    warnings: &mut Vec<String>,
+) -> Result<u64, BuildError> {
+    let mut dropped = 0;
+    let mut unknown: BTreeMap<Box<[u8]>, u64> = BTreeMap::new();
+    for index in 0..tree.inodes.len() {
+        if tree.inodes[index].xattrs.is_empty() {
+            continue;
+        }
+        let claims = |xattr: &erofs_tree::Xattr| fingerprint.is_some_and(|f| *f.key == *xattr.name);
+        if let Some(options) = fingerprint
+            && options.strict
+            && !matches!(options.value, FingerprintValue::Source)
+            && tree.inodes[index].xattrs.iter().any(claims)
+        {
+            let id = erofs_tree::InodeId(u32::try_from(index).unwrap_or(u32::MAX));
+            return Err(BuildError::OwnFingerprint {
+                path: String::from_utf8_lossy(&tree.path_of(id)).into_owned(),
+                name: String::from_utf8_lossy(&options.key).into_owned(),
+            });
+        }
+        let inode = &mut tree.inodes[index];
+        let keeps_own =
+            matches!(fingerprint, Some(FingerprintOptions { value: FingerprintValue::Source, .. }))
+                && carries_fingerprint(inode);
+        let mut kept = std::mem::take(&mut inode.xattrs).into_vec();
+        kept.retain(|xattr| {
+            if claims(xattr) {
+                dropped += u64::from(!keeps_own);
+                return keeps_own;
+            }
+            let known = xattr::split_name(&xattr.name).is_some();
+            if !known {
+                *unknown.entry(xattr.name.clone()).or_default() += 1;
+            }
+            known
+        });
+        inode.xattrs = kept.into_boxed_slice();
+    }
+    for (name, count) in unknown {
+        let name = String::from_utf8_lossy(&name).into_owned();
+        warnings.push(format!("xattr {name} of {count} inodes left out: the format has no such namespace"));
+    }
+    Ok(dropped)
+}
+
+/// Whether an inode is one of those that carry a fingerprint: a regular file with content.
+pub(crate) fn carries_fingerprint(inode: &Inode) -> bool {
+    matches!(inode.kind, erofs_tree::Kind::File { size, .. } if size != 0)
+}
+
+impl<'t> Xattrs<'t> {
+    /// Decides for a whole tree, which [`sift`] has gone through.
+    pub(crate) fn plan(tree: &'t Tree, options: &BuildOptions) -> Result<Self, BuildError> {
+        let mut prefixes = Vec::new();
+        let mut fingerprint = None;
+        if let Some(wanted) = &options.content.fingerprint {
+            let prefix = LongPrefix::of(&wanted.key)?;
+            let filter_bit = xattr::filter_bit(prefix.base_index, &prefix.infix);
+            fingerprint = Some(FingerprintKey { prefix: 0, name: wanted.key.clone(), filter_bit });
+            prefixes.push(prefix);
+        }
+        for name in &options.layout.xattr_prefixes {
+            let prefix = LongPrefix::of(name)?;
+            if !prefixes.contains(&prefix) {
+                prefixes.push(prefix);
+            }
+        }
+        if prefixes.len() > xattr_prefix::COUNT_MAX {
+            return Err(
+                FormatError::limit("xattr name prefixes", prefixes.len(), xattr_prefix::COUNT_MAX).into()
+            );
+        }
+        let mut plan = Self {
+            prefixes,
+            fingerprint,
+            shared: BTreeMap::new(),
+            shared_at: 0,
+            area: Vec::new(),
+            filter: options.layout.xattr_filter,
+        };
+        if let Some(tolerance) = options.layout.xattr_tolerance {
+            plan.share(tree, tolerance)?;
+        }
+        Ok(plan)
+    }
+
+    fn share(&mut self, tree: &'t Tree, tolerance: u32) -> Result<(), BuildError> {
+        let mut counts: BTreeMap<(&'t [u8], &'t [u8]), u32> = BTreeMap::new();
+        for inode in &tree.inodes {
+            for xattr in inode.xattrs.iter().filter(|xattr| !self.is_fingerprint(&xattr.name)) {
+                *counts.entry((&xattr.name, &xattr.value)).or_default() += 1;
+            }
+        }
+        for ((name, value), count) in counts {
+            if count > tolerance {
+                let at = u64::try_from(self.area.len()).unwrap_or(u64::MAX);
+                let mut area = std::mem::take(&mut self.area);
+                let outcome = self.entry(name, value).and_then(|entry| entry.encode(&mut area));
+                self.area = area;
+                // A value that is too long is reported where its file is known.
+                if outcome.is_ok() {
+                    self.shared.insert((name, value), at);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_fingerprint(&self, name: &[u8]) -> bool {
+        self.fingerprint.as_ref().is_some_and(|key| key.name == name)
+    }
+
+    /// The bytes of the shared area, whose entries start at multiples of 4.
+    pub(crate) fn shared_area(&self) -> &[u8] {
+        &self.area
+    }
+
+    /// Tells where the shared area is: at this byte, a multiple of 4. Its ids count from the start of the image.
+    pub(crate) fn set_shared_at(&mut self, at: u64) {
+        self.shared_at = at;
+    }
+
+    /// Where the shared area starts.
+    pub(crate) fn shared_at(&self) -> u64 {
+        self.shared_at
+    }
+
+    /// The table of long prefixes.
+    pub(crate) fn prefix_table(&self) -> Result<Vec<u8>, FormatError> {
+        let mut table = Vec::new();
+        self.prefixes.iter().try_for_each(|prefix| prefix.encode(&mut table))?;
+        Ok(table)
+    }
+
+    /// How many long prefixes there are.
+    pub(crate) fn prefix_count(&self) -> u8 {
+        u8::try_from(self.prefixes.len()).unwrap_or(u8::MAX)
+    }
+
+    /// The number of the fingerprints' prefix.
+    pub(crate) fn fingerprint_prefix(&self) -> Option<u8> {
+        self.fingerprint.as_ref().map(|key| key.prefix)
+    }
+
+    /// Whether name filters are written.
+    pub(crate) fn has_filter(&self) -> bool {
+        self.filter
+    }
+
+    /// An xattr as it is stored: under the longest prefix that fits. The fingerprints' prefix serves nothing else.
+    fn entry<'a>(&self, name: &'a [u8], value: &'a [u8]) -> Result<Entry<'a>, FormatError> {
+        let (base, rest) = xattr::split_name(name).ok_or_else(|| {
+            FormatError::limit(
+                "xattr name",
+                String::from_utf8_lossy(name),
+                "names in a namespace that it knows",
+            )
+        })?;
+        let fingerprint = self.fingerprint_prefix();
+        let long = (0..).zip(&self.prefixes).filter(|(number, _)| Some(*number) != fingerprint);
+        let best = long
+            .filter_map(|(number, prefix)| prefix.strip(base, rest).map(|suffix| (number, suffix)))
+            .min_by_key(|(_, suffix)| suffix.len());
+        Ok(match best {
+            Some((number, suffix)) => {
+                Entry { name_index: xattr_prefix::name_index(number), name: suffix, value }
+            }
+            None => Entry { name_index: base, name: rest, value },
+        })
+    }
+
+    /// How many bytes the xattrs of `inode` take behind it: 0, or a header and entries. `fingerprint` is the length of
+    /// its fingerprint's value, if it is to have one.
+    pub(crate) fn body_size(&self, inode: &Inode, fingerprint: Option<usize>) -> Result<usize, FormatError> {
+        if inode.xattrs.is_empty() && fingerprint.is_none() {
+            return Ok(0);
+        }
+        let mut size = xattr::HEADER_SIZE + fingerprint.map_or(0, |value| xattr::padded_size(0, value));
+        let mut shared = 0;
+        for own in inode.xattrs.iter().filter(|own| !self.is_fingerprint(&own.name)) {
+            if self.shared_id(own, &mut shared).is_some() {
+                size += xattr::SHARED_ID_SIZE;
+            } else {
+                let entry = self.entry(&own.name, &own.value)?;
+                if own.value.len() > xattr::VALUE_MAX || entry.name.len() > xattr::NAME_MAX {
+                    let shown =
+                        format!("{} with {} bytes", String::from_utf8_lossy(&own.name), own.value.len());
+                    return Err(FormatError::limit(
+                        "xattr",
+                        shown,
+                        format!("values of {} bytes", xattr::VALUE_MAX),
+                    ));
+                }
+                size += entry.size();
+            }
+        }
+        Ok(size)
+    }
+
+    fn shared_id(&self, own: &erofs_tree::Xattr, used: &mut usize) -> Option<u64> {
+        let at = *self.shared.get(&(&*own.name, &*own.value))?;
+        if *used == xattr::SHARED_MAX {
+            return None;
+        }
+        *used += 1;
+        Some(self.shared_at + at)
+    }
+
+    /// Appends the xattrs of `inode`: header, shared ids, fingerprint, the other entries in the order of their names.
+    pub(crate) fn encode_body(
+        &self,
+        inode: &Inode,
+        fingerprint: Option<&[u8]>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), FormatError> {
+        if inode.xattrs.is_empty() && fingerprint.is_none() {
+            return Ok(());
+        }
+        let mut filter = 0;
+        let mut ids = Vec::new();
+        let mut entries = Vec::new();
+        let mut used = 0;
+        if let (Some(value), Some(key)) = (fingerprint, &self.fingerprint) {
+            filter |= key.filter_bit;
+            let entry = Entry { name_index: xattr_prefix::name_index(key.prefix), name: b"", value };
+            entry.encode(&mut entries)?;
+        }
+        for own in inode.xattrs.iter().filter(|own| !self.is_fingerprint(&own.name)) {
+            if let Some((base, rest)) = xattr::split_name(&own.name) {
+                filter |= xattr::filter_bit(base, rest);
+            }
+            match self.shared_id(own, &mut used) {
+                Some(at) => ids.push(at / 4),
+                None => self.entry(&own.name, &own.value)?.encode(&mut entries)?,
+            }
+        }
+        let name_filter = if self.filter { BodyHeader::filter_of(filter) } else { 0 };
+        let shared_count = u8::try_from(ids.len()).unwrap_or(u8::MAX);
+        BodyHeader { name_filter, shared_count }.encode(out);
+        for id in ids {
+            let id = u32::try_from(id).map_err(|_| {
+                FormatError::limit("place of a shared xattr", id, "the first 16 GiB of the image")
+            })?;
+            out.extend_from_slice(&id.to_le_bytes());
+        }
+        out.extend_from_slice(&entries);
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! The metadata area: gives out places, in order, and fills the gaps that block boundaries leave.
+//!
+//! Two rules of the format decide: an inode starts at a multiple of 32 bytes, and a tail behind it must end in the
+//! block in which it starts. What does not fit into the rest of a block begins the next one; the rest is remembered
+//! and given to the next thing that fits it best, as long as it is one of the last few. So places ascend but for a
+//! short way back, and walking a mounted tree reads the area from front to end.
+
+use erofs_format::BlockBits;
+use erofs_format::units::INODE_SLOT_SIZE;
+
+/// How many gaps are remembered. More would fill a little better and let places jump further back.
+const GAPS_MAX: usize = 64;
+
+/// A metadata area that grows from some byte on.
+#[derive(Debug)]
+pub(crate) struct Zone {
+    block_bits: BlockBits,
+    end: u64,
+    /// Unused rests of blocks: first byte and length, oldest first.
+    gaps: Vec<(u64, u64)>,
+}
+
+impl Zone {
+    /// An area whose first free byte is `start`.
+    pub(crate) fn new(block_bits: BlockBits, start: u64) -> Self {
+        Self { block_bits, end: start, gaps: Vec::new() }
+    }
+
+    /// The first byte behind everything that was given out, rounded up to a whole block.
+    pub(crate) fn end(&self) -> u64 {
+        self.end.next_multiple_of(self.block_bits.size())
+    }
+
+    /// A place for `size` bytes that starts at a multiple of 32 and, if `size` is no more than a block, stays inside
+    /// one block.
+    pub(crate) fn place(&mut self, size: u64) -> u64 {
+        let block = self.block_bits.size();
+        if size > block {
+            let at = self.end.next_multiple_of(INODE_SLOT_SIZE);
+            self.end = at + size;
+            return at;
+        }
+        if let Some(at) = self.take_gap(size) {
+            return at;
+        }
+        let mut at = self.end.next_multiple_of(INODE_SLOT_SIZE);
+        if self.block_bits.within(at) + size > block {
+            let next = at.next_multiple_of(block);
+            self.remember(at, next - at);
+            at = next;
+        }
+        self.end = at + size;
+        at
+    }
+
+    /// A place for `count` whole blocks, which starts at a block.
+    pub(crate) fn place_blocks(&mut self, count: u64) -> u64 {
+        let at = self.end.next_multiple_of(self.block_bits.size());
+        let rest = self.end.next_multiple_of(INODE_SLOT_SIZE);
+        self.remember(rest, at.saturating_sub(rest));
+        self.end = at + count * self.block_bits.size();
+        at
+    }
+
+    /// A place for `size` bytes that starts at a multiple of 4, right behind what was given out last.
+    pub(crate) fn append(&mut self, size: u64) -> u64 {
+        let at = self.end.next_multiple_of(4);
+        self.end = at + size;
+        at
+    }
+
+    fn remember(&mut self, at: u64, length: u64) {
+        if length < INODE_SLOT_SIZE {
+            return;
+        }
+        if self.gaps.len() == GAPS_MAX {
+            // The smallest gap is the least loss; of equal ones the oldest.
+            if let Some(least) = (0..self.gaps.len()).min_by_key(|&index| self.gaps[index].1) {
+                self.gaps.remove(least);
+            }
+        }
+        self.gaps.push((at, length));
+    }
+
+    /// The smallest gap that holds `size` bytes, the newest of equal ones.
+    fn take_gap(&mut self, size: u64) -> Option<u64> {
+        let best = (0..self.gaps.len())
+            .rev()
+            .filter(|&index| self.gaps[index].1 >= size)
+            .min_by_key(|&i| self.gaps[i].1)?;
+        let (at, length) = self.gaps[best];
+        let used = size.next_multiple_of(INODE_SLOT_SIZE);
+        if length.saturating_sub(used) < INODE_SLOT_SIZE {
+            self.gaps.remove(best);
+        } else {
+            self.gaps[best] = (at + used, length - used);
+        }
+        Some(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_things_stay_inside_a_block_and_gaps_are_filled() {
+        let mut zone = Zone::new(BlockBits::DEFAULT, 1152);
+        assert_eq!(zone.place(2000), 1152);
+        assert_eq!(zone.place(1500), 4096, "945 bytes are left, so the next block begins");
+        assert_eq!(zone.place(100), 3168, "the gap is filled first");
+        assert_eq!(zone.place(9000), 5600, "what is longer than a block need not start in a new one");
+        assert_eq!(zone.place_blocks(2), 16384);
+        assert_eq!(zone.place(64), 3296, "the smallest gap that fits");
+        assert_eq!(zone.end(), 16384 + 8192);
+    }
+
+    #[test]
+    fn places_never_overlap() {
+        let mut state = 12345_u64;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        for bits in [9, 12, 16] {
+            let block_bits = BlockBits::new(bits).unwrap();
+            let mut zone = Zone::new(block_bits, 1152);
+            let mut taken: Vec<(u64, u64)> = vec![(0, 1152)];
+            for _ in 0..3000 {
+                let size = 32 + random(block_bits.size() + 200);
+                let at = zone.place(size);
+                assert_eq!(at % 32, 0);
+                if size <= block_bits.size() {
+                    assert!(block_bits.within(at) + size <= block_bits.size());
+                }
+                taken.push((at, size));
+            }
+            taken.sort_unstable();
+            assert!(taken.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0));
+            assert!(taken.last().unwrap().0 < zone.end());
+        }
+    }
+}

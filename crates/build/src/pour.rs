@@ -1,0 +1,284 @@
+//! The last stage: everything that is not the content of a file. Directories, links, special files and moved inodes
+//! go to their places, then the tables at the front, and the superblock last of all.
+
+use std::collections::BTreeMap;
+
+use erofs_format::feature::{compat, incompat};
+use erofs_format::superblock::{self, Superblock};
+use erofs_format::xattr_prefix::START_UNIT;
+use erofs_format::{FormatError, Nid};
+use erofs_tree::{InodeId, Kind, Progress, Stage};
+use uuid::Uuid;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::content::{Inodes, Stored};
+use crate::error::BuildError;
+use crate::image_file::ImageFile;
+use crate::layout::compose::{Data, block_32};
+use crate::layout::dirs;
+use crate::layout::plan::{Placed, Plan};
+use crate::layout::zone::Zone;
+use crate::options::{BuildOptions, UuidRule};
+
+/// The namespace of UUIDs that are derived from an image's content. A random number, drawn once for `layout 1`.
+const CONTENT_NAMESPACE: Uuid = Uuid::from_u128(0x7a0f_6f0e_9a55_4c1d_8f0b_6a6d_5d21_c3b4);
+/// Zeros are written in pieces of this size where a target does not start out as zeros.
+const ZERO_PIECE: usize = 1 << 20;
+
+/// What the superblock says, and how long the image is.
+#[derive(Debug)]
+pub(crate) struct Poured {
+    pub(crate) superblock: Superblock,
+    pub(crate) image_bytes: u64,
+}
+
+/// Writes the rest of the image. `image` then is complete but for its length and name.
+pub(crate) fn pour(
+    plan: &Plan<'_>,
+    stored: &Stored,
+    image: &ImageFile,
+    options: &BuildOptions,
+    progress: &dyn Progress,
+) -> Result<Poured, BuildError> {
+    let inodes = plan.tree.inodes.len() as u64;
+    progress.begin(Stage::Write, inodes, 0);
+    let mut zone = Zone::new(plan.block_bits, stored.end_block * plan.block_bits.size());
+    let moved = write_moved(plan, stored, image, &mut zone)?;
+    let place = |id: InodeId| moved.get(&id).copied().unwrap_or(plan.placed[id.index()].at);
+    write_others(plan, image, &place, progress)?;
+    image.write_at(plan.xattrs.shared_at(), plan.xattrs.shared_area())?;
+    let blocks = total_blocks(plan, stored, &moved, &zone, options);
+    let mut value = superblock_of(plan, stored, options, blocks, Nid::at_byte(place(plan.tree.root))?)?;
+    if options.layout.uuid == UuidRule::Content {
+        value.uuid = content_uuid(plan, stored, &value)?;
+    }
+    let image_bytes = blocks * plan.block_bits.size();
+    write_front(plan, image, &mut value, options.layout.superblock_checksum)?;
+    progress.end(Stage::Write);
+    Ok(Poured { superblock: value, image_bytes })
+}
+
+/// Fills the metadata area with zeros where the target holds something else. Must come before anything is written.
+pub(crate) fn clear(plan: &Plan<'_>, image: &ImageFile) -> Result<(), BuildError> {
+    if image.starts_as_zeros() {
+        return Ok(());
+    }
+    let zeros = vec![0; ZERO_PIECE];
+    let mut at = 0;
+    while at < plan.data_at {
+        let length = usize::try_from(plan.data_at - at).map_or(ZERO_PIECE, |rest| rest.min(ZERO_PIECE));
+        image.write_at(at, &zeros[..length])?;
+        at += length as u64;
+    }
+    Ok(())
+}
+
+/// Writes the inodes whose chunk tables are longer than what the plan had for them, behind the data.
+fn write_moved(
+    plan: &Plan<'_>,
+    stored: &Stored,
+    image: &ImageFile,
+    zone: &mut Zone,
+) -> Result<BTreeMap<InodeId, u64>, BuildError> {
+    let mut moved = BTreeMap::new();
+    let mut bytes = Vec::new();
+    for &id in plan.order.iter().filter(|id| stored.moved.contains_key(id)) {
+        let Some((data, fingerprint)) = stored.moved.get(&id) else { continue };
+        bytes.clear();
+        plan.encode_inode(id, &plan.placed[id.index()], data, fingerprint.as_deref(), &mut bytes)
+            .map_err(|cause| BuildError::at(&plan.tree.path_of(id), cause))?;
+        let at = zone.place(bytes.len() as u64);
+        image.write_at(at, &bytes)?;
+        moved.insert(id, at);
+    }
+    Ok(moved)
+}
+
+/// Writes everything that is not a regular file with content.
+fn write_others(
+    plan: &Plan<'_>,
+    image: &ImageFile,
+    place: &impl Fn(InodeId) -> u64,
+    progress: &dyn Progress,
+) -> Result<(), BuildError> {
+    let parents = parents(plan);
+    let mut out = Inodes::default();
+    for &id in &plan.order {
+        let inode = &plan.tree.inodes[id.index()];
+        let placed = plan.placed[id.index()];
+        let failed = |cause| BuildError::at(&plan.tree.path_of(id), cause);
+        match &inode.kind {
+            Kind::File { size, .. } if *size != 0 => {}
+            Kind::Directory { .. } => {
+                let parent = parents.get(&id).copied().unwrap_or(id);
+                let nid = |inode: InodeId| Nid::at_byte(place(inode));
+                let bytes = dirs::encode(plan.tree, id, parent, plan.block_bits, nid).map_err(failed)?;
+                write_inode(plan, image, &mut out, id, &placed, &bytes)?;
+            }
+            Kind::Symlink { target } => write_inode(plan, image, &mut out, id, &placed, target)?,
+            Kind::File { .. }
+            | Kind::CharDevice { .. }
+            | Kind::BlockDevice { .. }
+            | Kind::Fifo
+            | Kind::Socket => write_inode(plan, image, &mut out, id, &placed, &[])?,
+        }
+        progress.advance(1, 0);
+    }
+    out.flush(image)
+}
+
+/// Writes an inode whose data is metadata: whole blocks where the plan put them, the rest behind the inode.
+fn write_inode(
+    plan: &Plan<'_>,
+    image: &ImageFile,
+    out: &mut Inodes,
+    id: InodeId,
+    placed: &Placed,
+    bytes: &[u8],
+) -> Result<(), BuildError> {
+    let tail = placed.reserved as usize;
+    let (blocks, tail) = bytes.split_at(bytes.len() - tail.min(bytes.len()));
+    if !blocks.is_empty() {
+        image.write_at(placed.blocks_at, blocks)?;
+    }
+    let data = Data::Flat { start: plan.block_bits.blocks_floor(placed.blocks_at) };
+    out.begin(image, placed.at)?;
+    plan.encode_inode(id, placed, &data, None, out.bytes())
+        .map_err(|cause| BuildError::at(&plan.tree.path_of(id), cause))?;
+    out.bytes().extend_from_slice(tail);
+    Ok(())
+}
+
+/// The parent of each directory.
+fn parents(plan: &Plan<'_>) -> BTreeMap<InodeId, InodeId> {
+    let is_directory = |id: InodeId| plan.tree.inodes[id.index()].is_directory();
+    plan.tree
+        .iter()
+        .flat_map(|(id, inode)| inode.entries().iter().map(move |entry| (entry.inode, id)))
+        .filter(|&(child, _)| is_directory(child))
+        .collect()
+}
+
+fn total_blocks(
+    plan: &Plan<'_>,
+    stored: &Stored,
+    moved: &BTreeMap<InodeId, u64>,
+    zone: &Zone,
+    options: &BuildOptions,
+) -> u64 {
+    let end = if moved.is_empty() { stored.end_block } else { plan.block_bits.blocks_ceil(zone.end()) };
+    let unit = u64::from(options.layout.fsalignblks.max(1)).next_power_of_two();
+    end.next_multiple_of(unit)
+}
+
+fn superblock_of(
+    plan: &Plan<'_>,
+    stored: &Stored,
+    options: &BuildOptions,
+    blocks: u64,
+    root_nid: Nid,
+) -> Result<Superblock, BuildError> {
+    let bit = |set: bool, bit: u32| if set { bit } else { 0 };
+    let has_prefixes = plan.xattrs.prefix_count() != 0;
+    let any_xattrs = plan.placed.iter().any(|placed| placed.xattr_size != 0);
+    let mut volume_name = [0; 16];
+    for (to, from) in volume_name.iter_mut().zip(&options.layout.volume_label) {
+        *to = *from;
+    }
+    let prefix_start = plan.prefix_table.0 / START_UNIT;
+    Ok(Superblock {
+        compat: compat::MTIME
+            | bit(options.layout.superblock_checksum, compat::SB_CHKSUM)
+            | bit(any_xattrs && plan.xattrs.has_filter(), compat::XATTR_FILTER)
+            | bit(has_prefixes, compat::PLAIN_XATTR_PFX)
+            | bit(plan.wants_fingerprints(), compat::ISHARE_XATTRS),
+        incompat: bit(stored.chunked, incompat::CHUNKED_FILE) | bit(has_prefixes, incompat::XATTR_PREFIXES),
+        block_bits: plan.block_bits,
+        root_nid,
+        inodes: plan.tree.inodes.len() as u64,
+        epoch: plan.epoch.sec,
+        fixed_nsec: plan.epoch.nsec,
+        blocks: u64::from(block_32(blocks)?),
+        uuid: match options.layout.uuid {
+            UuidRule::Given(uuid) => uuid,
+            UuidRule::Content => [0; 16],
+        },
+        volume_name,
+        xattr_prefix_count: plan.xattrs.prefix_count(),
+        xattr_prefix_start: if has_prefixes {
+            u32::try_from(prefix_start)
+                .map_err(|_| FormatError::limit("place of the xattr prefixes", prefix_start, "32 bits"))?
+        } else {
+            0
+        },
+        ishare_xattr_prefix_id: plan.xattrs.fingerprint_prefix().unwrap_or(0),
+        build_time: plan.build_time_delta(),
+        ..Superblock::default()
+    })
+}
+
+/// Writes the superblock and the table of long prefixes, with the checksum over the whole first block.
+fn write_front(
+    plan: &Plan<'_>,
+    image: &ImageFile,
+    value: &mut Superblock,
+    checksum: bool,
+) -> Result<(), BuildError> {
+    let (table_at, table) = &plan.prefix_table;
+    image.write_at(*table_at, table)?;
+    let record = value.encode()?;
+    let mut covered = vec![0; superblock::checksum_span(plan.block_bits)];
+    if checksum {
+        // The checksum covers whatever else stands in the first block: read it back.
+        image.read_at(superblock::OFFSET, &mut covered)?;
+        covered[..record.len()].copy_from_slice(&record);
+        superblock::store_checksum(&mut covered);
+        value.checksum = superblock::checksum(&covered);
+        image.write_at(superblock::OFFSET, &covered[..record.len()])
+    } else {
+        image.write_at(superblock::OFFSET, &record)
+    }
+}
+
+/// A UUID that stands for everything in the image: names and metadata, contents, and what the superblock says.
+fn content_uuid(plan: &Plan<'_>, stored: &Stored, value: &Superblock) -> Result<[u8; 16], BuildError> {
+    let mut hash = Xxh3::new();
+    hash.update(&value.encode()?);
+    hash.update(&stored.key.to_le_bytes());
+    let mut bytes = Vec::new();
+    for (id, inode) in plan.tree.iter() {
+        bytes.clear();
+        bytes.extend_from_slice(&inode.permissions.to_le_bytes());
+        bytes.push(dirs::file_type(inode).number());
+        for number in [id.0, inode.uid, inode.gid, inode.links, inode.mtime.nsec] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.extend_from_slice(&inode.mtime.sec.to_le_bytes());
+        for xattr in &inode.xattrs {
+            push_counted(&mut bytes, &xattr.name);
+            push_counted(&mut bytes, &xattr.value);
+        }
+        match &inode.kind {
+            Kind::File { size, .. } => bytes.extend_from_slice(&size.to_le_bytes()),
+            Kind::Symlink { target } => push_counted(&mut bytes, target),
+            Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => {
+                bytes.extend_from_slice(&major.to_le_bytes());
+                bytes.extend_from_slice(&minor.to_le_bytes());
+            }
+            Kind::Directory { entries } => {
+                for entry in entries {
+                    push_counted(&mut bytes, &entry.name);
+                    bytes.extend_from_slice(&entry.inode.0.to_le_bytes());
+                }
+            }
+            Kind::Fifo | Kind::Socket => {}
+        }
+        hash.update(&bytes);
+    }
+    Ok(*Uuid::new_v5(&CONTENT_NAMESPACE, &hash.digest128().to_le_bytes()).as_bytes())
+}
+
+fn push_counted(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+    out.extend_from_slice(bytes);
+}
