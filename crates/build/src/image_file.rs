@@ -66,16 +66,15 @@ impl ImageFile {
             resolve_new(path)
         };
         let folder = folder_of(&target);
-        let (file, how) = match open_nameless(folder) {
-            Some(file) => (file, How::Nameless),
-            None => {
-                let named = tempfile::Builder::new()
-                    .prefix(".mkfs-erofs-")
-                    .tempfile_in(folder)
-                    .map_err(fail("no temporary file can be made beside it"))?;
-                let (file, path) = named.into_parts();
-                (file, How::Named(path))
-            }
+        let (file, how) = if let Some(file) = open_nameless(folder) {
+            (file, How::Nameless)
+        } else {
+            let named = tempfile::Builder::new()
+                .prefix(".mkfs-erofs-")
+                .tempfile_in(folder)
+                .map_err(fail("no temporary file can be made beside it"))?;
+            let (file, path) = named.into_parts();
+            (file, How::Named(path))
         };
         if let Some(metadata) = &existing {
             file.set_permissions(std::fs::Permissions::from_mode(metadata.mode() & 0o7777))
@@ -138,6 +137,12 @@ impl ImageFile {
         !matches!(self.how, How::InPlace)
     }
 
+    /// Forgets everything from byte `length` of the image on, of a regular file.
+    pub(crate) fn cut(&self, length: u64) -> Result<(), BuildError> {
+        let end = self.offset.saturating_add(length);
+        self.file.set_len(end).map_err(|cause| self.failed("cannot be given its length", cause))
+    }
+
     /// Sets the length of the image, makes it durable and gives it its name.
     pub(crate) fn finish(self, length: u64) -> Result<(), BuildError> {
         let Self { file, path, offset, how } = self;
@@ -157,7 +162,7 @@ impl ImageFile {
         match how {
             How::InPlace => return Ok(()),
             How::Named(temporary) => {
-                temporary.persist(&path).map_err(|e| fail("cannot be renamed")(e.error))?
+                temporary.persist(&path).map_err(|e| fail("cannot be renamed")(e.error))?;
             }
             How::Nameless => name_it(&file, &path).map_err(fail("cannot be given its name"))?,
         }

@@ -59,7 +59,7 @@ pub fn build(
     let stored = content::store(&plan, source, &image, &options.content, threads(options), progress)?;
     let poured = pour::pour(&plan, &stored, &image, options, progress)?;
     image.finish(poured.image_bytes)?;
-    summarise(&plan, &stored, &poured, options, dropped, warnings)
+    Ok(summarise(&plan, &stored, &poured, options, dropped, warnings))
 }
 
 fn threads(options: &BuildOptions) -> usize {
@@ -76,7 +76,7 @@ fn summarise(
     options: &BuildOptions,
     dropped_from_source: u64,
     warnings: Vec<String>,
-) -> Result<Summary, BuildError> {
+) -> Summary {
     let counts = plan.tree.counts();
     let superblock = &poured.superblock;
     let fingerprints = options.content.fingerprint.as_ref().map(|wanted| FingerprintSummary {
@@ -85,7 +85,7 @@ fn summarise(
         files: stored.fingerprints,
         dropped_from_source,
     });
-    Ok(Summary {
+    Summary {
         image_bytes: poured.image_bytes,
         block_size: superblock.block_bits.size(),
         uuid: superblock.uuid,
@@ -105,5 +105,5 @@ fn summarise(
         incompat: superblock.incompat,
         kernel_to_mount: first_kernel(superblock.incompat, superblock.block_bits),
         warnings,
-    })
+    }
 }

@@ -75,6 +75,13 @@ pub struct FingerprintOptions {
     pub strict: bool,
 }
 
+impl FingerprintOptions {
+    /// Whether the values are computed from the contents.
+    pub fn is_computed(&self) -> bool {
+        matches!(self.value, FingerprintValue::Computed { .. })
+    }
+}
+
 /// Where the value of a fingerprint comes from.
 #[derive(Debug, Clone, Copy)]
 pub enum FingerprintValue {
@@ -106,10 +113,8 @@ pub struct LayoutOptions {
     pub inodes: InodeForm,
     /// Let compact inodes have the build time where that is their only obstacle (`--ignore-mtime`).
     pub ignore_mtime: bool,
-    /// Use 8-byte chunk indexes even where a block map would do.
-    pub force_chunk_indexes: bool,
-    /// Use 4-byte block maps, or fail where they cannot hold a chunk.
-    pub force_block_map: bool,
+    /// The form of chunk tables.
+    pub chunk_table: ChunkTable,
     /// Xattrs that occur more often than this are shared; `None` keeps all of them with their inodes.
     pub xattr_tolerance: Option<u32>,
     /// More long xattr name prefixes.
@@ -135,8 +140,7 @@ impl Default for LayoutOptions {
         Self {
             inodes: InodeForm::ByNeed,
             ignore_mtime: false,
-            force_chunk_indexes: false,
-            force_block_map: false,
+            chunk_table: ChunkTable::ByNeed,
             xattr_tolerance: Some(DEFAULT_XATTR_TOLERANCE),
             xattr_prefixes: Vec::new(),
             xattr_filter: true,
@@ -161,6 +165,17 @@ pub enum InodeForm {
     Extended,
 }
 
+/// The form of chunk tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChunkTable {
+    /// The shorter one that holds every chunk, which is the block map as long as there is one device.
+    ByNeed,
+    /// 4-byte block maps (`-E force-inode-blockmap`).
+    BlockMap,
+    /// 8-byte indexes (`-E force-chunk-indexes`).
+    Indexes,
+}
+
 /// The volume's UUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UuidRule {
@@ -179,9 +194,6 @@ impl BuildOptions {
                 "volume label: found {} bytes, want at most {LABEL_MAX} without NUL",
                 self.layout.volume_label.len()
             ));
-        }
-        if self.layout.force_block_map && self.layout.force_chunk_indexes {
-            return wrong("force-inode-blockmap and force-chunk-indexes exclude each other".into());
         }
         if let Some(chunks) = self.content.chunks {
             let least = self.content.block_bits.bits();

@@ -42,17 +42,23 @@ pub(crate) fn pour(
 ) -> Result<Poured, BuildError> {
     let inodes = plan.tree.inodes.len() as u64;
     progress.begin(Stage::Write, inodes, 0);
+    let moved = encode_moved(plan, stored)?;
     let mut zone = Zone::new(plan.block_bits, stored.end_block * plan.block_bits.size());
-    let moved = write_moved(plan, stored, image, &mut zone)?;
-    let place = |id: InodeId| moved.get(&id).copied().unwrap_or(plan.placed[id.index()].at);
+    let places: BTreeMap<InodeId, u64> =
+        moved.iter().map(|(id, bytes)| (*id, zone.place(bytes.len() as u64))).collect();
+    let blocks = total_blocks(plan, stored, &zone, options);
+    let image_bytes = blocks * plan.block_bits.size();
+    clear_leftovers(plan, stored, image, image_bytes)?;
+    for (id, bytes) in &moved {
+        image.write_at(places.get(id).copied().unwrap_or_default(), bytes)?;
+    }
+    let place = |id: InodeId| places.get(&id).copied().unwrap_or(plan.placed[id.index()].at);
     write_others(plan, image, &place, progress)?;
     image.write_at(plan.xattrs.shared_at(), plan.xattrs.shared_area())?;
-    let blocks = total_blocks(plan, stored, &moved, &zone, options);
     let mut value = superblock_of(plan, stored, options, blocks, Nid::at_byte(place(plan.tree.root))?)?;
     if options.layout.uuid == UuidRule::Content {
         value.uuid = content_uuid(plan, stored, &value)?;
     }
-    let image_bytes = blocks * plan.block_bits.size();
     write_front(plan, image, &mut value, options.layout.superblock_checksum)?;
     progress.end(Stage::Write);
     Ok(Poured { superblock: value, image_bytes })
@@ -60,36 +66,40 @@ pub(crate) fn pour(
 
 /// Fills the metadata area with zeros where the target holds something else. Must come before anything is written.
 pub(crate) fn clear(plan: &Plan<'_>, image: &ImageFile) -> Result<(), BuildError> {
-    if image.starts_as_zeros() {
-        return Ok(());
+    if image.starts_as_zeros() { Ok(()) } else { write_zeros(image, 0, plan.data_at) }
+}
+
+/// Fills what no file has with zeros: blocks that alignment left out, and everything behind the data, where an equal
+/// file may have given its blocks back.
+fn clear_leftovers(plan: &Plan<'_>, stored: &Stored, image: &ImageFile, end: u64) -> Result<(), BuildError> {
+    let block = plan.block_bits.size();
+    for (first, count) in &stored.gaps {
+        write_zeros(image, first * block, (first + count) * block)?;
     }
+    let data_end = stored.end_block * block;
+    if image.starts_as_zeros() { image.cut(data_end) } else { write_zeros(image, data_end, end) }
+}
+
+fn write_zeros(image: &ImageFile, from: u64, to: u64) -> Result<(), BuildError> {
     let zeros = vec![0; ZERO_PIECE];
-    let mut at = 0;
-    while at < plan.data_at {
-        let length = usize::try_from(plan.data_at - at).map_or(ZERO_PIECE, |rest| rest.min(ZERO_PIECE));
+    let mut at = from;
+    while at < to {
+        let length = usize::try_from(to - at).map_or(ZERO_PIECE, |rest| rest.min(ZERO_PIECE));
         image.write_at(at, &zeros[..length])?;
         at += length as u64;
     }
     Ok(())
 }
 
-/// Writes the inodes whose chunk tables are longer than what the plan had for them, behind the data.
-fn write_moved(
-    plan: &Plan<'_>,
-    stored: &Stored,
-    image: &ImageFile,
-    zone: &mut Zone,
-) -> Result<BTreeMap<InodeId, u64>, BuildError> {
-    let mut moved = BTreeMap::new();
-    let mut bytes = Vec::new();
-    for &id in plan.order.iter().filter(|id| stored.moved.contains_key(id)) {
+/// The bytes of the inodes whose chunk tables are longer than what the plan had for them; they go behind the data.
+fn encode_moved(plan: &Plan<'_>, stored: &Stored) -> Result<Vec<(InodeId, Vec<u8>)>, BuildError> {
+    let mut moved = Vec::with_capacity(stored.moved.len());
+    for &id in &plan.order {
         let Some((data, fingerprint)) = stored.moved.get(&id) else { continue };
-        bytes.clear();
+        let mut bytes = Vec::new();
         plan.encode_inode(id, &plan.placed[id.index()], data, fingerprint.as_deref(), &mut bytes)
             .map_err(|cause| BuildError::at(&plan.tree.path_of(id), cause))?;
-        let at = zone.place(bytes.len() as u64);
-        image.write_at(at, &bytes)?;
-        moved.insert(id, at);
+        moved.push((id, bytes));
     }
     Ok(moved)
 }
@@ -159,16 +169,10 @@ fn parents(plan: &Plan<'_>) -> BTreeMap<InodeId, InodeId> {
         .collect()
 }
 
-fn total_blocks(
-    plan: &Plan<'_>,
-    stored: &Stored,
-    moved: &BTreeMap<InodeId, u64>,
-    zone: &Zone,
-    options: &BuildOptions,
-) -> u64 {
-    let end = if moved.is_empty() { stored.end_block } else { plan.block_bits.blocks_ceil(zone.end()) };
-    let unit = u64::from(options.layout.fsalignblks.max(1)).next_power_of_two();
-    end.next_multiple_of(unit)
+fn total_blocks(plan: &Plan<'_>, stored: &Stored, zone: &Zone, options: &BuildOptions) -> u64 {
+    let end =
+        if stored.moved.is_empty() { stored.end_block } else { plan.block_bits.blocks_ceil(zone.end()) };
+    end.next_multiple_of(u64::from(options.layout.fsalignblks.max(1)).next_power_of_two())
 }
 
 fn superblock_of(

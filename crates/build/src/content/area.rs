@@ -9,17 +9,23 @@ use super::super::layout::compose::block_32;
 pub(crate) struct DataArea {
     next: u64,
     dsunit: u64,
+    /// Blocks that nobody has: first one and count.
+    gaps: Vec<(u64, u64)>,
 }
 
 impl DataArea {
     /// An area that starts at byte `at`, a multiple of the block size; files start at multiples of `dsunit` blocks.
     pub(crate) fn new(at: u64, block_bits: BlockBits, dsunit: u32) -> Self {
-        Self { next: block_bits.blocks_floor(at), dsunit: u64::from(dsunit).max(1) }
+        Self { next: block_bits.blocks_floor(at), dsunit: u64::from(dsunit).max(1), gaps: Vec::new() }
     }
 
     /// Begins a file: the next block is one at which a file may start.
     pub(crate) fn align(&mut self) {
-        self.next = self.next.next_multiple_of(self.dsunit);
+        let start = self.next.next_multiple_of(self.dsunit);
+        if start != self.next {
+            self.gaps.push((self.next, start - self.next));
+            self.next = start;
+        }
     }
 
     /// The first of `count` consecutive blocks, which are taken; an error if the image would exceed 2^32 - 1 blocks.
@@ -38,5 +44,11 @@ impl DataArea {
     /// Gives everything from block `start` on back.
     pub(crate) fn rewind(&mut self, start: u64) {
         self.next = start;
+        self.gaps.retain(|gap| gap.0 < start);
+    }
+
+    /// The blocks that alignment has left out.
+    pub(crate) fn into_gaps(self) -> Vec<(u64, u64)> {
+        self.gaps
     }
 }

@@ -1,7 +1,7 @@
 //! Committing: the one place where order matters. Units come in order; each file gets its blocks, or those of an equal
 //! file that came before it, and what is to be written becomes jobs.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::Stored;
 use super::area::DataArea;
+use super::large::Large;
 use super::read::{Buffer, Piece, ReadPart, ReadUnit, Reader};
 use crate::error::BuildError;
 use crate::layout::compose::{Data, HOLE};
@@ -53,52 +54,31 @@ pub(crate) enum Job {
 
 /// A file that others can be equal to.
 #[derive(Debug, Clone)]
-struct Original {
-    data: Data,
+pub(super) struct Original {
+    pub(super) data: Data,
     /// Consecutive blocks that are stored, for flat data.
-    blocks: u64,
-}
-
-/// A large file between its first segment and its inode.
-#[derive(Default)]
-struct Large {
-    hasher: Option<Box<dyn Hasher>>,
-    /// Segments that were committed and not hashed.
-    waiting: VecDeque<(Arc<Buffer>, usize)>,
-    /// Segments that were committed and whose data is not written.
-    writing: usize,
-    hashing: bool,
-    committed: bool,
-    /// The content may be that of an earlier file, so nothing is committed after it before its fingerprint is known.
-    candidate: bool,
-    start_block: u64,
-    /// One entry per chunk.
-    blocks: Vec<u32>,
-    holes: bool,
-    unit_bits: u8,
-    tail: Vec<u8>,
-    stored_bytes: u64,
+    pub(super) blocks: u64,
 }
 
 /// Everything that committing decides and remembers.
 pub(crate) struct Commit<'a> {
-    reader: Reader<'a>,
-    area: DataArea,
+    pub(super) reader: Reader<'a>,
+    pub(super) area: DataArea,
     /// Jobs that others wait for.
     pub(crate) hashes: VecDeque<Job>,
     /// Other jobs.
     pub(crate) writes: VecDeque<Job>,
-    large: BTreeMap<usize, Large>,
-    barrier: Option<usize>,
-    originals: BTreeMap<Vec<u8>, Original>,
+    pub(super) large: BTreeMap<usize, Large>,
+    pub(super) barrier: Option<usize>,
+    pub(super) originals: BTreeMap<Vec<u8>, Original>,
     /// Size and key of the first segment of large files that have twins.
-    heads: Vec<(u64, u128)>,
+    pub(super) heads: BTreeSet<(u64, u128)>,
     chunks: BTreeMap<[u8; 32], u32>,
     /// One per file.
-    keys: Vec<u128>,
+    pub(super) keys: Vec<u128>,
     /// Files whose inode is a job or has been written or moved.
     done: usize,
-    stored: Stored,
+    pub(super) stored: Stored,
 }
 
 impl<'a> Commit<'a> {
@@ -111,7 +91,7 @@ impl<'a> Commit<'a> {
             large: BTreeMap::new(),
             barrier: None,
             originals: BTreeMap::new(),
-            heads: Vec::new(),
+            heads: BTreeSet::new(),
             chunks: BTreeMap::new(),
             keys: vec![0; reader.files.len()],
             done: 0,
@@ -132,6 +112,7 @@ impl<'a> Commit<'a> {
     /// The result, once everything is complete.
     pub(crate) fn finish(mut self) -> Stored {
         self.stored.end_block = self.area.next();
+        self.stored.gaps = self.area.into_gaps();
         let keys: Vec<u8> = self.keys.iter().flat_map(|key| key.to_le_bytes()).collect();
         self.stored.key = xxh3_128(&keys);
         self.stored
@@ -141,9 +122,7 @@ impl<'a> Commit<'a> {
     pub(crate) fn unit(&mut self, unit: ReadUnit) -> Result<(), BuildError> {
         match unit {
             ReadUnit::Batch { parts, buffer } => self.batch(parts, buffer),
-            ReadUnit::Segment { part, offset, last, buffer } => {
-                self.segment(part, offset, last, Arc::new(buffer))
-            }
+            ReadUnit::Segment { part, offset, last, buffer } => self.segment(&part, offset, last, buffer),
         }
     }
 
@@ -187,21 +166,7 @@ impl<'a> Commit<'a> {
                 let blocks = self.take_pieces(part.range.clone(), *bits, pieces, runs)?;
                 self.chunked(*bits, blocks)
             }
-            None => {
-                let start = self.area.take(need)?;
-                let length = usize::try_from(size.min(need * self.block_size())).unwrap_or(part.range.len());
-                push_run(
-                    runs,
-                    start,
-                    part.range.start..part.range.start + length,
-                    self.reader.plan.block_bits.bytes(),
-                );
-                self.stored.stored_bytes += need * self.block_size();
-                match self.reader.plan.chunk_format {
-                    Some(format) => Data::Chunks { format, blocks: [start].into() },
-                    None => Data::Flat { start: u64::from(start) },
-                }
-            }
+            None => self.small_run(part, need, runs)?,
         };
         if let Some(digest) = digest {
             self.originals.insert(digest.clone(), Original { data: data.clone(), blocks: need });
@@ -209,12 +174,26 @@ impl<'a> Commit<'a> {
         Ok(data)
     }
 
-    fn dedupes_files(&self) -> bool {
+    /// Places a small file in consecutive blocks of its own.
+    fn small_run(&mut self, part: &ReadPart, need: u64, runs: &mut Vec<Run>) -> Result<Data, BuildError> {
+        let block_bits = self.reader.plan.block_bits;
+        let start = self.area.take(need)?;
+        let whole = usize::try_from(need * block_bits.size()).unwrap_or(usize::MAX);
+        let range = part.range.start..part.range.start + part.range.len().min(whole);
+        push_run(runs, start, range, block_bits.bytes());
+        self.stored.stored_bytes += need * block_bits.size();
+        Ok(match self.reader.plan.chunk_format {
+            Some(format) => Data::Chunks { format, blocks: [start].into() },
+            None => Data::Flat { start: u64::from(start) },
+        })
+    }
+
+    pub(super) fn dedupes_files(&self) -> bool {
         self.reader.options.file_dedupe && self.reader.options.chunks.is_none()
     }
 
     /// The data of an earlier file with this digest, if it can serve a file that needs so many consecutive blocks.
-    fn original(&self, digest: &[u8], need: u64) -> Option<Data> {
+    pub(super) fn original(&self, digest: &[u8], need: u64) -> Option<Data> {
         let original = self.originals.get(digest)?;
         let serves = original.blocks >= need || matches!(original.data, Data::Chunks { .. });
         serves.then(|| original.data.clone())
@@ -225,17 +204,15 @@ impl<'a> Commit<'a> {
     }
 
     /// Blocks that a file takes in the data area if it is flat.
-    fn flat_blocks(&self, file: usize) -> u64 {
+    pub(super) fn flat_blocks(&self, file: usize) -> u64 {
         let file = &self.reader.files[file];
         let bits = self.reader.plan.block_bits;
-        match self.reader.plan.placed[file.inode.index()].layout {
-            DataLayout::FlatInline => bits.blocks_floor(file.size),
-            _ => bits.blocks_ceil(file.size),
-        }
+        let inline = self.reader.plan.placed[file.inode.index()].layout == DataLayout::FlatInline;
+        if inline { bits.blocks_floor(file.size) } else { bits.blocks_ceil(file.size) }
     }
 
     /// Bytes of a file that stand behind its inode.
-    fn tail_len(&self, file: usize, data: &Data) -> usize {
+    pub(super) fn tail_len(&self, file: usize, data: &Data) -> usize {
         let file = &self.reader.files[file];
         let inline = self.reader.plan.placed[file.inode.index()].layout == DataLayout::FlatInline;
         match data {
@@ -247,7 +224,7 @@ impl<'a> Commit<'a> {
     }
 
     /// Gives each piece its blocks: none to zeros, those of an equal chunk where keys tell, else new ones.
-    fn take_pieces(
+    pub(super) fn take_pieces(
         &mut self,
         range: Range<usize>,
         bits: u8,
@@ -271,15 +248,14 @@ impl<'a> Commit<'a> {
                 }),
                 Piece::Bytes(None) => None,
             };
-            let address = match known {
-                Some(address) => address,
-                None => {
-                    let count = self.reader.plan.block_bits.blocks_ceil(length);
-                    let address = self.area.take(count)?;
-                    self.stored.stored_bytes += count * self.block_size();
-                    push_run(runs, address, bytes, block);
-                    address
-                }
+            let address = if let Some(address) = known {
+                address
+            } else {
+                let count = self.reader.plan.block_bits.blocks_ceil(length);
+                let address = self.area.take(count)?;
+                self.stored.stored_bytes += count * self.block_size();
+                push_run(runs, address, bytes, block);
+                address
             };
             if let Piece::Bytes(Some(key)) = piece {
                 self.chunks.entry(*key).or_insert(address);
@@ -289,7 +265,7 @@ impl<'a> Commit<'a> {
         Ok(blocks)
     }
 
-    fn chunked(&self, bits: u8, blocks: Vec<u32>) -> Data {
+    pub(super) fn chunked(&self, bits: u8, blocks: Vec<u32>) -> Data {
         let plan = self.reader.plan;
         let format = plan.chunk_format.unwrap_or(ChunkFormat {
             blkbits: bits - plan.block_bits.bits(),
@@ -300,7 +276,11 @@ impl<'a> Commit<'a> {
     }
 
     /// The value of a file's fingerprint: computed, or the source's own.
-    fn value_of(&self, file: usize, computed: Option<Fingerprint>) -> Result<Option<Vec<u8>>, BuildError> {
+    pub(super) fn value_of(
+        &self,
+        file: usize,
+        computed: Option<Fingerprint>,
+    ) -> Result<Option<Vec<u8>>, BuildError> {
         match computed {
             Some(fingerprint) => Ok(Some(fingerprint.value)),
             None => {
@@ -310,7 +290,7 @@ impl<'a> Commit<'a> {
     }
 
     /// A file that has everything its inode needs; `None` if the inode has to move and is remembered for later.
-    fn ready(&mut self, file: usize, data: Data, fingerprint: Option<Vec<u8>>) -> Option<Ready> {
+    pub(super) fn ready(&mut self, file: usize, data: Data, fingerprint: Option<Vec<u8>>) -> Option<Ready> {
         let inode = self.reader.files[file].inode;
         let placed = &self.reader.plan.placed[inode.index()];
         self.done += 1;
@@ -325,163 +305,10 @@ impl<'a> Commit<'a> {
         }
         Some(Ready { file, data, fingerprint })
     }
-
-    fn segment(
-        &mut self,
-        part: ReadPart,
-        offset: u64,
-        last: bool,
-        buffer: Arc<Buffer>,
-    ) -> Result<(), BuildError> {
-        let file = part.file;
-        let mut large =
-            if offset == 0 { self.begin_large(&part) } else { self.large.remove(&file).unwrap_or_default() };
-        let length = part.range.len();
-        let mut runs = Vec::new();
-        let before = self.stored.stored_bytes;
-        match &part.pieces {
-            Some((bits, pieces)) => {
-                large.unit_bits = *bits;
-                large.holes |= pieces.iter().any(|piece| matches!(piece, Piece::Zero));
-                let mut range = part.range.clone();
-                let flat = Data::Flat { start: 0 };
-                let tail = if last && !large.holes { self.tail_len(file, &flat) } else { 0 };
-                large.tail = buffer[length - tail..length].to_vec();
-                range.end -= tail;
-                let covered = range.len().div_ceil(1 << bits);
-                large.blocks.extend(self.take_pieces(range, *bits, &pieces[..covered], &mut runs)?);
-            }
-            None => {
-                let count = self.reader.plan.block_bits.blocks_ceil(length as u64);
-                let start = self.area.take(count)?;
-                self.stored.stored_bytes += count * self.block_size();
-                let chunk = self.reader.options.chunks.map_or(u64::MAX, |chunks| 1 << chunks.bits);
-                if offset.is_multiple_of(chunk) {
-                    large.blocks.push(start);
-                }
-                push_run(&mut runs, start, part.range.clone(), self.reader.plan.block_bits.bytes());
-            }
-        }
-        large.stored_bytes += self.stored.stored_bytes - before;
-        self.stored.stored_bytes += large.tail.len() as u64;
-        self.keys[file] = xxh3_128(&[self.keys[file].to_le_bytes(), part.key.to_le_bytes()].concat());
-        if large.hasher.is_some() || large.hashing {
-            large.waiting.push_back((Arc::clone(&buffer), length));
-        }
-        large.writing += 1;
-        large.committed = last;
-        self.barrier = (last && large.candidate).then_some(file);
-        self.large.insert(file, large);
-        let (files, bytes) = (u64::from(last), length as u64);
-        self.writes.push_back(Job::Write {
-            buffer,
-            runs,
-            inodes: Vec::new(),
-            large: Some(file),
-            files,
-            bytes,
-        });
-        self.advance(file)
-    }
-
-    fn begin_large(&mut self, part: &ReadPart) -> Large {
-        self.area.align();
-        let file = self.reader.files[part.file];
-        let mut large =
-            Large { hasher: self.reader.hasher(), start_block: self.area.next(), ..Large::default() };
-        if file.has_twin && large.hasher.is_some() && self.dedupes_files() {
-            let head = (file.size, part.key);
-            large.candidate = self.heads.contains(&head);
-            self.heads.push(head);
-        }
-        large
-    }
-
-    /// Takes the next step of a large file: hash its next segment, or, if everything is known, write its inode.
-    fn advance(&mut self, file: usize) -> Result<(), BuildError> {
-        let Some(large) = self.large.get_mut(&file) else { return Ok(()) };
-        if let Some((buffer, length)) = large.waiting.pop_front_if(|_| !large.hashing)
-            && let Some(hasher) = large.hasher.take()
-        {
-            large.hashing = true;
-            self.hashes.push_back(Job::Hash { file, hasher, buffer, length });
-            return Ok(());
-        }
-        let idle = !large.hashing && large.waiting.is_empty();
-        if large.committed && idle && (large.writing == 0 || !large.candidate) {
-            self.end_large(file)?;
-        }
-        Ok(())
-    }
-
-    fn end_large(&mut self, file: usize) -> Result<(), BuildError> {
-        let size = self.reader.files[file].size;
-        let candidate = self.large.get(&file).is_some_and(|large| large.candidate);
-        let earlier = self.large.range(..file).any(|(&other, _)| self.reader.files[other].size == size);
-        if candidate && earlier {
-            // The file that this one may be equal to is not done; its end comes back here.
-            return Ok(());
-        }
-        let Some(mut large) = self.large.remove(&file) else { return Ok(()) };
-        let fingerprint = large.hasher.take().map(Hasher::finish);
-        let need = self.flat_blocks(file);
-        let digest = fingerprint.as_ref().map(|fingerprint| fingerprint.digest.clone());
-        let digest = digest.filter(|_| self.reader.files[file].has_twin && self.dedupes_files());
-        let original =
-            digest.as_ref().filter(|_| large.candidate).and_then(|digest| self.original(digest, need));
-        let data = match original {
-            Some(original) => {
-                self.area.rewind(large.start_block);
-                self.stored.stored_bytes -= large.stored_bytes;
-                self.stored.deduplicated_bytes += size - large.tail.len() as u64;
-                original
-            }
-            None => self.large_data(&large),
-        };
-        if let Some(digest) = digest {
-            self.originals.entry(digest).or_insert(Original { data: data.clone(), blocks: need });
-        }
-        let value = self.value_of(file, fingerprint)?;
-        if let Some(ready) = self.ready(file, data, value) {
-            self.writes.push_back(Job::Inode { ready, tail: large.tail });
-        }
-        if self.barrier == Some(file) {
-            self.barrier = None;
-        }
-        match self.barrier {
-            Some(waiting) if waiting > file => self.advance(waiting),
-            _ => Ok(()),
-        }
-    }
-
-    fn large_data(&self, large: &Large) -> Data {
-        if large.holes || self.reader.plan.chunk_format.is_some() {
-            self.chunked(large.unit_bits, large.blocks.clone())
-        } else {
-            Data::Flat { start: large.blocks.first().map_or(0, |&block| u64::from(block)) }
-        }
-    }
-
-    /// A segment was hashed.
-    pub(crate) fn hashed(&mut self, file: usize, hasher: Box<dyn Hasher>) -> Result<(), BuildError> {
-        if let Some(large) = self.large.get_mut(&file) {
-            large.hasher = Some(hasher);
-            large.hashing = false;
-        }
-        self.advance(file)
-    }
-
-    /// The data of a segment was written.
-    pub(crate) fn written(&mut self, file: usize) -> Result<(), BuildError> {
-        if let Some(large) = self.large.get_mut(&file) {
-            large.writing -= 1;
-        }
-        self.advance(file)
-    }
 }
 
 /// Adds bytes that go to `block` and the following ones; joins them with the last run where both sides continue.
-fn push_run(runs: &mut Vec<Run>, block: u32, range: Range<usize>, block_size: usize) {
+pub(super) fn push_run(runs: &mut Vec<Run>, block: u32, range: Range<usize>, block_size: usize) {
     if range.is_empty() {
         return;
     }

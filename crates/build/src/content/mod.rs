@@ -11,6 +11,7 @@
 mod area;
 mod commit;
 mod holes;
+mod large;
 mod pool;
 mod read;
 mod units;
@@ -30,9 +31,12 @@ use crate::options::ContentOptions;
 
 /// What became of the contents.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the summary")]
 pub(crate) struct Stored {
     /// First block behind the data.
     pub(crate) end_block: u64,
+    /// Blocks between the data of files that alignment has left out: first one and count.
+    pub(crate) gaps: Vec<(u64, u64)>,
     /// Inodes whose chunk table did not fit into the place that the plan had for them, with all that they need.
     pub(crate) moved: BTreeMap<InodeId, (Data, Option<Vec<u8>>)>,
     /// Bytes of data blocks and inline tails.

@@ -13,7 +13,7 @@ use super::holes::{SEGMENT_SIZE, chunks_pay, is_zero, unit_bits};
 use super::units::{File, Unit};
 use crate::error::BuildError;
 use crate::layout::plan::Plan;
-use crate::options::{ContentOptions, FingerprintValue};
+use crate::options::{ContentOptions, FingerprintOptions, FingerprintValue};
 
 /// A buffer of [`SEGMENT_SIZE`] bytes; used again and again, because the first touch of memory is dear.
 pub(crate) type Buffer = Box<[u8]>;
@@ -108,8 +108,11 @@ impl Reader<'_> {
                 let bits = self.piece_bits(self.files[file].size);
                 let bytes = &buffer[..length];
                 let pieces = bits.map(|bits| (bits, self.pieces(bytes, bits)));
-                let part =
-                    ReadPart { file, range: 0..length, key: xxh3_128(bytes), fingerprint: None, pieces };
+                // Where a fingerprint will stand for the content, the key only tells whether two files begin alike.
+                let hashed = self.options.fingerprint.as_ref().is_some_and(FingerprintOptions::is_computed);
+                let wanted = !hashed || (offset == 0 && self.files[file].has_twin);
+                let key = if wanted { xxh3_128(bytes) } else { 0 };
+                let part = ReadPart { file, range: 0..length, key, fingerprint: None, pieces };
                 Ok(ReadUnit::Segment { part, offset, last, buffer })
             }
         }
@@ -153,9 +156,12 @@ impl Reader<'_> {
 
     fn pieces(&self, bytes: &[u8], bits: u8) -> Vec<Piece> {
         let keyed = self.options.chunks.is_some();
-        let judge = |piece: &[u8]| match is_zero(piece) {
-            true => Piece::Zero,
-            false => Piece::Bytes(keyed.then(|| erofs_algo::chunk_key(piece))),
+        let judge = |piece: &[u8]| {
+            if is_zero(piece) {
+                Piece::Zero
+            } else {
+                Piece::Bytes(keyed.then(|| erofs_algo::chunk_key(piece)))
+            }
         };
         bytes.chunks(1 << bits).map(judge).collect()
     }

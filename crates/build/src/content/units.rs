@@ -42,9 +42,9 @@ pub(crate) enum Unit {
 pub(crate) fn files(tree: &Tree, order: &[InodeId]) -> Vec<File> {
     let mut files: Vec<File> = order
         .iter()
-        .filter_map(|&inode| match tree.inodes[inode.index()].kind {
-            Kind::File { size, content } if size != 0 => Some(File { inode, size, content, has_twin: false }),
-            _ => None,
+        .filter_map(|&inode| {
+            let Kind::File { size, content } = tree.inodes[inode.index()].kind else { return None };
+            (size != 0).then_some(File { inode, size, content, has_twin: false })
         })
         .collect();
     let mut sizes: Vec<u64> = files.iter().map(|file| file.size).collect();

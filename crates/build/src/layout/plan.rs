@@ -11,7 +11,7 @@ use super::order::{Step, steps};
 use super::xattrs::{Xattrs, carries_fingerprint};
 use super::zone::Zone;
 use crate::error::BuildError;
-use crate::options::{BuildOptions, FingerprintValue, InodeForm, LayoutOptions};
+use crate::options::{BuildOptions, ChunkTable, FingerprintValue, InodeForm, LayoutOptions};
 
 /// Where and how one inode is stored.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +84,7 @@ impl<'t> Plan<'t> {
             prefix_table: (0, Vec::new()),
             chunk_format: options.content.chunks.map(|chunks| ChunkFormat {
                 blkbits: chunks.bits - block_bits.bits(),
-                indexes: options.layout.force_chunk_indexes,
+                indexes: options.layout.chunk_table == ChunkTable::Indexes,
                 wide: false,
             }),
             fingerprint_len: None,
@@ -241,11 +241,10 @@ impl<'t> Plan<'t> {
         let holds = compact_holds(size_of_data_in(inode, self.block_bits), inode.uid, inode.gid, inode.links);
         let timely = inode.mtime == self.epoch;
         match self.options.inodes {
-            InodeForm::Extended => Ok(Version::Extended),
             InodeForm::ByNeed if holds && (timely || self.options.ignore_mtime) => Ok(Version::Compact),
-            InodeForm::ByNeed => Ok(Version::Extended),
             // As in mkfs.erofs, force-inode-compact implies that times are ignored.
             InodeForm::Compact if holds => Ok(Version::Compact),
+            InodeForm::ByNeed | InodeForm::Extended => Ok(Version::Extended),
             InodeForm::Compact => {
                 let found = format!(
                     "size {}, uid {}, gid {}, {} links",
@@ -276,7 +275,7 @@ impl<'t> Plan<'t> {
 
     /// Whether chunk tables have 8-byte indexes even where a block map would do.
     pub(crate) fn forces_chunk_indexes(&self) -> bool {
-        self.options.force_chunk_indexes
+        self.options.chunk_table == ChunkTable::Indexes
     }
 
     /// Whether fingerprints are wanted at all.

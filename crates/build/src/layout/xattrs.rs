@@ -121,12 +121,12 @@ impl<'t> Xattrs<'t> {
             filter: options.layout.xattr_filter,
         };
         if let Some(tolerance) = options.layout.xattr_tolerance {
-            plan.share(tree, tolerance)?;
+            plan.share(tree, tolerance);
         }
         Ok(plan)
     }
 
-    fn share(&mut self, tree: &'t Tree, tolerance: u32) -> Result<(), BuildError> {
+    fn share(&mut self, tree: &'t Tree, tolerance: u32) {
         let mut counts: BTreeMap<(&'t [u8], &'t [u8]), u32> = BTreeMap::new();
         for inode in &tree.inodes {
             for xattr in inode.xattrs.iter().filter(|xattr| !self.is_fingerprint(&xattr.name)) {
@@ -145,7 +145,6 @@ impl<'t> Xattrs<'t> {
                 }
             }
         }
-        Ok(())
     }
 
     fn is_fingerprint(&self, name: &[u8]) -> bool {

@@ -1,0 +1,232 @@
+//! Large files: they pass through segment by segment. Each segment gets its blocks when its turn comes; the segments
+//! are hashed one after the other beside that; the inode follows when both are done.
+//!
+//! A large file may turn out to be equal to an earlier one only after its blocks were given out. So a file that has
+//! the size and the first segment of an earlier one holds up all others behind it until its digest is known, and gives
+//! its blocks back if it is one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use erofs_algo::fingerprint::Hasher;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::commit::{Commit, Job, Original, Run, push_run};
+use super::read::{Buffer, Piece, ReadPart};
+use super::units::File;
+use crate::error::BuildError;
+use crate::layout::compose::Data;
+
+/// The state of a fingerprint that is computed segment by segment.
+#[derive(Default)]
+enum Hashing {
+    /// None is wanted.
+    #[default]
+    Never,
+    /// The next segment can be hashed.
+    Idle(Box<dyn Hasher>),
+    /// A segment is being hashed.
+    Busy,
+}
+
+/// A large file between its first segment and its inode.
+#[derive(Default)]
+pub(super) struct Large {
+    hashing: Hashing,
+    /// Segments that were committed and not hashed.
+    waiting: VecDeque<(Arc<Buffer>, usize)>,
+    /// Segments that were committed and whose data is not written.
+    writing: usize,
+    /// Whether the last segment was committed.
+    committed: bool,
+    /// The content may be that of an earlier file, so nothing is committed after it before its digest is known.
+    candidate: bool,
+    start_block: u64,
+    /// One entry per chunk.
+    blocks: Vec<u32>,
+    holes: bool,
+    unit_bits: u8,
+    tail: Vec<u8>,
+    /// What was counted for it, to be taken back if it turns out to be stored already.
+    stored_bytes: u64,
+    hole_bytes: u64,
+}
+
+impl Commit<'_> {
+    /// Commits the next segment of a file.
+    pub(super) fn segment(
+        &mut self,
+        part: &ReadPart,
+        offset: u64,
+        last: bool,
+        buffer: Buffer,
+    ) -> Result<(), BuildError> {
+        let file = part.file;
+        let buffer = Arc::new(buffer);
+        let mut large =
+            if offset == 0 { self.begin_large(part) } else { self.large.remove(&file).unwrap_or_default() };
+        let length = part.range.len();
+        let mut runs = Vec::new();
+        let before = (self.stored.stored_bytes, self.stored.hole_bytes);
+        if let Some((bits, pieces)) = &part.pieces {
+            large.unit_bits = *bits;
+            large.holes |= pieces.iter().any(|piece| matches!(piece, Piece::Zero));
+            let flat = Data::Flat { start: 0 };
+            let tail = if last && !large.holes { self.tail_len(file, &flat) } else { 0 };
+            large.tail = buffer[length - tail..length].to_vec();
+            let range = 0..length - tail;
+            let covered = range.len().div_ceil(1 << bits);
+            large.blocks.extend(self.take_pieces(range, *bits, &pieces[..covered], &mut runs)?);
+        } else {
+            self.long_chunk(&mut large, offset, length, &mut runs)?;
+        }
+        large.stored_bytes += self.stored.stored_bytes - before.0;
+        large.hole_bytes += self.stored.hole_bytes - before.1;
+        self.stored.stored_bytes += large.tail.len() as u64;
+        self.keys[file] = xxh3_128(&[self.keys[file].to_le_bytes(), part.key.to_le_bytes()].concat());
+        if !matches!(large.hashing, Hashing::Never) {
+            large.waiting.push_back((Arc::clone(&buffer), length));
+        }
+        large.writing += 1;
+        large.committed = last;
+        if last && large.candidate {
+            self.barrier = Some(file);
+        }
+        self.large.insert(file, large);
+        let (files, bytes) = (u64::from(last), length as u64);
+        self.writes.push_back(Job::Write {
+            buffer,
+            runs,
+            inodes: Vec::new(),
+            large: Some(file),
+            files,
+            bytes,
+        });
+        self.advance(file)
+    }
+
+    /// Places a segment that is only a part of a chunk, behind the segment before it.
+    fn long_chunk(
+        &mut self,
+        large: &mut Large,
+        offset: u64,
+        length: usize,
+        runs: &mut Vec<Run>,
+    ) -> Result<(), BuildError> {
+        let block_bits = self.reader.plan.block_bits;
+        let count = block_bits.blocks_ceil(length as u64);
+        let start = self.area.take(count)?;
+        self.stored.stored_bytes += count * block_bits.size();
+        let chunk = self.reader.options.chunks.map_or(u64::MAX, |chunks| 1 << chunks.bits);
+        if offset.is_multiple_of(chunk) {
+            large.blocks.push(start);
+        }
+        push_run(runs, start, 0..length, block_bits.bytes());
+        Ok(())
+    }
+
+    fn begin_large(&mut self, part: &ReadPart) -> Large {
+        self.area.align();
+        let file = self.reader.files[part.file];
+        let mut large = Large { start_block: self.area.next(), ..Large::default() };
+        if let Some(hasher) = self.reader.hasher() {
+            large.hashing = Hashing::Idle(hasher);
+            if file.has_twin && self.dedupes_files() {
+                let head = (file.size, part.key);
+                large.candidate = !self.heads.insert(head);
+            }
+        }
+        large
+    }
+
+    /// Takes the next step of a large file: hash its next segment, or, if everything is known, write its inode.
+    fn advance(&mut self, file: usize) -> Result<(), BuildError> {
+        let Some(large) = self.large.get_mut(&file) else { return Ok(()) };
+        if let Hashing::Idle(_) = large.hashing
+            && let Some((buffer, length)) = large.waiting.pop_front()
+            && let Hashing::Idle(hasher) = std::mem::replace(&mut large.hashing, Hashing::Busy)
+        {
+            self.hashes.push_back(Job::Hash { file, hasher, buffer, length });
+            return Ok(());
+        }
+        let hashed = large.waiting.is_empty() && !matches!(large.hashing, Hashing::Busy);
+        // Blocks can be given back only when nothing is on its way to them.
+        let settled = large.writing == 0 || !large.candidate;
+        if large.committed && hashed && settled { self.end_large(file) } else { Ok(()) }
+    }
+
+    fn end_large(&mut self, file: usize) -> Result<(), BuildError> {
+        let size = self.reader.files[file].size;
+        let candidate = self.large.get(&file).is_some_and(|large| large.candidate);
+        if candidate && self.large.range(..file).any(|(&other, _)| self.reader.files[other].size == size) {
+            // The file that this one may be equal to is not done; its end comes back here.
+            return Ok(());
+        }
+        let Some(mut large) = self.large.remove(&file) else { return Ok(()) };
+        let fingerprint = match std::mem::take(&mut large.hashing) {
+            Hashing::Idle(hasher) => Some(hasher.finish()),
+            Hashing::Never | Hashing::Busy => None,
+        };
+        if let Some(fingerprint) = &fingerprint {
+            self.keys[file] = xxh3_128(&fingerprint.digest);
+        }
+        let data = self.large_data(
+            file,
+            &large,
+            fingerprint.as_ref().map(|fingerprint| fingerprint.digest.as_slice()),
+        );
+        let value = self.value_of(file, fingerprint)?;
+        if let Some(ready) = self.ready(file, data, value) {
+            self.writes.push_back(Job::Inode { ready, tail: large.tail });
+        }
+        if self.barrier == Some(file) {
+            self.barrier = None;
+        }
+        match self.barrier {
+            Some(waiting) => self.advance(waiting),
+            None => Ok(()),
+        }
+    }
+
+    /// Where the bytes of a large file are: where an equal file's are, or where they were put.
+    fn large_data(&mut self, file: usize, large: &Large, digest: Option<&[u8]>) -> Data {
+        let need = self.flat_blocks(file);
+        let File { size, has_twin, .. } = self.reader.files[file];
+        let digest = digest.filter(|_| has_twin && self.dedupes_files());
+        if let Some(original) =
+            digest.filter(|_| large.candidate).and_then(|digest| self.original(digest, need))
+        {
+            self.area.rewind(large.start_block);
+            self.stored.stored_bytes -= large.stored_bytes;
+            self.stored.hole_bytes -= large.hole_bytes;
+            self.stored.deduplicated_bytes += size - large.tail.len() as u64;
+            return original;
+        }
+        let data = if large.holes || self.reader.plan.chunk_format.is_some() {
+            self.chunked(large.unit_bits, large.blocks.clone())
+        } else {
+            Data::Flat { start: large.blocks.first().map_or(0, |&block| u64::from(block)) }
+        };
+        if let Some(digest) = digest {
+            let original = Original { data: data.clone(), blocks: need };
+            self.originals.entry(digest.to_vec()).or_insert(original);
+        }
+        data
+    }
+
+    /// A segment was hashed.
+    pub(super) fn hashed(&mut self, file: usize, hasher: Box<dyn Hasher>) -> Result<(), BuildError> {
+        if let Some(large) = self.large.get_mut(&file) {
+            large.hashing = Hashing::Idle(hasher);
+        }
+        self.advance(file)
+    }
+
+    /// The data of a segment was written.
+    pub(super) fn written(&mut self, file: usize) -> Result<(), BuildError> {
+        if let Some(large) = self.large.get_mut(&file) {
+            large.writing -= 1;
+        }
+        self.advance(file)
+    }
+}
