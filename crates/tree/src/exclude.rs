@@ -1,0 +1,143 @@
+//! What is left out of the tree: exact paths and regular expressions, as `mkfs.erofs --exclude-path` and
+//! `--exclude-regex` mean them.
+
+use std::collections::BTreeSet;
+
+use regex::bytes::{Regex, RegexBuilder};
+
+use crate::error::TreeError;
+
+/// Rules by which entries of a source are left out; a directory that is left out takes its contents with it.
+///
+/// Every rule is held against the path relative to the root of the source without a leading slash, such as
+/// `usr/share/doc`. The root itself is never tested.
+///
+/// Regular expressions are those of the crate `regex` on bytes (no Unicode classes, `.` matches every byte, `^` and `$`
+/// the ends of the whole path) and are searched for anywhere in the path. They are written like POSIX extended ones;
+/// these differ:
+///
+/// * inside brackets a backslash escapes (POSIX takes it literally), `[` must be written `\[`, and `&&`, `--`, `~~`
+///   between two items are set operations;
+/// * `[[.x.]]` and `[[=x=]]` do not exist, and characters beyond ASCII may not stand in brackets;
+/// * a `{` that opens no valid repetition must be written `\{`;
+/// * back-references such as `\1`, an extension of glibc, do not exist.
+#[derive(Clone, Debug, Default)]
+pub struct Exclude {
+    paths: BTreeSet<Box<[u8]>>,
+    regexes: Vec<Regex>,
+}
+
+impl Exclude {
+    /// No rules: nothing is left out.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Leaves out the entry of exactly this path. Slashes before and after it are ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError::BadExclude`] if nothing remains but the root, which cannot be left out.
+    pub fn add_path(&mut self, path: impl AsRef<[u8]>) -> Result<(), TreeError> {
+        let given = path.as_ref();
+        let leading = given.iter().take_while(|&&byte| byte == b'/').count();
+        let mut path = given.get(leading..).unwrap_or_default();
+        while let Some(shorter) = path.strip_suffix(b"/") {
+            path = shorter;
+        }
+        if path.is_empty() {
+            return Err(TreeError::BadExclude {
+                pattern: String::from_utf8_lossy(given).into_owned(),
+                reason: "found the root, wanted a path below it".into(),
+            });
+        }
+        self.paths.insert(path.into());
+        Ok(())
+    }
+
+    /// Leaves out every entry in whose path the expression is found.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError::BadExclude`] if it is no regular expression.
+    pub fn add_regex(&mut self, pattern: &str) -> Result<(), TreeError> {
+        let regex = RegexBuilder::new(pattern).unicode(false).dot_matches_new_line(true).build();
+        let regex = regex.map_err(|error| TreeError::BadExclude {
+            pattern: pattern.to_owned(),
+            // The parser draws the pattern over several lines; its last line says what is wrong.
+            reason: error.to_string().lines().last().unwrap_or("not a regular expression").trim().to_owned(),
+        })?;
+        self.regexes.push(regex);
+        Ok(())
+    }
+
+    /// Whether there are no rules.
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty() && self.regexes.is_empty()
+    }
+
+    /// Whether the entry of this path, relative to the root and without a leading slash, is left out.
+    pub fn matches(&self, path: &[u8]) -> bool {
+        self.paths.contains(path) || self.regexes.iter().any(|regex| regex.is_match(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exact_paths() {
+        let cases: [(&str, &[u8], bool); 8] = [
+            ("usr/bin", b"usr/bin", true),
+            ("/usr/bin", b"usr/bin", true),
+            ("//usr/bin/", b"usr/bin", true),
+            ("usr/bin", b"usr/bin/true", false),
+            ("usr/bin", b"local/usr/bin", false),
+            ("bin", b"usr/bin", false),
+            ("a*", b"abc", false),
+            ("a*", b"a*", true),
+        ];
+        for (rule, path, left_out) in cases {
+            let mut exclude = Exclude::new();
+            exclude.add_path(rule).unwrap();
+            assert_eq!(exclude.matches(path), left_out, "{rule} on {path:?}");
+        }
+    }
+
+    #[test]
+    fn regular_expressions_are_searched_in_the_whole_path() {
+        let cases: [(&str, &[u8], bool); 12] = [
+            ("bin", b"usr/bin/true", true),
+            ("^bin", b"usr/bin", false),
+            ("^usr/(bin|lib)$", b"usr/lib", true),
+            ("^usr/(bin|lib)$", b"usr/lib/x", false),
+            (r"\.o$", b"a/b.o", true),
+            (r"\.o$", b"a/b.o\nc", false),
+            ("a.c", b"a\nc", true),
+            ("a.c", b"a\xffc", true),
+            ("[[:digit:]]{3}", b"x/123", true),
+            ("gr\u{fc}n", "x/gr\u{fc}n".as_bytes(), true),
+            ("A", b"a", false),
+            ("", b"anything", true),
+        ];
+        for (rule, path, left_out) in cases {
+            let mut exclude = Exclude::new();
+            exclude.add_regex(rule).unwrap();
+            assert_eq!(exclude.matches(path), left_out, "{rule} on {path:?}");
+        }
+    }
+
+    #[test]
+    fn bad_patterns_are_named() {
+        let mut exclude = Exclude::new();
+        for (text, message) in [
+            (exclude.add_path("/").unwrap_err().to_string(), "exclude pattern /: found the root"),
+            (exclude.add_path("").unwrap_err().to_string(), "exclude pattern : found the root"),
+            (exclude.add_regex("a(b").unwrap_err().to_string(), "exclude pattern a(b: error: unclosed group"),
+        ] {
+            assert!(text.starts_with(message) && !text.contains('\n'), "{text}");
+        }
+        assert!(exclude.is_empty());
+    }
+}

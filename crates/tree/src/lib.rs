@@ -1,0 +1,29 @@
+//! The tree that is to be stored, and the sources it comes from.
+//!
+//! A [`Source`] is scanned once and gives a [`Tree`]: every inode with its metadata, names that point at inodes, and
+//! for each regular file a [`ContentRef`] by which the source opens its bytes later. The crate knows nothing of EROFS.
+//!
+//! Files in reading order: `node` (the tree), `validate` (what a tree promises), `exclude` (what is left out),
+//! `shape` (owner and time rules), `progress`, `error`, `source::port` (the trait), `source::dir` (a local directory).
+//!
+//! The invariant: order is decided here. Names are sorted by their bytes, xattrs by their names, and inodes stand in
+//! canonical order (depth first, children by name, each inode where it is first met). The same directory therefore
+//! gives an equal `Tree`, whatever the order of readdir and the number of threads.
+
+mod error;
+mod exclude;
+mod node;
+mod progress;
+mod shape;
+pub mod source;
+mod validate;
+
+pub use error::{TreeError, show_path};
+pub use exclude::Exclude;
+pub use node::{
+    ContentRef, Counts, Entry, Inode, InodeId, Kind, MAX_NAME_LEN, MAX_SYMLINK_LEN, Timestamp, Tree, Xattr,
+};
+pub use progress::{Progress, Silent, Stage};
+pub use shape::{ShapeOptions, TimeRule, apply};
+pub use source::dir::{DirOptions, DirSource};
+pub use source::port::{Content, Source};

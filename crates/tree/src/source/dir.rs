@@ -1,0 +1,272 @@
+//! A local directory as a source.
+//!
+//! The scan looks at everything once (`walk`), then sorts it into a tree (`assemble`). What it saw of each regular file
+//! is kept and compared when the file is opened and again after it is read, so that a tree that changes underneath gives
+//! an error and never a wrong image.
+
+mod assemble;
+mod place;
+mod walk;
+mod xattrs;
+
+use std::fmt::{self, Display};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Advice, FileType, OFlags, Stat, fadvise, fstat};
+use rustix::io::{Errno, pread};
+
+use self::assemble::{FileRecord, FileTable, assemble};
+use self::place::{DirTable, Identity, Root, ctime, io_error, mtime};
+use self::walk::{Notes, walk};
+use super::port::{Content, Source};
+use crate::error::{TreeError, show_bytes, show_path, to_path};
+use crate::exclude::Exclude;
+use crate::node::{ContentRef, Timestamp, Tree};
+use crate::progress::{Progress, Stage};
+
+/// From this length on in bytes the kernel is told that a file is read from the beginning to the end.
+const SEQUENTIAL_LEN: u64 = 1 << 20;
+
+/// How a directory is read.
+#[derive(Clone, Debug)]
+pub struct DirOptions {
+    /// Whether every name gets an inode of its own, instead of one for all names of the same file.
+    pub hard_dereference: bool,
+    /// Whether extended attributes are read; without them every inode has none.
+    pub read_xattrs: bool,
+    /// What is left out.
+    pub exclude: Exclude,
+    /// Files to be left out with a warning, by device and inode number: the image that is being written.
+    pub skip: Vec<(u64, u64)>,
+    /// How many threads walk; 0 takes as many as there are processors to run them.
+    pub threads: usize,
+}
+
+impl Default for DirOptions {
+    /// Everything with its extended attributes, on all processors.
+    fn default() -> Self {
+        Self {
+            hard_dereference: false,
+            read_xattrs: true,
+            exclude: Exclude::new(),
+            skip: Vec::new(),
+            threads: 0,
+        }
+    }
+}
+
+/// A local directory.
+///
+/// Symbolic links are stored and never followed, but for the root itself, which may be one. Mounts inside are entered.
+/// Files with the same device and inode number and a link count above one are one inode with several names.
+#[derive(Debug)]
+pub struct DirSource {
+    root: Root,
+    options: DirOptions,
+    dirs: DirTable,
+    files: FileTable,
+    excluded: u64,
+    warnings: Vec<String>,
+}
+
+impl DirSource {
+    /// Opens the directory; nothing is read before [`scan`](Source::scan). A relative path has to lead to the same
+    /// directory until the scan is over.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError::Io`] if it cannot be opened or is no directory.
+    pub fn new(root: impl Into<PathBuf>, options: DirOptions) -> Result<Self, TreeError> {
+        Ok(Self {
+            root: Root::open(root.into())?,
+            options,
+            dirs: DirTable::new(),
+            files: FileTable::default(),
+            excluded: 0,
+            warnings: Vec::new(),
+        })
+    }
+
+    /// The directory as it was given.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// How many entries the last scan left out by the rules; a directory counts once, whatever is in it.
+    pub fn excluded(&self) -> u64 {
+        self.excluded
+    }
+
+    fn record(&self, content: ContentRef) -> Result<&FileRecord, TreeError> {
+        let unknown = TreeError::UnknownContent { found: content.0, files: self.files.len() };
+        self.files.get(content).ok_or(unknown)
+    }
+
+    fn path_of(&self, record: &FileRecord) -> PathBuf {
+        self.root.join(&self.dirs.path_of_entry(record.dir, self.files.name(record)))
+    }
+
+    fn check(&self, record: &FileRecord, stat: &Stat) -> Result<(), TreeError> {
+        let found = FileType::from_raw_mode(stat.st_mode);
+        if found != FileType::RegularFile {
+            return Err(self.changed(
+                record,
+                "file type",
+                &kind_name(found),
+                &kind_name(FileType::RegularFile),
+            ));
+        }
+        let found = Identity::of(stat);
+        if found != record.identity {
+            return Err(self.changed(record, "inode", &found, &record.identity));
+        }
+        let found = u64::try_from(stat.st_size).unwrap_or(0);
+        if found != record.size {
+            return Err(self.changed(record, "size", &found, &record.size));
+        }
+        for (what, found, wanted) in
+            [("mtime", mtime(stat), record.mtime()), ("ctime", ctime(stat), record.ctime())]
+        {
+            if found != wanted {
+                return Err(self.changed(record, what, &Seconds(found), &Seconds(wanted)));
+            }
+        }
+        Ok(())
+    }
+
+    fn changed(
+        &self,
+        record: &FileRecord,
+        what: &'static str,
+        found: &dyn Display,
+        wanted: &dyn Display,
+    ) -> TreeError {
+        let path = self.path_of(record);
+        TreeError::Changed { path, what, found: found.to_string(), wanted: wanted.to_string() }
+    }
+
+    fn open_error(&self, record: &FileRecord, errno: Errno) -> TreeError {
+        match errno {
+            Errno::NOENT => TreeError::Vanished { path: self.path_of(record) },
+            // A symbolic link, a path that goes through one, and a socket.
+            Errno::LOOP | Errno::NOTDIR | Errno::NXIO => {
+                self.changed(record, "file type", &"another kind of file", &kind_name(FileType::RegularFile))
+            }
+            _ => io_error("open", self.path_of(record), errno),
+        }
+    }
+}
+
+impl Source for DirSource {
+    fn scan(&mut self, progress: &dyn Progress) -> Result<Tree, TreeError> {
+        progress.begin(Stage::Scan, 0, 0);
+        let walked = walk(&self.root, &self.options, progress);
+        let scanned = walked.and_then(|walked| {
+            let (tree, files) = assemble(&walked.dirs, walked.parts, self.options.hard_dereference)?;
+            self.dirs = walked.dirs;
+            self.files = files;
+            self.excluded = walked.excluded;
+            self.warnings = describe(&walked.notes);
+            Ok(tree)
+        });
+        progress.end(Stage::Scan);
+        scanned
+    }
+
+    fn open(&self, content: ContentRef) -> Result<Box<dyn Content + '_>, TreeError> {
+        let record = self.record(content)?;
+        let rel = self.dirs.path_of_entry(record.dir, self.files.name(record));
+        // Without O_NONBLOCK a pipe that has taken the place of the file would hang here for ever.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let fd = self.root.open_beneath(&rel, flags).map_err(|errno| self.open_error(record, errno))?;
+        let file = OpenFile { source: self, record, fd };
+        file.finish()?;
+        if record.size >= SEQUENTIAL_LEN {
+            // Advice that is not taken costs time only.
+            let _ = fadvise(&file.fd, 0, None, Advice::Sequential);
+        }
+        Ok(Box::new(file))
+    }
+
+    fn path(&self, content: ContentRef) -> PathBuf {
+        self.record(content).map(|record| self.path_of(record)).unwrap_or_default()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
+    }
+}
+
+/// An open regular file of a directory source.
+struct OpenFile<'a> {
+    source: &'a DirSource,
+    record: &'a FileRecord,
+    fd: OwnedFd,
+}
+
+impl Content for OpenFile<'_> {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, TreeError> {
+        let mut filled = 0;
+        while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match pread(&self.fd, rest, offset.saturating_add(filled as u64)) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(io_error("read", self.source.path_of(self.record), errno)),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn finish(&self) -> Result<(), TreeError> {
+        let stat =
+            fstat(&self.fd).map_err(|errno| io_error("stat", self.source.path_of(self.record), errno))?;
+        self.source.check(self.record, &stat)
+    }
+}
+
+/// One line for each thing that was left out.
+fn describe(notes: &Notes) -> Vec<String> {
+    let skipped = notes
+        .skipped
+        .iter()
+        .map(|path| format!("{}: skipped, it is the image being written", show_path(&to_path(path))));
+    let made_up = notes.made_up.iter().map(|(name, path)| {
+        let path = if path.is_empty() { to_path(b"/") } else { to_path(path) };
+        format!(
+            "extended attribute {} is made up by the kernel and is not stored (first on {})",
+            show_bytes(name),
+            show_path(&path)
+        )
+    });
+    skipped.chain(made_up).collect()
+}
+
+fn kind_name(kind: FileType) -> &'static str {
+    match kind {
+        FileType::RegularFile => "a regular file",
+        FileType::Directory => "a directory",
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a named pipe",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice => "a character device",
+        FileType::BlockDevice => "a block device",
+        FileType::Unknown => "an unknown kind of file",
+    }
+}
+
+impl Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on device {}:{}", self.ino, rustix::fs::major(self.dev), rustix::fs::minor(self.dev))
+    }
+}
+
+/// A time as seconds and nanoseconds since the epoch.
+struct Seconds(Timestamp);
+
+impl Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:09}", self.0.sec, self.0.nsec)
+    }
+}

@@ -1,0 +1,279 @@
+//! Where directories and files of the source are, and how they are opened without ever following a symbolic link.
+
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, readlinkat, stat};
+use rustix::io::Errno;
+
+use crate::error::{TreeError, to_path};
+use crate::node::Timestamp;
+
+/// The longest path that one system call takes, without the final NUL (Linux's `PATH_MAX` - 1).
+pub(super) const MAX_PATH_LEN: usize = 4095;
+
+/// What an inode is known by: the device of its file system and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Identity {
+    pub(super) dev: u64,
+    pub(super) ino: u64,
+}
+
+impl Identity {
+    pub(super) fn of(stat: &Stat) -> Self {
+        Self { dev: stat.st_dev, ino: stat.st_ino }
+    }
+}
+
+pub(super) fn mtime(stat: &Stat) -> Timestamp {
+    Timestamp { sec: stat.st_mtime, nsec: u32::try_from(stat.st_mtime_nsec).unwrap_or(0) }
+}
+
+pub(super) fn ctime(stat: &Stat) -> Timestamp {
+    Timestamp { sec: stat.st_ctime, nsec: u32::try_from(stat.st_ctime_nsec).unwrap_or(0) }
+}
+
+/// The root of the source, open as long as the source lives: the tree stays the same one if it is renamed.
+#[derive(Debug)]
+pub(super) struct Root {
+    fd: OwnedFd,
+    path: PathBuf,
+    /// Whether openat2 works; kernels before 5.6 and some sandboxes lack it.
+    has_openat2: bool,
+    /// Whether `O_NOATIME` is worth a try: it is refused on files of other owners.
+    noatime: AtomicBool,
+    /// `/proc/N/fd/`, if that leads to our own descriptors.
+    descriptors: Option<Vec<u8>>,
+}
+
+impl Root {
+    /// Opens the root; it may be a symbolic link to a directory.
+    pub(super) fn open(path: PathBuf) -> Result<Self, TreeError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = openat(CWD, &path, flags, Mode::empty())
+            .map_err(|errno| io_error("open the directory", path.clone(), errno))?;
+        let probe = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let has_openat2 = openat2(&fd, c".", probe, Mode::empty(), ResolveFlags::NO_SYMLINKS).is_ok();
+        let descriptors = own_descriptors(fd.as_fd());
+        Ok(Self { fd, path, has_openat2, noatime: AtomicBool::new(true), descriptors })
+    }
+
+    /// As the user gave it.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of something inside, for messages and for calls that know nothing but paths.
+    pub(super) fn join(&self, rel: &[u8]) -> PathBuf {
+        if rel.is_empty() { self.path.clone() } else { self.path.join(to_path(rel)) }
+    }
+
+    /// The error for a failed call on something inside. What is missing now was there when it was listed.
+    pub(super) fn error(&self, action: &'static str, rel: &[u8], errno: Errno) -> TreeError {
+        let path = self.join(rel);
+        if errno == Errno::NOENT { TreeError::Vanished { path } } else { io_error(action, path, errno) }
+    }
+
+    /// A path by which calls that know no descriptors reach an open directory: through the descriptor, or its path from
+    /// the root where proc is not mounted.
+    pub(super) fn call_path(&self, dir: BorrowedFd<'_>, rel: &[u8]) -> Vec<u8> {
+        match &self.descriptors {
+            Some(descriptors) => [descriptors, dir.as_raw_fd().to_string().as_bytes()].concat(),
+            None => self.join(rel).as_os_str().as_bytes().to_vec(),
+        }
+    }
+
+    /// The error for a directory that is no longer the same one.
+    pub(super) fn moved(&self, rel: &[u8], found: Identity, wanted: Identity) -> TreeError {
+        TreeError::Changed {
+            path: self.join(rel),
+            what: "inode",
+            found: found.to_string(),
+            wanted: wanted.to_string(),
+        }
+    }
+
+    /// Opens the directory at a path from the root, the root itself at the empty path.
+    pub(super) fn open_directory(&self, rel: &[u8]) -> Result<OwnedFd, Errno> {
+        self.open_beneath(rel, OFlags::RDONLY | OFlags::DIRECTORY)
+    }
+
+    /// Opens what is at a path from the root. No part of the path is followed if it is a symbolic link, and access times
+    /// stay as they are where the kernel allows it. Paths may be of any length.
+    pub(super) fn open_beneath(&self, rel: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        if self.noatime.load(Ordering::Relaxed) {
+            match self.walk(rel, flags | OFlags::NOATIME) {
+                Err(Errno::PERM) => {}
+                done => return done,
+            }
+            let done = self.walk(rel, flags)?;
+            self.noatime.store(false, Ordering::Relaxed);
+            return Ok(done);
+        }
+        self.walk(rel, flags)
+    }
+
+    fn walk(&self, rel: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+        if rel.is_empty() {
+            return self.step(self.fd.as_fd(), b".", flags);
+        }
+        let mut reached: Option<OwnedFd> = None;
+        let mut rest = rel;
+        loop {
+            let (piece, after) = self.first_piece(rest);
+            let from = reached.as_ref().map_or(self.fd.as_fd(), AsFd::as_fd);
+            let Some(after) = after else {
+                return self.step(from, piece, flags);
+            };
+            let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            reached = Some(self.step(from, piece, way)?);
+            rest = after;
+        }
+    }
+
+    /// As much of a path as one call can take, and what is left of it after the slash.
+    fn first_piece<'p>(&self, path: &'p [u8]) -> (&'p [u8], Option<&'p [u8]>) {
+        if self.has_openat2 && path.len() <= MAX_PATH_LEN {
+            return (path, None);
+        }
+        let slash = if self.has_openat2 {
+            path.iter().take(MAX_PATH_LEN + 1).rposition(|&byte| byte == b'/')
+        } else {
+            path.iter().position(|&byte| byte == b'/')
+        };
+        match slash.and_then(|at| path.split_at_checked(at)) {
+            Some((piece, after)) => (piece, after.get(1..)),
+            None => (path, None),
+        }
+    }
+
+    fn step(&self, from: BorrowedFd<'_>, piece: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+        if self.has_openat2 {
+            openat2(from, piece, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+        } else {
+            openat(from, piece, flags, Mode::empty())
+        }
+    }
+}
+
+/// `/proc/N/fd/`, if proc is mounted and the descriptor is found there.
+///
+/// The number is taken from the link `/proc/self`, which is right in every pid namespace.
+fn own_descriptors(fd: BorrowedFd<'_>) -> Option<Vec<u8>> {
+    let number = readlinkat(CWD, c"/proc/self", Vec::new()).ok()?;
+    let prefix = [b"/proc/", number.as_bytes(), b"/fd/"].concat();
+    let through = [prefix.as_slice(), fd.as_raw_fd().to_string().as_bytes(), b"/"].concat();
+    let found = stat(through.as_slice()).ok()?;
+    let wanted = fstat(fd).ok()?;
+    (Identity::of(&found) == Identity::of(&wanted)).then_some(prefix)
+}
+
+pub(super) fn io_error(action: &'static str, path: PathBuf, errno: Errno) -> TreeError {
+    TreeError::Io { action, path, source: errno.into() }
+}
+
+/// All directories of the source, by number; each knows its parent and its name. Number 0 is the root.
+#[derive(Debug)]
+pub(super) struct DirTable {
+    records: Vec<DirRecord>,
+}
+
+#[derive(Debug)]
+struct DirRecord {
+    parent: u32,
+    name: Box<[u8]>,
+}
+
+impl DirTable {
+    pub(super) fn new() -> Self {
+        Self { records: vec![DirRecord { parent: 0, name: Box::default() }] }
+    }
+
+    /// Adds a directory and gives its number.
+    pub(super) fn add(&mut self, parent: u32, name: &[u8]) -> Result<u32, TreeError> {
+        let number = u32::try_from(self.records.len())
+            .map_err(|_| TreeError::TooMany { what: "directories", limit: u64::from(u32::MAX) })?;
+        self.records.push(DirRecord { parent, name: name.into() });
+        Ok(number)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// The path from the root of a directory, without a leading slash.
+    pub(super) fn path(&self, dir: u32) -> Vec<u8> {
+        let mut names = Vec::new();
+        let mut at = dir;
+        while let Some(record) = self.records.get(at as usize).filter(|_| at != 0) {
+            names.push(record.name.as_ref());
+            at = record.parent;
+        }
+        names.reverse();
+        names.join(&b'/')
+    }
+
+    /// The path from the root of an entry of a directory.
+    pub(super) fn path_of_entry(&self, dir: u32, name: &[u8]) -> Vec<u8> {
+        let mut path = self.path(dir);
+        push_name(&mut path, name);
+        path
+    }
+}
+
+/// Appends a name to a path from the root.
+pub(super) fn push_name(path: &mut Vec<u8>, name: &[u8]) {
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cut_into_pieces_that_a_call_can_take() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut root = Root::open(dir.path().to_owned()).unwrap();
+        let long = [b'n'; 255];
+        let path = [long.as_slice(); 40].join(&b'/');
+        for has_openat2 in [true, false] {
+            root.has_openat2 = has_openat2;
+            let mut rest = path.as_slice();
+            let mut pieces = Vec::new();
+            loop {
+                let (piece, after) = root.first_piece(rest);
+                assert!(piece.len() <= MAX_PATH_LEN && !piece.is_empty());
+                pieces.push(piece);
+                let Some(after) = after else { break };
+                rest = after;
+            }
+            assert_eq!(pieces.join(&b'/'), path);
+            assert_eq!(pieces.len(), if has_openat2 { 3 } else { 40 });
+        }
+    }
+
+    #[test]
+    fn symbolic_links_are_never_followed_with_and_without_openat2() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("real/deep")).unwrap();
+        std::fs::write(dir.path().join("real/deep/file"), b"x").unwrap();
+        std::os::unix::fs::symlink("real", dir.path().join("link")).unwrap();
+        std::os::unix::fs::symlink("file", dir.path().join("real/deep/link")).unwrap();
+        let mut root = Root::open(dir.path().to_owned()).unwrap();
+        for has_openat2 in [true, false] {
+            root.has_openat2 = has_openat2;
+            let open = |rel: &[u8]| root.open_beneath(rel, OFlags::RDONLY).map(drop);
+            assert_eq!(open(b"real/deep/file"), Ok(()));
+            assert_eq!(open(b""), Ok(()));
+            assert!(matches!(open(b"link/deep/file"), Err(Errno::LOOP | Errno::NOTDIR)));
+            assert_eq!(open(b"real/deep/link"), Err(Errno::LOOP));
+            assert_eq!(open(b"real/none"), Err(Errno::NOENT));
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The trait that every source has, and the contents it opens.
+
+use std::path::PathBuf;
+
+use crate::error::TreeError;
+use crate::node::{ContentRef, Tree};
+use crate::progress::Progress;
+
+/// Something that a tree can be made of.
+pub trait Source: Sync {
+    /// Gathers everything but the contents of files, and reports it as [`Stage::Scan`](crate::Stage::Scan).
+    ///
+    /// Scanning again gives a new tree, and content references of the former one are no longer valid.
+    fn scan(&mut self, progress: &dyn Progress) -> Result<Tree, TreeError>;
+
+    /// Opens the content of a regular file of the last scan; an error if it is not what the scan saw.
+    fn open(&self, content: ContentRef) -> Result<Box<dyn Content + '_>, TreeError>;
+
+    /// The path of a content, for messages; empty if the reference is unknown.
+    fn path(&self, content: ContentRef) -> PathBuf;
+
+    /// What the last scan left out or could not take as it is: one line each, in an order that depends on the source
+    /// alone.
+    fn warnings(&self) -> Vec<String>;
+}
+
+/// The bytes of one regular file.
+pub trait Content: Send + Sync {
+    /// Fills `buf` from `offset` as far as the file goes and returns how many bytes that are; fewer than asked for only
+    /// at the end of the file.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, TreeError>;
+
+    /// To be called after the last read: an error with the path if the file is no longer what the scan saw. Bytes that
+    /// were read before count only after this.
+    fn finish(&self) -> Result<(), TreeError>;
+}

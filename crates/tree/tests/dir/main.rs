@@ -1,0 +1,12 @@
+//! The directory source against directories made for it.
+
+#[cfg(test)]
+mod change;
+#[cfg(test)]
+mod kinds;
+#[cfg(test)]
+mod order;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod xattrs;
