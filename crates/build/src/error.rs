@@ -1,6 +1,8 @@
 //! What can go wrong while an image is built.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use erofs_format::FormatError;
 use erofs_tree::TreeError;
@@ -23,7 +25,7 @@ pub enum BuildError {
     #[error(transparent)]
     Structure(#[from] FormatError),
     /// The image could not be written.
-    #[error("{path}: {action}: {cause}")]
+    #[error("{}: {action}: {cause}", erofs_tree::show_path(path))]
     Write {
         /// The image.
         path: PathBuf,
@@ -56,7 +58,7 @@ pub enum BuildError {
         want: u64,
     },
     /// A file was shorter or longer than the scan had seen.
-    #[error("{path}: changed while it was read: found {found} bytes, want {want}")]
+    #[error("{}: changed while it was read: found {found} bytes, want {want}", erofs_tree::show_path(path))]
     Resized {
         /// The file.
         path: PathBuf,
@@ -73,6 +75,11 @@ pub enum BuildError {
 impl BuildError {
     /// A [`BuildError::Format`] for the file at `path` of the tree.
     pub(crate) fn at(path: &[u8], cause: FormatError) -> Self {
-        Self::Format { path: String::from_utf8_lossy(path).into_owned(), cause }
+        Self::Format { path: shown(path), cause }
     }
+}
+
+/// A path of the tree as messages show it: on one line, whatever its bytes are.
+pub(crate) fn shown(path: &[u8]) -> String {
+    erofs_tree::show_path(Path::new(OsStr::from_bytes(path))).to_string()
 }

@@ -267,11 +267,12 @@ impl<'a> Commit<'a> {
 
     pub(super) fn chunked(&self, bits: u8, blocks: Vec<u32>) -> Data {
         let plan = self.reader.plan;
-        let format = plan.chunk_format.unwrap_or(ChunkFormat {
+        let chosen = || ChunkFormat {
             blkbits: bits - plan.block_bits.bits(),
-            indexes: self.reader.plan.forces_chunk_indexes(),
+            indexes: plan.forces_chunk_indexes(),
             wide: false,
-        });
+        };
+        let format = plan.chunk_format.unwrap_or_else(chosen);
         Data::Chunks { format, blocks: blocks.into() }
     }
 

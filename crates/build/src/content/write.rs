@@ -60,7 +60,7 @@ impl Inodes {
         let inode = reader.files[ready.file].inode;
         let plan = reader.plan;
         if plan.wants_fingerprints() && ready.fingerprint.as_ref().is_none_or(Vec::is_empty) {
-            let path = String::from_utf8_lossy(&plan.tree.path_of(inode)).into_owned();
+            let path = crate::error::shown(&plan.tree.path_of(inode));
             return Err(BuildError::Internal(format!("{path}: no fingerprint was made")));
         }
         let placed = plan.placed[inode.index()];

@@ -289,7 +289,7 @@ impl<'t> Plan<'t> {
         let value = self.tree.inodes[id.index()].xattr(key).unwrap_or_default();
         if value.is_empty() || value.len() as u64 > self.block_bits.size() {
             return Err(BuildError::SourceFingerprint {
-                path: String::from_utf8_lossy(&self.tree.path_of(id)).into_owned(),
+                path: crate::error::shown(&self.tree.path_of(id)),
                 name: String::from_utf8_lossy(key).into_owned(),
                 found: value.len(),
                 want: self.block_bits.size(),

@@ -56,7 +56,7 @@ pub(crate) fn sift(
         {
             let id = erofs_tree::InodeId(u32::try_from(index).unwrap_or(u32::MAX));
             return Err(BuildError::OwnFingerprint {
-                path: String::from_utf8_lossy(&tree.path_of(id)).into_owned(),
+                path: crate::error::shown(&tree.path_of(id)),
                 name: String::from_utf8_lossy(&options.key).into_owned(),
             });
         }
