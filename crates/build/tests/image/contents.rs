@@ -1,7 +1,7 @@
 //! Contents in, image out, contents back: the cases in which equal files, holes and chunks meet, for one thread and
 //! for many.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use erofs_algo::fingerprint;
 use erofs_build::options::{
@@ -11,82 +11,12 @@ use erofs_build::options::{
 use erofs_build::{BuildError, ImageFile, Summary};
 use erofs_format::BlockBits;
 use erofs_image::{Follow, Image};
-use erofs_tree::{
-    Content, ContentRef, Entry, Inode, InodeId, Kind, Progress, Silent, Source, Timestamp, Tree, TreeError,
-    Xattr,
-};
+use erofs_tree::{Silent, Xattr};
+
+use crate::memory::{Memory, noise};
 
 const KEY: &[u8] = b"trusted.erofs.fingerprint";
 const MIB: usize = 1 << 20;
-
-/// A directory in memory.
-struct Memory {
-    files: Vec<(String, Vec<u8>, Vec<Xattr>)>,
-    /// The file that turns out to be shorter than the scan said.
-    shrinks: Option<usize>,
-}
-
-impl Memory {
-    fn new(files: &[(&str, Vec<u8>)]) -> Self {
-        let mut files: Vec<_> =
-            files.iter().map(|(name, content)| ((*name).to_owned(), content.clone(), Vec::new())).collect();
-        files.sort();
-        Self { files, shrinks: None }
-    }
-}
-
-struct Bytes<'a>(&'a [u8]);
-
-impl Content for Bytes<'_> {
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, TreeError> {
-        let rest = &self.0[usize::try_from(offset).unwrap().min(self.0.len())..];
-        let count = rest.len().min(buf.len());
-        buf[..count].copy_from_slice(&rest[..count]);
-        Ok(count)
-    }
-
-    fn finish(&self) -> Result<(), TreeError> {
-        Ok(())
-    }
-}
-
-impl Source for Memory {
-    fn scan(&mut self, _: &dyn Progress) -> Result<Tree, TreeError> {
-        let inode = |links, xattrs: Vec<Xattr>, kind| Inode {
-            permissions: 0o644,
-            uid: 0,
-            gid: 0,
-            mtime: Timestamp { sec: 7, nsec: 0 },
-            links,
-            xattrs: xattrs.into(),
-            kind,
-        };
-        let names = (1..).zip(&self.files);
-        let entries =
-            names.map(|(id, file)| Entry { name: file.0.as_bytes().into(), inode: InodeId(id) }).collect();
-        let mut inodes = vec![inode(2, Vec::new(), Kind::Directory { entries })];
-        for (id, (_, content, xattrs)) in (0..).zip(&self.files) {
-            let kind = Kind::File { size: content.len() as u64, content: ContentRef(id) };
-            inodes.push(inode(1, xattrs.clone(), kind));
-        }
-        Ok(Tree { inodes, root: InodeId(0) })
-    }
-
-    fn open(&self, content: ContentRef) -> Result<Box<dyn Content + '_>, TreeError> {
-        let index = content.0 as usize;
-        let bytes = &self.files[index].1;
-        let length = if self.shrinks == Some(index) { bytes.len() - 1 } else { bytes.len() };
-        Ok(Box::new(Bytes(&bytes[..length])))
-    }
-
-    fn path(&self, content: ContentRef) -> PathBuf {
-        self.files[content.0 as usize].0.clone().into()
-    }
-
-    fn warnings(&self) -> Vec<String> {
-        Vec::new()
-    }
-}
 
 fn fingerprints() -> FingerprintOptions {
     let kind = fingerprint::by_name("sha256").unwrap();
@@ -94,9 +24,9 @@ fn fingerprints() -> FingerprintOptions {
     FingerprintOptions { key: KEY.to_vec(), value, strict: false }
 }
 
-fn with(content: ContentOptions) -> BuildOptions {
+fn with(content: &ContentOptions) -> BuildOptions {
     BuildOptions {
-        content: ContentOptions { fingerprint: Some(fingerprints()), ..content },
+        content: ContentOptions { fingerprint: Some(fingerprints()), ..content.clone() },
         layout: LayoutOptions { inodes: InodeForm::Extended, ..LayoutOptions::default() },
         ..BuildOptions::default()
     }
@@ -146,19 +76,6 @@ fn check_source(name: &str, source: &mut Memory, options: &BuildOptions) -> Summ
     first.unwrap().1
 }
 
-/// Bytes that look random and depend on the seed.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    (0..length)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()[3]
-        })
-        .collect()
-}
-
 fn changed(mut content: Vec<u8>, at: usize) -> Vec<u8> {
     content[at] ^= 1;
     content
@@ -206,10 +123,10 @@ fn equal_files_are_stored_once() {
             saved + 100,
         ),
     ] {
-        let summary = check(name, &files, &with(ContentOptions::default()));
+        let summary = check(name, &files, &with(&ContentOptions::default()));
         assert_eq!(summary.deduplicated_bytes, want, "{name}");
         let off = ContentOptions { file_dedupe: false, ..ContentOptions::default() };
-        assert_eq!(check(name, &files, &with(off)).deduplicated_bytes, 0, "{name}");
+        assert_eq!(check(name, &files, &with(&off)).deduplicated_bytes, 0, "{name}");
     }
 }
 
@@ -219,11 +136,11 @@ fn an_equal_file_whose_tail_cannot_stay_with_its_inode_has_blocks_of_its_own() {
     let content = noise(9, 4096 + 3000);
     let mut source = Memory::new(&[("a", content.clone()), ("b", content)]);
     source.files[1].2 = vec![Xattr { name: b"user.a".as_slice().into(), value: noise(1, 2000).into() }];
-    assert_eq!(check_source("no room", &mut source, &with(ContentOptions::default())).deduplicated_bytes, 0);
+    assert_eq!(check_source("no room", &mut source, &with(&ContentOptions::default())).deduplicated_bytes, 0);
     source.files.swap(0, 1);
     source.files[0].0 = "0".into();
     source.files[1].0 = "1".into();
-    assert_eq!(check_source("room", &mut source, &with(ContentOptions::default())).deduplicated_bytes, 4096);
+    assert_eq!(check_source("room", &mut source, &with(&ContentOptions::default())).deduplicated_bytes, 4096);
 }
 
 #[test]
@@ -241,7 +158,7 @@ fn zeros_take_no_space() {
         ("too few zeros", holed(noise(1, 5 * 4096), 4095..8191), 0),
     ] {
         let files = vec![("a", noise(7, 5000)), ("b", content.clone()), ("c", noise(8, 5000))];
-        let summary = check(name, &files, &with(ContentOptions::default()));
+        let summary = check(name, &files, &with(&ContentOptions::default()));
         assert!(summary.hole_bytes >= least as u64, "{name}: {} of {least}", summary.hole_bytes);
         let full = files.iter().map(|file| file.1.len()).sum::<usize>() as u64;
         assert!(summary.stored_bytes <= full - least as u64 + 3 * 4096, "{name}: {}", summary.stored_bytes);
@@ -267,7 +184,7 @@ fn chunks_of_every_size_and_block_size() {
                 ..ContentOptions::default()
             };
             let name = format!("blocks of 2^{block}, chunks of 2^{chunk}");
-            let summary = check(&name, &files, &with(content));
+            let summary = check(&name, &files, &with(&content));
             if chunk <= 16 {
                 assert!(
                     summary.deduplicated_bytes >= 2 * MIB as u64,
@@ -299,7 +216,7 @@ fn other_forms_of_data() {
         ("512", ContentOptions { block_bits: BlockBits::new(9).unwrap(), ..ContentOptions::default() }),
         ("65536", ContentOptions { block_bits: BlockBits::new(16).unwrap(), ..ContentOptions::default() }),
     ] {
-        check(name, &files, &with(content));
+        check(name, &files, &with(&content));
     }
     let bare = BuildOptions::default();
     let summary = check("no fingerprints", &files, &bare);
@@ -315,7 +232,7 @@ fn a_file_that_shrinks_is_an_error_and_leaves_nothing() {
         let mut source =
             Memory::new(&[("a", noise(1, 100)), ("b", noise(2, length)), ("c", noise(3, 5 * MIB))]);
         source.shrinks = Some(1);
-        let error = build(&mut source, &path, &with(ContentOptions::default())).unwrap_err().to_string();
+        let error = build(&mut source, &path, &with(&ContentOptions::default())).unwrap_err().to_string();
         let want = format!("b: changed while it was read: found {} bytes, want {length}", length - 1);
         assert_eq!(error, want);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
@@ -344,7 +261,7 @@ fn the_uuid_follows_the_content() {
     let uuid = |files: &[(&str, Vec<u8>)], options: &BuildOptions| check("uuid", files, options).uuid;
     let base = vec![("a", noise(1, 100)), ("b", noise(2, 2 * MIB))];
     let plain = BuildOptions::default();
-    let marked = with(ContentOptions::default());
+    let marked = with(&ContentOptions::default());
     assert_eq!(uuid(&base, &plain), uuid(&base, &plain));
     assert_ne!(uuid(&base, &plain), uuid(&base, &marked), "options that change the image change it");
     for options in [&plain, &marked] {

@@ -1,0 +1,7 @@
+//! Whole builds from sources in memory, read back by the reader.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+
+mod contents;
+mod golden;
+mod memory;
