@@ -13,7 +13,7 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::datalayout::DataLayout;
+use crate::datalayout::{DataLayout, flat};
 use crate::error::FormatError;
 use crate::filetype::FileType;
 
@@ -333,6 +333,15 @@ impl Inode {
         self.version.size().saturating_add(xattr_body_size(self.xattr_icount))
     }
 
+    /// Whether a flat plain inode is one hole: all bits of its start block are set, which are 48 unless the inode is
+    /// compact and keeps its link count in the upper half (`erofs_read_inode`).
+    pub fn is_flat_hole(&self) -> bool {
+        let narrow = self.version == Version::Compact
+            && !(self.bit4 && self.mode & crate::filetype::MODE_TYPE_MASK != FileType::Directory.mode_bits());
+        let null = if narrow { u64::from(flat::NULL_BLOCK_32) } else { flat::NULL_BLOCK_48 };
+        self.layout == DataLayout::FlatPlain && self.start_block() == null
+    }
+
     /// The start block of a flat inode, upper half included.
     pub fn start_block(&self) -> u64 {
         u64::from(self.i_u) | (u64::from(self.hi) << 32)
@@ -374,6 +383,27 @@ mod tests {
             assert_eq!(Inode::decode(&bytes, 0).unwrap(), inode);
         }
         assert_eq!(one_link.start_block(), 0x5_0000_0011);
+    }
+
+    #[test]
+    fn holes_have_all_bits_of_their_address_set() {
+        let compact = Inode {
+            layout: DataLayout::FlatPlain,
+            i_u: u32::MAX,
+            ..sample(Version::Compact, Mtime::SinceEpoch(0))
+        };
+        let extended = Inode { version: Version::Extended, ..compact };
+        for (inode, want) in [
+            (compact, true),
+            (Inode { i_u: 7, ..compact }, false),
+            (Inode { layout: DataLayout::FlatInline, ..compact }, false),
+            (Inode { bit4: true, ..compact }, false),
+            (Inode { bit4: true, hi: u16::MAX, ..compact }, true),
+            (extended, false),
+            (Inode { hi: u16::MAX, ..extended }, true),
+        ] {
+            assert_eq!(inode.is_flat_hole(), want, "{inode:?}");
+        }
     }
 
     #[test]

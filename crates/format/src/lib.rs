@@ -9,13 +9,14 @@
 //! with `get`, and a wrong value is an error that names the field, the byte and both values.
 //!
 //! Reading order: [`units`], [`error`], [`feature`], [`superblock`], [`inode`], [`filetype`], [`dirent`], [`xattr`],
-//! [`xattr_prefix`], [`device`], [`extent`], [`datalayout`].
+//! [`xattr_prefix`], [`device`], [`extent`], [`datalayout`], [`compression`].
 
 #![cfg_attr(
     not(test),
     deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions, clippy::panic)
 )]
 
+pub mod compression;
 pub mod datalayout;
 pub mod device;
 pub mod dirent;

@@ -29,6 +29,7 @@ pub const LABEL_MAX: usize = 15;
 /// The largest root nid that a superblock without the 48-bit feature holds.
 pub const ROOT_NID_MAX: u64 = 0xffff;
 
+const EXTSLOTS_AT: usize = 13;
 const CHECKSUM_AT: usize = 4;
 const CHECKSUM_END: usize = 8;
 
@@ -71,6 +72,7 @@ struct Record {
 const _: () = assert!(size_of::<Record>() == BASE_SIZE + EXTSLOT_SIZE);
 const _: () = assert!(std::mem::offset_of!(Record, ishare_xattr_prefix_id) == 0x69);
 const _: () = assert!(std::mem::offset_of!(Record, checksum) == CHECKSUM_AT);
+const _: () = assert!(std::mem::offset_of!(Record, sb_extslots) == EXTSLOTS_AT);
 
 /// The superblock as values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,8 +176,7 @@ impl Superblock {
             .get(..BASE_SIZE)
             .ok_or_else(|| FormatError::short("superblock", OFFSET, bytes.len(), BASE_SIZE))?;
         let mut padded = [0_u8; size_of::<Record>()];
-        let extslots = base.get(13).copied().unwrap_or(0);
-        let size = record_size(extslots);
+        let size = announced_size(base)?;
         let whole =
             bytes.get(..size).ok_or_else(|| FormatError::short("superblock", OFFSET, bytes.len(), size))?;
         for (to, from) in padded.iter_mut().zip(whole) {
@@ -188,15 +189,7 @@ impl Superblock {
     }
 
     fn from_record(record: &Record) -> Result<Self, FormatError> {
-        let magic = record.magic.get();
-        if magic != MAGIC {
-            return Err(FormatError::field(
-                "superblock.magic",
-                at(0),
-                format!("{magic:#010x}"),
-                format!("{MAGIC:#010x}"),
-            ));
-        }
+        check_magic(record.magic.get())?;
         let block_bits = BlockBits::new(record.blkszbits)
             .ok_or_else(|| FormatError::field("superblock.blkszbits", at(12), record.blkszbits, "9 to 16"))?;
         let incompat = record.feature_incompat.get();
@@ -349,6 +342,24 @@ impl Superblock {
 /// The length of a superblock with this many extension slots, in bytes.
 pub fn record_size(extslots: u8) -> usize {
     usize::from(extslots).saturating_mul(EXTSLOT_SIZE).saturating_add(BASE_SIZE)
+}
+
+fn check_magic(found: u32) -> Result<(), FormatError> {
+    if found == MAGIC {
+        return Ok(());
+    }
+    Err(FormatError::field("superblock.magic", at(0), format!("{found:#010x}"), format!("{MAGIC:#010x}")))
+}
+
+/// The length of the superblock that starts `bytes`, which are at least [`BASE_SIZE`] long, extension slots included. An
+/// error if the magic number is not there, because then nothing else means anything.
+pub fn announced_size(bytes: &[u8]) -> Result<usize, FormatError> {
+    let magic = bytes.first_chunk().copied().unwrap_or_default();
+    check_magic(u32::from_le_bytes(magic))?;
+    let extslots = bytes
+        .get(EXTSLOTS_AT)
+        .ok_or_else(|| FormatError::short("superblock", OFFSET, bytes.len(), BASE_SIZE))?;
+    Ok(record_size(*extslots))
 }
 
 /// How many bytes from [`OFFSET`] the checksum covers: to the end of the first block, or one block where blocks are

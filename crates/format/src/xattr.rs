@@ -13,8 +13,10 @@ use crate::error::FormatError;
 
 /// The length of the header, in bytes.
 pub const HEADER_SIZE: usize = 12;
-/// The length of a shared xattr id, in bytes; ids count units of this many bytes as well.
+/// The length of a shared xattr id, in bytes.
 pub const SHARED_ID_SIZE: usize = 4;
+/// Shared xattr ids count units of this many bytes from the start of the shared area.
+pub const SHARED_ID_UNIT: u64 = 4;
 /// The length of an entry without name and value, in bytes.
 pub const ENTRY_SIZE: usize = 4;
 /// Entries start at multiples of this many bytes.
@@ -190,13 +192,28 @@ pub fn padded_size(name_len: usize, value_len: usize) -> usize {
     bare.checked_next_multiple_of(ALIGNMENT).unwrap_or(usize::MAX)
 }
 
-/// How many bytes from the start of an entry must be read to know its whole size: the fixed part.
-/// Returns the size of name, value and fixed part, without padding.
-pub fn entry_extent(bytes: &[u8], at: u64) -> Result<usize, FormatError> {
-    let (record, _) = EntryRecord::read_from_prefix(bytes)
-        .map_err(|_| FormatError::short("xattr entry", at, bytes.len(), ENTRY_SIZE))?;
-    let value_len = usize::from(record.e_value_size.get());
-    Ok(ENTRY_SIZE.saturating_add(usize::from(record.e_name_len)).saturating_add(value_len))
+/// The fixed part of an entry, for readers that fetch name and value on their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryHead {
+    /// Short name index, or [`LONG_PREFIX_BIT`] and the number of a long prefix.
+    pub name_index: u8,
+    /// Length of the name, which follows, in bytes; at most 255.
+    pub name_len: usize,
+    /// Length of the value, which follows the name, in bytes; at most 65,535.
+    pub value_len: usize,
+}
+
+impl EntryHead {
+    /// Reads the fixed part at the start of `bytes`, which stand at byte `at`.
+    pub fn decode(bytes: &[u8], at: u64) -> Result<Self, FormatError> {
+        let (record, _) = EntryRecord::read_from_prefix(bytes)
+            .map_err(|_| FormatError::short("xattr entry", at, bytes.len(), ENTRY_SIZE))?;
+        Ok(Self {
+            name_index: record.e_name_index,
+            name_len: usize::from(record.e_name_len),
+            value_len: usize::from(record.e_value_size.get()),
+        })
+    }
 }
 
 /// Reads one shared id (a count of 4-byte units from the start of the shared area) at the start of `bytes`.
@@ -245,7 +262,8 @@ mod tests {
             assert_eq!(bytes.len() % 4, 0);
             assert_eq!(bytes.len(), entry.size());
             assert_eq!(Entry::decode(&bytes, 0).unwrap(), (entry, bytes.len()));
-            assert_eq!(entry_extent(&bytes, 0).unwrap(), 4 + name.len() + value.len());
+            let head = EntryHead { name_index: 0x81, name_len: name.len(), value_len: value.len() };
+            assert_eq!(EntryHead::decode(&bytes, 0).unwrap(), head);
             assert!(Entry::decode(&bytes[..3], 0).is_err());
         }
         let header = BodyHeader { name_filter: 0xdead_beef, shared_count: 3 };

@@ -19,6 +19,8 @@ pub const INFIX_MAX: usize = 255;
 /// The unit of `xattr_prefix_start`, in bytes.
 pub const START_UNIT: u64 = 4;
 const LENGTH_SIZE: usize = 2;
+/// The most bytes that a prefix takes in the table, without padding: length, namespace, infix.
+pub const SIZE_MAX: usize = LENGTH_SIZE + 1 + INFIX_MAX;
 
 /// One long prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,1 +1,37 @@
-//! The EROFS reader: opens an image, walks it and reads it, and never trusts a byte.
+//! The EROFS reader: opens an image and its extra devices, walks it, and reads it, in the process, without a mount.
+//!
+//! Invariant: it never trusts a byte and never writes one. A malformed image gives an error that names field, byte and
+//! values; never a panic, never more memory than the image is long (and a block for each open directory), never an endless
+//! walk. What the bytes mean is decided in `erofs-format`; here they are fetched.
+//!
+//! Reading order: [`error`], [`read_at`], [`space`], [`device`], [`inode`], `map`, [`data`], [`image`], [`dir`], [`xattr`],
+//! [`ishare`], [`walk`], [`census`].
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions, clippy::panic)
+)]
+
+pub mod census;
+pub mod data;
+pub mod device;
+pub mod dir;
+pub mod error;
+pub mod image;
+pub mod inode;
+pub mod ishare;
+mod map;
+pub mod read_at;
+pub mod space;
+pub mod walk;
+pub mod xattr;
+
+pub use data::{FileData, Piece};
+pub use dir::{Entry, Follow};
+pub use error::{Cause, ImageError, printable};
+pub use image::{Image, OpenOptions};
+pub use inode::Inode;
+pub use ishare::{Fingerprint, Private};
+pub use read_at::{FileSource, OffsetView, ReadAt};
+pub use walk::Step;
+pub use xattr::Xattr;

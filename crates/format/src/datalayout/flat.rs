@@ -26,7 +26,8 @@ pub struct Flat {
     pub hole: bool,
 }
 
-/// How many bytes of a file of `size` bytes are its tail: what is left behind the last whole block.
+/// How many bytes of a file of `size` bytes are its tail: what is left behind the last whole block. A file without a
+/// tail must not have the inline layout, because readers then look for its whole last block behind the inode.
 pub fn tail_len(size: u64, block_bits: BlockBits) -> u64 {
     block_bits.within(size)
 }
@@ -47,8 +48,15 @@ impl Flat {
         if self.hole {
             return Ok(Extent { start: 0, length: self.size, place: Place::Hole });
         }
-        let tail = if self.inline_at.is_some() { tail_len(self.size, self.block_bits) } else { 0 };
-        let blocks_end = self.size.saturating_sub(tail);
+        let blocks_end = match self.inline_at {
+            // The last block is always the inline one, whole or not (`erofs_map_blocks`: blocks - tailinline).
+            Some(_) => {
+                let last = self.block_bits.blocks_ceil(self.size).saturating_sub(1);
+                self.block_bits.byte_of(BlkAddr(last))?
+            }
+            None => self.size,
+        };
+        let tail = self.size.saturating_sub(blocks_end);
         match self.inline_at {
             Some(at) if offset >= blocks_end => {
                 if !inline_fits(at, tail, self.block_bits) {
@@ -82,12 +90,18 @@ mod tests {
             (flat(5000, Some(64)), 4095, blocks(4096)),
             (flat(5000, Some(64)), 4096, inline(4096, 904)),
             (flat(10, Some(64)), 0, inline(0, 10)),
-            (flat(8192, Some(64)), 8191, blocks(8192)),
+            (flat(8192, Some(64)), 4095, blocks(4096)),
+            (
+                flat(8192, Some(4096)),
+                8191,
+                Extent { place: Place::Inline { byte: 4096 }, ..inline(4096, 4096) },
+            ),
         ] {
             assert_eq!(file.map(offset).unwrap(), want);
         }
         assert!(flat(10, None).map(10).is_err());
         assert!(flat(4095, Some(64)).map(0).is_err());
+        assert!(flat(8192, Some(64)).map(8191).is_err(), "a whole block behind an inode crosses a block");
         let hole = Flat { hole: true, ..flat(10, None) };
         assert_eq!(hole.map(3).unwrap().place, Place::Hole);
     }

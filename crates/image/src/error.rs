@@ -1,0 +1,264 @@
+//! What can go wrong when an image is read: a cause, with the inode and the path that it belongs to where they are known.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use erofs_format::{FormatError, Nid};
+
+/// An error of reading an image. It prints as one line: path, nid, cause.
+#[derive(Debug, Clone)]
+pub struct ImageError(Box<Inner>);
+
+#[derive(Debug, Clone)]
+struct Inner {
+    path: Option<Vec<u8>>,
+    nid: Option<Nid>,
+    cause: Cause,
+}
+
+/// Why something could not be read.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    /// Bytes of the image break a rule of the format.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The bytes could not be read.
+    #[error("{what}: {length} bytes at byte {at} of {space}: {source}")]
+    Io {
+        /// What was being read.
+        what: &'static str,
+        /// Where it was read from: a device, or the metabox.
+        space: String,
+        /// First byte.
+        at: u64,
+        /// Number of bytes.
+        length: u64,
+        /// The system's error.
+        source: Arc<io::Error>,
+    },
+    /// Something is said to lie past the end of a device.
+    #[error("{what} at byte {at}: found {length} bytes, want an end within {space}, which has {end} bytes")]
+    Beyond {
+        /// What was to be read.
+        what: &'static str,
+        /// Where it would be.
+        space: String,
+        /// First byte.
+        at: u64,
+        /// Number of bytes.
+        length: u64,
+        /// Length of the space in bytes.
+        end: u64,
+    },
+    /// The path to an image or device cannot serve as one.
+    #[error("{0}")]
+    Source(String),
+    /// A device of the image was not given.
+    #[error("device {device}: not given, want {extra} extra devices ({reason})")]
+    DeviceAbsent {
+        /// Its number.
+        device: u16,
+        /// How many there are.
+        extra: usize,
+        /// Why the primary device cannot stand in for it.
+        reason: &'static str,
+    },
+    /// The number of devices given is not that of the device table.
+    #[error("extra devices: found {given} given, want {wanted} as in superblock.extra_devices")]
+    DeviceCount {
+        /// Devices given.
+        given: usize,
+        /// Devices in the table.
+        wanted: usize,
+    },
+    /// The data is compressed.
+    #[error("is compressed ({algorithms}), which this version cannot read")]
+    Compressed {
+        /// The algorithms that the image announces.
+        algorithms: String,
+    },
+    /// A nid with the metabox bit in an image that has none.
+    #[error("nid: found {nid:#x} with the metabox bit, want a nid without it in an image without a metabox")]
+    NoMetabox {
+        /// The nid.
+        nid: u64,
+    },
+    /// A path that leads nowhere.
+    #[error("no such file or directory")]
+    NotFound,
+    /// A directory was wanted.
+    #[error("is a {found}, want a directory")]
+    NotADirectory {
+        /// What it is.
+        found: &'static str,
+    },
+    /// A regular file was wanted.
+    #[error("is a {found}, want a regular file")]
+    NotAFile {
+        /// What it is.
+        found: &'static str,
+    },
+    /// A symbolic link on the way, where links are not to be followed.
+    #[error("is a symbolic link, which is not followed here")]
+    Link,
+    /// Too many symbolic links on the way.
+    #[error("too many symbolic links: found more than {limit}")]
+    LinkLoop {
+        /// How many are followed.
+        limit: u32,
+    },
+    /// A directory inside itself, or with two names.
+    #[error("directory nid {nid} has a second name here, want one name for each directory")]
+    DirectoryTwice {
+        /// The directory.
+        nid: u64,
+    },
+    /// More directory data than the image can hold.
+    #[error("directories: found more than {limit} {unit}, want no more than an image of this size can hold")]
+    TooMuch {
+        /// What is counted.
+        unit: &'static str,
+        /// How much there can be.
+        limit: u64,
+    },
+}
+
+/// The result of reading an image.
+pub type Result<T> = std::result::Result<T, ImageError>;
+
+impl ImageError {
+    /// Why.
+    pub fn cause(&self) -> &Cause {
+        &self.0.cause
+    }
+
+    /// The inode, where it is known.
+    pub fn nid(&self) -> Option<Nid> {
+        self.0.nid
+    }
+
+    /// The path inside the image, where it is known.
+    pub fn path(&self) -> Option<&[u8]> {
+        self.0.path.as_deref()
+    }
+
+    /// The same error with an inode, unless it has one.
+    #[must_use]
+    pub fn at_nid(mut self, nid: Nid) -> Self {
+        self.0.nid.get_or_insert(nid);
+        self
+    }
+
+    /// The same error with a path, unless it has one.
+    #[must_use]
+    pub fn at_path(mut self, path: &[u8]) -> Self {
+        self.0.path.get_or_insert_with(|| path.to_vec());
+        self
+    }
+
+    /// Whether the path is not there, as opposed to the image being wrong.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.0.cause, Cause::NotFound)
+    }
+
+    /// Whether this version cannot read something that is not wrong.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self.0.cause, Cause::Compressed { .. })
+    }
+}
+
+impl fmt::Display for ImageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(path) = &self.0.path {
+            write!(f, "{}: ", printable(path))?;
+        }
+        if let Some(nid) = self.0.nid {
+            write!(f, "nid {}: ", nid.0)?;
+        }
+        write!(f, "{}", self.0.cause)
+    }
+}
+
+impl std::error::Error for ImageError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        None
+    }
+}
+
+impl<T: Into<Cause>> From<T> for ImageError {
+    fn from(cause: T) -> Self {
+        Self(Box::new(Inner { path: None, nid: None, cause: cause.into() }))
+    }
+}
+
+impl From<ImageError> for io::Error {
+    fn from(error: ImageError) -> Self {
+        Self::other(error)
+    }
+}
+
+/// A name or path for people and terminals: printable UTF-8 as it is, everything else (control characters, bytes that are
+/// not UTF-8) as `\xNN` per byte, and a backslash doubled, so that the result leads back to the bytes.
+pub fn printable(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\\' => text.push_str("\\\\"),
+                plain if is_safe(plain) => text.push(plain),
+                other => {
+                    let mut buffer = [0; 4];
+                    push_hex(&mut text, other.encode_utf8(&mut buffer).as_bytes());
+                }
+            }
+        }
+        push_hex(&mut text, chunk.invalid());
+    }
+    text
+}
+
+/// Whether a terminal shows the character and does nothing else: no controls, and none of the marks that turn the
+/// direction of text or separate lines.
+fn is_safe(character: char) -> bool {
+    !character.is_control()
+        && !matches!(character,
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        text.push_str("\\x");
+        text.extend([byte >> 4, byte & 0xf].into_iter().filter_map(|half| char::from_digit(half.into(), 16)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_prints_path_inode_and_cause() {
+        let error = ImageError::from(Cause::NotFound).at_nid(Nid(36)).at_path(b"/a\n").at_path(b"/later");
+        assert_eq!(error.to_string(), "/a\\x0a: nid 36: no such file or directory");
+        assert!(error.is_not_found());
+        let format = ImageError::from(FormatError::field("inode.i_size", 8, 1, 2));
+        assert_eq!(format.to_string(), "inode.i_size at byte 8: found 1, want 2");
+    }
+
+    #[test]
+    fn names_are_printed_without_harm() {
+        for (name, want) in [
+            (&b"plain"[..], "plain"),
+            ("Größe".as_bytes(), "Größe"),
+            (b"\x1b[2J", "\\x1b[2J"),
+            (b"a\\b", "a\\\\b"),
+            (b"\xff\xc3", "\\xff\\xc3"),
+            ("\u{202e}x".as_bytes(), "\\xe2\\x80\\xaex"),
+            ("\u{9b}".as_bytes(), "\\xc2\\x9b"),
+        ] {
+            assert_eq!(printable(name), want);
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Opening an image: superblock, checksum, devices, metabox, long xattr prefixes; and what is found by nid from there on.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use erofs_format::feature::{compat, incompat};
+use erofs_format::superblock::{self, Superblock};
+use erofs_format::xattr_prefix::{self, LongPrefix};
+use erofs_format::{BlkAddr, FormatError, Nid, compression};
+
+use crate::data::FileData;
+use crate::device::{Devices, PRIMARY};
+use crate::error::{Cause, ImageError, Result};
+use crate::inode::Inode;
+use crate::read_at::{FileSource, OffsetView, ReadAt};
+use crate::space::{Space, read_exactly};
+
+/// What messages call the metabox.
+const METABOX: &str = "the metabox";
+
+/// How an image is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenOptions {
+    /// Compare the superblock's checksum, where it has one, as Linux does. On by default.
+    pub verify_checksum: bool,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { verify_checksum: true }
+    }
+}
+
+/// An open image. Everything is read when it is asked for; nothing is cached but what the superblock leads to.
+#[derive(Debug)]
+pub struct Image {
+    superblock: Superblock,
+    devices: Arc<Devices>,
+    algorithms: Arc<str>,
+    space: Space,
+    metabox: Option<std::result::Result<Space, ImageError>>,
+    prefixes: std::result::Result<Vec<LongPrefix>, ImageError>,
+}
+
+impl Image {
+    /// Opens the image at `path`, which starts `offset` bytes into the file or block device, with its extra devices in
+    /// the order of the device table (all of them, or none; see [`Image::open`]).
+    pub fn open_path(path: &Path, extra: &[impl AsRef<Path>], offset: u64) -> Result<Self> {
+        let primary = OffsetView::new(FileSource::open(path)?, offset);
+        let mut devices: Vec<Arc<dyn ReadAt>> = Vec::new();
+        for device in extra {
+            let device = device.as_ref();
+            let named = |error: ImageError| Cause::Source(format!("{}: {error}", device.display()));
+            devices.push(Arc::new(FileSource::open(device).map_err(named)?));
+        }
+        Self::open(Arc::new(primary), devices, OpenOptions::default())
+    }
+
+    /// Opens the image whose first byte is the first of `primary`. `extra` are the extra devices in the order of the
+    /// device table; without any, the primary device must hold the unified address space, as in Linux.
+    ///
+    /// Refused is what Linux refuses to mount: a wrong superblock, checksum, device count, or prefix table. A metabox or
+    /// prefix table that this version cannot read because it is compressed is no error here, but where it is needed.
+    pub fn open(primary: Arc<dyn ReadAt>, extra: Vec<Arc<dyn ReadAt>>, options: OpenOptions) -> Result<Self> {
+        let superblock = read_superblock(primary.as_ref())?;
+        if options.verify_checksum && superblock.compat & compat::SB_CHKSUM != 0 {
+            let mut covered = vec![0; superblock::checksum_span(superblock.block_bits)];
+            read_exactly(primary.as_ref(), PRIMARY, "superblock", superblock::OFFSET, &mut covered)?;
+            superblock::verify_checksum(&superblock, &covered)?;
+        }
+        let devices = Arc::new(Devices::open(primary, extra, &superblock)?);
+        let base = superblock.block_bits.byte_of(BlkAddr(u64::from(superblock.meta_blkaddr)))?;
+        let space = Space::new(Arc::clone(devices.primary()), PRIMARY, base);
+        let algorithms = match compression::announced(&superblock).as_slice() {
+            [] => "with an unknown algorithm".into(),
+            names => names.join(", ").into(),
+        };
+        let mut image =
+            Self { superblock, devices, algorithms, space, metabox: None, prefixes: Ok(Vec::new()) };
+        if image.has_incompat(incompat::METABOX) {
+            let metabox = image.special_space(image.superblock.metabox_nid, METABOX);
+            image.metabox = Some(tolerate_unsupported(metabox)?);
+        }
+        image.prefixes = tolerate_unsupported(image.read_prefixes())?;
+        Ok(image)
+    }
+
+    fn has_incompat(&self, bit: u32) -> bool {
+        self.superblock.incompat & bit != 0
+    }
+
+    /// The content of an inode that holds metadata, as a space in which places count from its first byte.
+    fn special_space(&self, nid: Nid, name: &'static str) -> Result<Space> {
+        let inode = Inode::read(&self.space, &self.superblock, nid)?;
+        if !inode.is_file() {
+            return Err(ImageError::from(Cause::NotAFile { found: inode.file_type.name() }).at_nid(nid));
+        }
+        let data = self.data(&inode)?;
+        if !data.is_empty() {
+            // A layout that this version cannot read is found here, not at the first byte that is needed.
+            data.map(0)?;
+        }
+        Ok(Space::new(Arc::new(data), name, 0))
+    }
+
+    /// Where the prefix table is: on the device, in the metabox, or in the packed inode
+    /// (`erofs_xattr_prefixes_init` and `erofs_fc_fill_super`).
+    fn prefix_space(&self) -> Result<Space> {
+        if self.superblock.compat & compat::PLAIN_XATTR_PFX != 0 {
+            Ok(Space::new(Arc::clone(self.devices.primary()), PRIMARY, 0))
+        } else if let Some(metabox) = &self.metabox {
+            metabox.clone()
+        } else if self.has_incompat(incompat::FRAGMENTS) && self.superblock.packed_nid != Nid(0) {
+            self.special_space(self.superblock.packed_nid, "the packed inode")
+        } else {
+            Ok(Space::new(Arc::clone(self.devices.primary()), PRIMARY, 0))
+        }
+    }
+
+    fn read_prefixes(&self) -> Result<Vec<LongPrefix>> {
+        let count = self.superblock.xattr_prefix_count;
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let space = self.prefix_space()?;
+        let mut at = u64::from(self.superblock.xattr_prefix_start).saturating_mul(xattr_prefix::START_UNIT);
+        let mut prefixes = Vec::new();
+        for _ in 0..count {
+            let bytes = space.read_up_to("xattr_long_prefix", at, 1, xattr_prefix::SIZE_MAX)?;
+            let (prefix, size) = LongPrefix::decode(&bytes, at)?;
+            prefixes.push(prefix);
+            at = at.saturating_add(u64::try_from(size).unwrap_or(u64::MAX));
+        }
+        Ok(prefixes)
+    }
+
+    /// The superblock.
+    pub fn superblock(&self) -> &Superblock {
+        &self.superblock
+    }
+
+    /// The devices.
+    pub fn devices(&self) -> &Devices {
+        &self.devices
+    }
+
+    /// Length of the primary device in bytes, from the start of the image on.
+    pub fn primary_len(&self) -> u64 {
+        self.devices.primary().len()
+    }
+
+    /// The table of long xattr prefixes; an error where it is in a compressed inode.
+    pub fn prefixes(&self) -> Result<&[LongPrefix]> {
+        self.prefixes.as_deref().map_err(Clone::clone)
+    }
+
+    /// The long prefix that names the fingerprints; `None` without the feature `ISHARE_XATTRS`.
+    pub fn ishare_prefix(&self) -> Result<Option<&LongPrefix>> {
+        if self.superblock.compat & compat::ISHARE_XATTRS == 0 {
+            return Ok(None);
+        }
+        // The superblock's decoder has held the number against the count.
+        Ok(self.prefixes()?.get(usize::from(self.superblock.ishare_xattr_prefix_id)))
+    }
+
+    /// The compression algorithms that the image announces, for messages.
+    pub fn algorithms(&self) -> Vec<&'static str> {
+        compression::announced(&self.superblock)
+    }
+
+    /// The metadata space in which the inode `nid` stands.
+    pub(crate) fn space_of(&self, nid: Nid) -> Result<&Space> {
+        if !nid.in_metabox() {
+            return Ok(&self.space);
+        }
+        match &self.metabox {
+            Some(Ok(space)) => Ok(space),
+            Some(Err(error)) => Err(error.clone()),
+            None => Err(Cause::NoMetabox { nid: nid.0 }.into()),
+        }
+    }
+
+    /// The space in which shared xattrs stand, and the byte where they start.
+    pub(crate) fn shared_xattrs(&self) -> Result<(&Space, u64)> {
+        let start = self.superblock.block_bits.byte_of(BlkAddr(u64::from(self.superblock.xattr_blkaddr)))?;
+        if self.superblock.compat & compat::SHARED_EA_IN_METABOX == 0 {
+            return Ok((&self.space, start));
+        }
+        Ok((self.space_of(Nid(Nid::METABOX_BIT))?, start))
+    }
+
+    /// Reads an inode.
+    pub fn inode(&self, nid: Nid) -> Result<Inode> {
+        Inode::read(self.space_of(nid).map_err(|error| error.at_nid(nid))?, &self.superblock, nid)
+    }
+
+    /// The root directory.
+    pub fn root(&self) -> Result<Inode> {
+        let root = self.inode(self.superblock.root_nid)?;
+        if root.is_dir() {
+            return Ok(root);
+        }
+        let wrong = Cause::NotADirectory { found: root.file_type.name() };
+        Err(ImageError::from(wrong).at_nid(root.nid).at_path(b"/"))
+    }
+
+    /// The content of an inode.
+    pub fn data(&self, inode: &Inode) -> Result<FileData> {
+        let space = self.space_of(inode.nid)?.clone();
+        Ok(FileData::new(Arc::clone(&self.devices), space, Arc::clone(&self.algorithms), *inode))
+    }
+
+    /// Where a symbolic link leads: 1 to 4095 bytes without NUL, as Linux takes them.
+    pub fn link_target(&self, inode: &Inode) -> Result<Vec<u8>> {
+        let wrong = |found: String| {
+            let want = format!("1 to {SYMLINK_MAX} bytes without NUL");
+            ImageError::from(FormatError::field("symbolic link", inode.at, found, want)).at_nid(inode.nid)
+        };
+        let length = usize::try_from(inode.size()).ok().filter(|length| (1..=SYMLINK_MAX).contains(length));
+        let Some(length) = length.filter(|_| inode.is_symlink()) else {
+            return Err(wrong(format!("a {} of {} bytes", inode.file_type.name(), inode.size())));
+        };
+        let mut target = vec![0; length];
+        self.data(inode)?.read_range(0, &mut target)?;
+        if target.contains(&0) { Err(wrong("a NUL byte".into())) } else { Ok(target) }
+    }
+}
+
+/// The longest target of a symbolic link, in bytes (`PATH_MAX` without its NUL).
+pub const SYMLINK_MAX: usize = 4095;
+
+fn read_superblock(primary: &dyn ReadAt) -> Result<Superblock> {
+    let mut bytes = vec![0; superblock::BASE_SIZE];
+    read_exactly(primary, PRIMARY, "superblock", superblock::OFFSET, &mut bytes)?;
+    let size = superblock::announced_size(&bytes)?;
+    bytes.resize(size, 0);
+    read_exactly(primary, PRIMARY, "superblock", superblock::OFFSET, &mut bytes)?;
+    Ok(Superblock::decode(&bytes)?)
+}
+
+/// An error only if the image is wrong; what this version cannot read is kept for later.
+fn tolerate_unsupported<T>(outcome: Result<T>) -> Result<std::result::Result<T, ImageError>> {
+    match outcome {
+        Err(error) if !error.is_unsupported() => Err(error),
+        other => Ok(other),
+    }
+}

@@ -1,0 +1,160 @@
+//! A walk over every path below a directory, in the order of the entries, parents before children. It ends on any image:
+//! no directory is entered twice, and no more directory data is read than the devices can hold.
+
+use std::collections::HashSet;
+
+use erofs_format::Nid;
+
+use crate::dir::{Entries, Entry};
+use crate::error::{Cause, ImageError, Result};
+use crate::image::Image;
+use crate::inode::Inode;
+
+/// The fewest bytes that an entry takes in a directory: the record and one byte of name.
+const ENTRY_MIN: u64 = 13;
+/// Entries that even the smallest image may have.
+const ENTRIES_ALWAYS: u64 = 64;
+
+/// A path of the walk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The path inside the image, from `/` on; that of the start without a trailing slash, `/` for the root.
+    pub path: Vec<u8>,
+    /// How many directories below the start; 0 is the start itself.
+    pub depth: usize,
+    /// The inode.
+    pub inode: Inode,
+    /// This inode has not been met before in this walk; false for further names of a hard link.
+    pub first: bool,
+}
+
+impl Step {
+    /// The last name of the path; empty for the root.
+    pub fn name(&self) -> &[u8] {
+        self.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+    }
+}
+
+/// A walk. An entry that cannot be read is an error with its path, and the walk goes on behind it.
+#[derive(Debug)]
+pub struct Walk<'a> {
+    image: &'a Image,
+    start: Option<(Vec<u8>, Inode)>,
+    stack: Vec<Level>,
+    path: Vec<u8>,
+    seen: HashSet<Nid>,
+    entries_left: u64,
+    bytes_left: u64,
+    limits: (u64, u64),
+}
+
+#[derive(Debug)]
+struct Level {
+    entries: Entries,
+    path_len: usize,
+}
+
+impl Image {
+    /// Walks over `start`, which is at `path`, and everything below it.
+    pub fn walk(&self, path: &[u8], start: Inode) -> Walk<'_> {
+        let total = self.devices().total_len();
+        let entries = (total / ENTRY_MIN).saturating_add(ENTRIES_ALWAYS);
+        let trimmed = match path.iter().rposition(|byte| *byte != b'/') {
+            Some(last) => path.get(..=last).unwrap_or_default(),
+            None => &[],
+        };
+        Walk {
+            image: self,
+            start: Some((trimmed.to_vec(), start)),
+            stack: Vec::new(),
+            path: Vec::new(),
+            seen: HashSet::new(),
+            entries_left: entries,
+            bytes_left: total,
+            limits: (entries, total),
+        }
+    }
+
+    /// Walks over everything, from the root.
+    pub fn walk_all(&self) -> Result<Walk<'_>> {
+        Ok(self.walk(b"/", self.root()?))
+    }
+}
+
+impl Walk<'_> {
+    fn begin(&mut self, path: Vec<u8>, inode: Inode) -> Result<Step> {
+        self.path = path;
+        self.seen.insert(inode.nid);
+        if inode.is_dir() {
+            self.enter(&inode).map_err(|error| error.at_path(b"/"))?;
+        }
+        let path = if self.path.is_empty() { b"/".to_vec() } else { self.path.clone() };
+        Ok(Step { path, depth: 0, inode, first: true })
+    }
+
+    fn enter(&mut self, dir: &Inode) -> Result<()> {
+        let (_, limit) = self.limits;
+        let left = self.bytes_left.checked_sub(dir.size());
+        self.bytes_left = left.ok_or(Cause::TooMuch { unit: "bytes", limit })?;
+        if let Some(level) = self.stack.last_mut() {
+            level.entries.rest();
+        }
+        self.stack.push(Level { entries: self.image.entries(dir)?, path_len: self.path.len() });
+        Ok(())
+    }
+
+    fn step(&mut self, entry: &Entry) -> Result<Step> {
+        let inode = self.image.inode(entry.nid)?;
+        let first = self.seen.insert(inode.nid);
+        let depth = self.stack.len();
+        if inode.is_dir() {
+            if !first {
+                return Err(Cause::DirectoryTwice { nid: inode.nid.0 }.into());
+            }
+            self.enter(&inode)?;
+        }
+        Ok(Step { path: self.path.clone(), depth, inode, first })
+    }
+
+    fn stop(&mut self, error: ImageError) -> ImageError {
+        self.stack.clear();
+        error
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Result<Step>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some((path, inode)) = self.start.take() {
+            return Some(self.begin(path, inode));
+        }
+        loop {
+            let level = self.stack.last_mut()?;
+            self.path.truncate(level.path_len);
+            let entry = match level.entries.next() {
+                None => {
+                    self.stack.pop();
+                    continue;
+                }
+                Some(Err(error)) => return Some(Err(error.at_path(shown(&self.path)))),
+                Some(Ok(entry)) => entry,
+            };
+            let Some(left) = self.entries_left.checked_sub(1) else {
+                let (limit, _) = self.limits;
+                return Some(Err(self.stop(Cause::TooMuch { unit: "entries", limit }.into())));
+            };
+            self.entries_left = left;
+            if entry.is_dot() {
+                continue;
+            }
+            self.path.push(b'/');
+            self.path.extend_from_slice(&entry.name);
+            return Some(self.step(&entry).map_err(|error| error.at_path(&self.path)));
+        }
+    }
+}
+
+fn shown(path: &[u8]) -> &[u8] {
+    if path.is_empty() { b"/" } else { path }
+}

@@ -1,0 +1,40 @@
+complete -c mkfs-erofs -l ishare-key -l ishare_key -l xattr-inode-digest -d 'Give every non-empty regular file a fingerprint in the extended attribute NAME [default NAME: erofs.fingerprint.v1, which mounts do not show]' -r
+complete -c mkfs-erofs -l ishare-digest -d 'What the fingerprints are' -r -f -a "sha256\t'SHA-256 of the content, as mkfs.erofs writes it'
+blake3\t'BLAKE3 of the content'
+sha512\t'SHA-512 of the content'
+uuid\t'a UUID made of the content and --ishare-namespace'
+source\t'what the file of SOURCE has in the attribute NAME: nothing checks it'"
+complete -c mkfs-erofs -l ishare-namespace -d 'The publisher\'s namespace for --ishare-digest=uuid' -r
+complete -c mkfs-erofs -s b -d 'Size of a block: a power of two from 512 to 65536 [default: 4096]' -r
+complete -c mkfs-erofs -s E -d 'Words that change the layout, separated by commas: force-inode-compact, force-inode-extended, force-chunk-indexes, force-inode-blockmap, nosbcrc, inline_data, ^inline_data, noinline_data, plain-xattr-prefixes, xattr-name-filter, ^xattr-name-filter' -r
+complete -c mkfs-erofs -s L -d 'Volume label, at most 15 bytes' -r
+complete -c mkfs-erofs -s U -d 'UUID of the volume: a UUID, `random`, or `clear` for zeros [default: derived from the contents]' -r
+complete -c mkfs-erofs -s x -d 'Store an extended attribute once for all its files if more than N have it; below 0 none is taken from the source, from 2147483647 on none is shared [default: 2]' -r
+complete -c mkfs-erofs -l xattr-prefix -d 'Another long prefix for names of extended attributes, such as trusted.overlay. (may be repeated)' -r
+complete -c mkfs-erofs -l root-xattr-isize -d 'Room for the extended attributes of the root directory, at least' -r
+complete -c mkfs-erofs -l chunksize -d 'Store regular files in chunks of this many bytes (a power of two, at least a block), equal chunks once' -r
+complete -c mkfs-erofs -l dsunit -d 'Start the data of each file at a multiple of this many blocks' -r
+complete -c mkfs-erofs -l fsalignblks -d 'Round the size of the image up to a multiple of this many blocks' -r
+complete -c mkfs-erofs -l offset -d 'Leave this many bytes at the beginning of IMAGE alone' -r
+complete -c mkfs-erofs -s T -d 'Build time in seconds since 1970; also the time of all files, unless --mkfs-time is given [default: `SOURCE_DATE_EPOCH` of the environment, else 0]' -r
+complete -c mkfs-erofs -l force-uid -d 'Make UID the owner of everything' -r
+complete -c mkfs-erofs -l force-gid -d 'Make GID the group of everything' -r
+complete -c mkfs-erofs -l uid-offset -d 'Add N to every owner' -r
+complete -c mkfs-erofs -l gid-offset -d 'Add N to every group' -r
+complete -c mkfs-erofs -l exclude-path -d 'Leave out PATH, relative to SOURCE, and what is below it (may be repeated)' -r
+complete -c mkfs-erofs -l exclude-regex -d 'Leave out every path, relative to SOURCE, in which REGEX is found, and what is below it (may be repeated)' -r
+complete -c mkfs-erofs -l mount-point -d 'Accepted for scripts; changes nothing, because no option of this version looks at target paths' -r
+complete -c mkfs-erofs -l workers -d 'Number of threads; the image does not depend on it [default: one per processor]' -r
+complete -c mkfs-erofs -s d -d 'How much to say, 0 to 9: 0 is the same as --quiet' -r
+complete -c mkfs-erofs -l strict -d 'Fail if a file of the source has an extended attribute that would be taken for its fingerprint, instead of leaving the attribute out and counting it'
+complete -c mkfs-erofs -l no-file-dedupe -d 'Store every file, even if an equal one is stored already'
+complete -c mkfs-erofs -l all-time -d 'Give all files the build time'
+complete -c mkfs-erofs -l mkfs-time -d 'Keep the times of files, whatever the build time is'
+complete -c mkfs-erofs -l ignore-mtime -d 'Give files the build time where their own would be all that makes a large inode necessary'
+complete -c mkfs-erofs -l preserve-mtime -d 'Make inodes as large as the times of files need (the default)'
+complete -c mkfs-erofs -l all-root -d 'Make root the owner and group of everything'
+complete -c mkfs-erofs -l hard-dereference -d 'Give each name of a file with several an inode of its own'
+complete -c mkfs-erofs -l quiet -d 'Say nothing but errors'
+complete -c mkfs-erofs -l json -d 'Print the summary as one JSON object, even with --quiet'
+complete -c mkfs-erofs -s h -l help -d 'Print help (-h is shorter)'
+complete -c mkfs-erofs -s V -l version -d 'Print the version of the program and of the layout that it writes'

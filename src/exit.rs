@@ -1,0 +1,90 @@
+//! How a command ends: the exit codes, all of them, and what becomes of a failure.
+
+/// The work is done.
+pub const OK: u8 = 0;
+/// The work failed: something could not be read, written, or stored.
+pub const FAILED: u8 = 1;
+/// The command line, or an environment variable that belongs to it, was wrong. Nothing was done.
+pub const USAGE: u8 = 2;
+
+/// Why a command did not do its work.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command line as clap sees it; `--help` and `--version` come this way as well.
+    Parse(clap::Error),
+    /// Something else about the command line, in one line.
+    Usage(String),
+    /// The work itself failed; the causes are joined to one line.
+    Failed(anyhow::Error),
+}
+
+impl Failure {
+    /// The exit code.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Parse(error) if error.use_stderr() => USAGE,
+            Self::Parse(_) => OK,
+            Self::Usage(_) => USAGE,
+            Self::Failed(_) => FAILED,
+        }
+    }
+}
+
+impl From<clap::Error> for Failure {
+    fn from(error: clap::Error) -> Self {
+        Self::Parse(error)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The text with its control characters escaped, so that names from a hostile source can neither end the line nor
+/// steer the terminal.
+pub fn one_line(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+        line
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_have_documented_codes() {
+        let parse = |arguments: &[&str]| {
+            let command = clap::Command::new("program").version("1");
+            Failure::from(command.try_get_matches_from(arguments).unwrap_err())
+        };
+        for (failure, code) in [
+            (parse(&["program", "--help"]), OK),
+            (parse(&["program", "--version"]), OK),
+            (parse(&["program", "--wrong"]), USAGE),
+            (Failure::Usage("wrong".into()), USAGE),
+            (Failure::from(anyhow::anyhow!("disk full")), FAILED),
+        ] {
+            assert_eq!(failure.code(), code, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn messages_stay_on_their_line() {
+        for (text, line) in [
+            ("plain", "plain"),
+            ("a\nb", "a\\nb"),
+            ("gr\u{fc}n \u{1b}[2J", "gr\u{fc}n \\u{1b}[2J"),
+            ("\u{85}", "\\u{85}"),
+        ] {
+            assert_eq!(one_line(text), line);
+        }
+    }
+}

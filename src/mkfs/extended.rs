@@ -1,0 +1,59 @@
+//! The words of `-E`: one row each.
+
+use erofs_build::BuildOptions;
+use erofs_build::options::{ChunkTable, InodeForm};
+
+use super::refused;
+
+type Effect = fn(&mut BuildOptions);
+
+/// Each word and what it does. Of words that contradict each other the last one counts.
+const WORDS: &[(&str, Effect)] = &[
+    ("force-inode-compact", |options| {
+        options.layout.inodes = InodeForm::Compact;
+        // As mkfs.erofs documents it.
+        options.layout.ignore_mtime = true;
+    }),
+    ("force-inode-extended", |options| options.layout.inodes = InodeForm::Extended),
+    ("force-chunk-indexes", |options| {
+        options.layout.chunk_table = ChunkTable::Indexes;
+    }),
+    ("force-inode-blockmap", |options| {
+        options.layout.chunk_table = ChunkTable::BlockMap;
+    }),
+    ("nosbcrc", |options| options.layout.superblock_checksum = false),
+    ("inline_data", |options| options.content.inline_data = true),
+    ("^inline_data", |options| options.content.inline_data = false),
+    ("noinline_data", |options| options.content.inline_data = false),
+    // There is no packed or metabox inode that could hold the prefixes: they always stand on the device itself.
+    ("plain-xattr-prefixes", |_| ()),
+    ("xattr-name-filter", |options| options.layout.xattr_filter = true),
+    ("^xattr-name-filter", |options| options.layout.xattr_filter = false),
+];
+
+/// Applies the words of one `-E` in their order.
+///
+/// # Errors
+/// What is wrong with the first that is not known, or known and not in this version.
+pub(super) fn apply(words: &str, options: &mut BuildOptions) -> Result<(), String> {
+    for word in words.strip_suffix(',').unwrap_or(words).split(',') {
+        let Some((_, effect)) = WORDS.iter().find(|(name, _)| *name == word) else {
+            return Err(match refused::why_not(word) {
+                Some(why) => format!("-E {word}: {why}"),
+                None => format!("-E {word}: found an unknown word, want {}", known()),
+            });
+        };
+        effect(options);
+    }
+    Ok(())
+}
+
+fn known() -> String {
+    let names: Vec<&str> = WORDS.iter().map(|(name, _)| *name).collect();
+    names.join(", ")
+}
+
+/// The help of `-E`.
+pub(super) fn help() -> String {
+    format!("Words that change the layout, separated by commas: {}", known())
+}

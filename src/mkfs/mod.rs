@@ -1,0 +1,98 @@
+//! `mkfs-erofs`: flags to options, one build, one summary.
+
+mod args;
+mod extended;
+mod plan;
+mod refused;
+pub mod report;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context as _, anyhow};
+use erofs_build::ImageFile;
+use erofs_tree::{DirOptions, DirSource, Progress, Silent};
+
+pub use args::{Args, command};
+pub use plan::Plan;
+pub use report::Report;
+
+use crate::exit::{self, Failure, one_line};
+use crate::output;
+use crate::progress::Bars;
+
+/// The name of the program in messages, whatever name it was started by.
+pub const NAME: &str = "mkfs-erofs";
+
+/// Runs a command line and says on stderr what went wrong, if something did; the first argument is the name of the
+/// program.
+pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let Err(failure) = run(line) else { return ExitCode::from(exit::OK) };
+    match &failure {
+        // A closed stdout or stderr changes nothing about the outcome.
+        Failure::Parse(error) => drop(error.print()),
+        Failure::Usage(text) => output::complain(NAME, &one_line(text)),
+        Failure::Failed(error) => output::complain(NAME, &one_line(&format!("{error:#}"))),
+    }
+    ExitCode::from(failure.code())
+}
+
+fn run(line: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
+    let started = Instant::now();
+    let args = Args::read(line)?;
+    let epoch = std::env::var_os("SOURCE_DATE_EPOCH");
+    let plan = Plan::new(&args, epoch.as_deref()).map_err(Failure::Usage)?;
+    check_places(&args.image, &args.source)?;
+    let summary = build(&args, &plan)?;
+    let Plan { quiet, json, warnings, .. } = plan;
+    let report = Report::new(&args.image, summary, warnings, started.elapsed());
+    match say(&report, quiet, json) {
+        // Whoever reads the summary may stop reading; the image is there.
+        Err(error) if output::is_broken_pipe(&error) => Ok(()),
+        outcome => {
+            outcome.context("the image is complete, but its summary cannot be printed").map_err(Failure::from)
+        }
+    }
+}
+
+/// Refuses places that cannot be what they are meant to be, before anything is touched.
+fn check_places(image: &Path, source: &Path) -> Result<(), anyhow::Error> {
+    let source_is = std::fs::metadata(source).with_context(|| format!("SOURCE {}", source.display()))?;
+    let same = image.canonicalize().ok().is_some_and(|image| source.canonicalize().is_ok_and(|s| s == image));
+    if same {
+        return Err(anyhow!("IMAGE and SOURCE are the same: {}", image.display()));
+    }
+    if !source_is.is_dir() {
+        return Err(anyhow!(
+            "SOURCE {}: not a directory; other sources are not in this version",
+            source.display()
+        ));
+    }
+    Ok(())
+}
+
+fn build(args: &Args, plan: &Plan) -> Result<erofs_build::Summary, anyhow::Error> {
+    let image = ImageFile::create(&args.image, plan.offset)?;
+    let options = DirOptions { skip: image.identities(), ..plan.source.clone() };
+    let mut source = DirSource::new(&args.source, options)?;
+    let bars = if plan.quiet { None } else { Bars::on_terminal() };
+    let progress: &dyn Progress = bars.as_ref().map_or(&Silent, |bars| bars);
+    Ok(erofs_build::build(&mut source, image, &plan.build, progress)?)
+}
+
+/// Prints the summary: the object where it is asked for, else the text on stdout and the warnings on stderr.
+fn say(report: &Report, quiet: bool, json: bool) -> anyhow::Result<()> {
+    let mut out = output::stdout();
+    if json {
+        output::json(&mut out, report)?;
+    } else if !quiet {
+        for warning in &report.warnings {
+            output::complain(NAME, &one_line(&format!("warning: {warning}")));
+        }
+        out.write_all(report.text().as_bytes())?;
+    }
+    Ok(out.flush()?)
+}

@@ -1,0 +1,486 @@
+//! From what was typed to what it means: a pure function of the command line and one environment variable.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+
+use erofs_algo::fingerprint;
+use erofs_build::options::{
+    BuildOptions, ChunkOptions, DEFAULT_XATTR_TOLERANCE, FingerprintOptions, FingerprintValue, UuidRule,
+};
+use erofs_format::BlockBits;
+use erofs_format::xattr_prefix::LongPrefix;
+use erofs_tree::{DirOptions, Exclude, ShapeOptions, TimeRule, Timestamp};
+use uuid::Uuid;
+
+use super::args::{Args, Contents, DIGEST_SOURCE, Sharing, Times};
+use super::extended;
+use crate::value::{self, VolumeUuid};
+
+/// From this tolerance on no xattr is shared, as in mkfs.erofs.
+const NEVER_SHARED: i64 = i32::MAX as i64;
+
+/// What a command line means.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// How the source is read. The image is not among the files to skip yet.
+    pub source: DirOptions,
+    /// How the image is made.
+    pub build: BuildOptions,
+    /// Bytes at the beginning of the image file that are left alone.
+    pub offset: u64,
+    /// Whether nothing but errors is said.
+    pub quiet: bool,
+    /// Whether the summary is a JSON object.
+    pub json: bool,
+    /// What the user should know about the command line.
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// What `args` mean, where the environment has this `SOURCE_DATE_EPOCH`. Only `-U random` has another input:
+    /// the system's random numbers.
+    ///
+    /// # Errors
+    /// What is wrong with the command line, in one line.
+    pub fn new(args: &Args, source_date_epoch: Option<&OsStr>) -> Result<Self, String> {
+        let (build_time, time) = times(&args.times, epoch_of(source_date_epoch)?);
+        let threads = threads(args.running.workers);
+        let mut build =
+            BuildOptions { shape: shape(&args.contents, time), threads, ..BuildOptions::default() };
+        build.layout.build_time = build_time;
+        content(args, &mut build)?;
+        layout(args, &mut build)?;
+        build.check().map_err(|error| error.to_string())?;
+        let source = DirOptions {
+            hard_dereference: args.contents.hard_dereference,
+            read_xattrs: args.layout.xattr_tolerance.is_none_or(|tolerance| tolerance >= 0),
+            exclude: exclude(&args.contents)?,
+            skip: Vec::new(),
+            threads,
+        };
+        Ok(Self {
+            source,
+            warnings: warnings(args),
+            build,
+            offset: args.layout.offset.unwrap_or(0),
+            quiet: args.running.quiet || args.running.verbosity == Some(0),
+            json: args.running.json,
+        })
+    }
+}
+
+fn epoch_of(variable: Option<&OsStr>) -> Result<Option<i64>, String> {
+    let Some(variable) = variable else { return Ok(None) };
+    let text = variable.to_string_lossy();
+    value::source_date_epoch(&text).map(Some).map_err(|error| format!("SOURCE_DATE_EPOCH: {error}"))
+}
+
+/// The build time and what becomes of the times of files. A flag counts more than the environment.
+fn times(flags: &Times, epoch: Option<i64>) -> (i64, TimeRule) {
+    let build_time = flags.timestamp.or(epoch).unwrap_or(0);
+    let moment = Timestamp { sec: build_time, nsec: 0 };
+    let rule = if flags.mkfs_time {
+        TimeRule::Keep
+    } else if flags.all_time || flags.timestamp.is_some() {
+        TimeRule::Fixed(moment)
+    } else if epoch.is_some() {
+        TimeRule::Clamp(moment)
+    } else {
+        TimeRule::Keep
+    };
+    (build_time, rule)
+}
+
+/// No workers are one thread in mkfs.erofs as well; the builder's 0 is one per processor.
+fn threads(workers: Option<u32>) -> usize {
+    workers.map_or(0, |workers| usize::try_from(workers.max(1)).unwrap_or(usize::MAX))
+}
+
+fn shape(flags: &Contents, time: TimeRule) -> ShapeOptions {
+    ShapeOptions {
+        force_uid: flags.force_uid,
+        force_gid: flags.force_gid,
+        uid_offset: flags.uid_offset.unwrap_or(0),
+        gid_offset: flags.gid_offset.unwrap_or(0),
+        time,
+    }
+}
+
+fn content(args: &Args, build: &mut BuildOptions) -> Result<(), String> {
+    let content = &mut build.content;
+    content.block_bits = args.layout.block_size.unwrap_or(BlockBits::DEFAULT);
+    content.chunks = args.layout.chunksize.map(|bits| ChunkOptions { bits });
+    content.dsunit = args.layout.dsunit.unwrap_or(0);
+    content.file_dedupe = !args.sharing.no_file_dedupe;
+    content.fingerprint = fingerprint(&args.sharing)?;
+    Ok(())
+}
+
+fn fingerprint(flags: &Sharing) -> Result<Option<FingerprintOptions>, String> {
+    let Some(key) = &flags.ishare_key else { return Ok(None) };
+    let key = key.as_bytes().to_vec();
+    LongPrefix::of(&key).map_err(|error| format!("--ishare-key: {error}"))?;
+    let digest = flags.ishare_digest.as_str();
+    let kind = fingerprint::by_name(digest);
+    if flags.ishare_namespace.is_some() && !kind.is_some_and(|kind| kind.needs_namespace) {
+        return Err(format!("--ishare-namespace: found --ishare-digest={digest}, want --ishare-digest=uuid"));
+    }
+    let value = match kind {
+        Some(kind) => {
+            FingerprintValue::Computed { kind, namespace: flags.ishare_namespace.unwrap_or(Uuid::nil()) }
+        }
+        None if digest == DIGEST_SOURCE && flags.strict => {
+            return Err("--strict: contradicts --ishare-digest=source, which takes what it forbids".into());
+        }
+        None if digest == DIGEST_SOURCE => FingerprintValue::Source,
+        None => return Err(format!("--ishare-digest: found an unknown kind {digest}")),
+    };
+    Ok(Some(FingerprintOptions { key, value, strict: flags.strict }))
+}
+
+fn layout(args: &Args, build: &mut BuildOptions) -> Result<(), String> {
+    let flags = &args.layout;
+    for words in &flags.extended {
+        extended::apply(words, build)?;
+    }
+    let layout = &mut build.layout;
+    layout.ignore_mtime = (layout.ignore_mtime || args.times.ignore_mtime) && !args.times.preserve_mtime;
+    layout.xattr_tolerance = tolerance(flags.xattr_tolerance);
+    for prefix in &flags.xattr_prefix {
+        LongPrefix::of(prefix.as_bytes()).map_err(|error| format!("--xattr-prefix: {error}"))?;
+        layout.xattr_prefixes.push(prefix.as_bytes().to_vec());
+    }
+    layout.root_xattr_isize = flags.root_xattr_isize.unwrap_or(0);
+    layout.fsalignblks = flags.fsalignblks.unwrap_or(0);
+    layout.volume_label = flags.label.clone().map(OsString::into_vec).unwrap_or_default();
+    layout.uuid = match flags.uuid {
+        None => UuidRule::Content,
+        Some(VolumeUuid::Given(uuid)) => UuidRule::Given(uuid),
+        Some(VolumeUuid::Random) => UuidRule::Given(Uuid::new_v4().into_bytes()),
+    };
+    Ok(())
+}
+
+fn tolerance(flag: Option<i64>) -> Option<u32> {
+    match flag {
+        None => Some(DEFAULT_XATTR_TOLERANCE),
+        Some(tolerance) if tolerance >= NEVER_SHARED => None,
+        // Below 0 there is none to share, but for fingerprints, which stay with their inodes as in mkfs.erofs.
+        Some(tolerance) => u32::try_from(tolerance).ok(),
+    }
+}
+
+fn exclude(flags: &Contents) -> Result<Exclude, String> {
+    let mut exclude = Exclude::new();
+    for path in &flags.exclude_path {
+        exclude.add_path(path.as_bytes()).map_err(|error| format!("--exclude-path: {error}"))?;
+    }
+    for regex in &flags.exclude_regex {
+        exclude.add_regex(regex).map_err(|error| format!("--exclude-regex: {error}"))?;
+    }
+    Ok(exclude)
+}
+
+fn warnings(args: &Args) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if args.contents.mount_point.is_some() {
+        warnings.push(
+            "--mount-point changes nothing: it is a prefix for Android's file system configuration, SELinux file \
+             contexts and compression hints, none of which this version reads"
+                .to_owned(),
+        );
+    }
+    if let Some(blocks) = args.layout.block_size.filter(|&blocks| blocks > BlockBits::DEFAULT) {
+        // The kernel refuses blocks that are longer than a page, and most machines have pages of 4096 bytes.
+        let size = blocks.size();
+        warnings.push(format!(
+            "blocks of {size} bytes: only machines with pages of at least {size} bytes mount the image"
+        ));
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use erofs_build::options::{ChunkTable, InodeForm};
+
+    use super::*;
+    use crate::exit::{Failure, USAGE};
+
+    fn plan_with(epoch: Option<&str>, flags: &[&str]) -> Result<Plan, Failure> {
+        let args = Args::read(["mkfs-erofs"].iter().chain(flags).chain(&["img", "dir"]))?;
+        assert_eq!((args.image.to_str(), args.source.to_str()), (Some("img"), Some("dir")));
+        Plan::new(&args, epoch.map(OsStr::new)).map_err(Failure::Usage)
+    }
+
+    fn plan(flags: &[&str]) -> Plan {
+        plan_with(None, flags).unwrap_or_else(|failure| panic!("{flags:?}: {failure:?}"))
+    }
+
+    /// What the flags make of the options of a build, against what the change makes of the default ones.
+    fn assert_build(flags: &[&str], change: impl FnOnce(&mut BuildOptions)) {
+        let mut want = BuildOptions::default();
+        change(&mut want);
+        assert_eq!(format!("{:?}", plan(flags).build), format!("{want:?}"), "{flags:?}");
+    }
+
+    type Row = (&'static [&'static str], fn(&mut BuildOptions));
+
+    #[test]
+    fn layout_flags() {
+        let rows: &[Row] = &[
+            (&[], |_| ()),
+            (&["-b4096"], |_| ()),
+            (&["-b", "512"], |o| o.content.block_bits = BlockBits::new(9).unwrap()),
+            (&["-b64K"], |o| o.content.block_bits = BlockBits::new(16).unwrap()),
+            (&["-b512", "-b0x1000"], |_| ()),
+            (&["-Lroot"], |o| o.layout.volume_label = b"root".to_vec()),
+            (&["-L", "-fifteen-bytes-"], |o| o.layout.volume_label = b"-fifteen-bytes-".to_vec()),
+            (&["-Uclear"], |o| o.layout.uuid = UuidRule::Given([0; 16])),
+            (&["-x-1"], |o| o.layout.xattr_tolerance = None),
+            (&["-x", "-1"], |o| o.layout.xattr_tolerance = None),
+            (&["-x0"], |o| o.layout.xattr_tolerance = Some(0)),
+            (&["-x2"], |_| ()),
+            (&["-x2147483646"], |o| o.layout.xattr_tolerance = Some(2_147_483_646)),
+            (&["-x2147483647"], |o| o.layout.xattr_tolerance = None),
+            (&["-x", "99999999999"], |o| o.layout.xattr_tolerance = None),
+            (&["--xattr-prefix=user.a", "--xattr-prefix", "trusted.overlay."], |o| {
+                o.layout.xattr_prefixes = vec![b"user.a".to_vec(), b"trusted.overlay.".to_vec()];
+            }),
+            (&["--root-xattr-isize=0x200"], |o| o.layout.root_xattr_isize = 512),
+            (&["--chunksize=4096"], |o| o.content.chunks = Some(ChunkOptions { bits: 12 })),
+            (&["--chunksize", "2M"], |o| o.content.chunks = Some(ChunkOptions { bits: 21 })),
+            (&["--dsunit=512"], |o| o.content.dsunit = 512),
+            (&["--fsalignblks=010"], |o| o.layout.fsalignblks = 8),
+            (&["--no-file-dedupe"], |o| o.content.file_dedupe = false),
+            (&["--workers=3"], |o| o.threads = 3),
+            (&["--workers=0"], |o| o.threads = 1),
+        ];
+        for (flags, change) in rows {
+            assert_build(flags, change);
+        }
+        let UuidRule::Given(uuid) = plan(&["-Urandom"]).build.layout.uuid else { panic!("no UUID") };
+        assert_eq!(Uuid::from_bytes(uuid).get_version_num(), 4);
+        assert_eq!(plan(&["-Urandom", "-Uclear"]).build.layout.uuid, UuidRule::Given([0; 16]));
+    }
+
+    #[test]
+    fn extended_words() {
+        let rows: &[Row] = &[
+            (&["-Eforce-inode-compact"], |o| {
+                o.layout.inodes = InodeForm::Compact;
+                o.layout.ignore_mtime = true;
+            }),
+            (&["--preserve-mtime", "-Eforce-inode-compact"], |o| o.layout.inodes = InodeForm::Compact),
+            (&["-Eforce-inode-extended"], |o| o.layout.inodes = InodeForm::Extended),
+            (&["-E", "force-chunk-indexes"], |o| o.layout.chunk_table = ChunkTable::Indexes),
+            (&["-Eforce-chunk-indexes,force-inode-blockmap"], |o| {
+                o.layout.chunk_table = ChunkTable::BlockMap;
+            }),
+            (&["-Eforce-inode-blockmap", "-Eforce-chunk-indexes"], |o| {
+                o.layout.chunk_table = ChunkTable::Indexes;
+            }),
+            (&["-Enosbcrc,"], |o| o.layout.superblock_checksum = false),
+            (&["-E^inline_data"], |o| o.content.inline_data = false),
+            (&["-Enoinline_data"], |o| o.content.inline_data = false),
+            (&["-Enoinline_data,inline_data"], |_| ()),
+            (&["-Eplain-xattr-prefixes,xattr-name-filter"], |_| ()),
+            (&["-E^xattr-name-filter"], |o| o.layout.xattr_filter = false),
+        ];
+        for (flags, change) in rows {
+            assert_build(flags, change);
+        }
+    }
+
+    #[test]
+    fn owners() {
+        let rows: &[Row] = &[
+            (&["--all-root"], |o| (o.shape.force_uid, o.shape.force_gid) = (Some(0), Some(0))),
+            (&["--force-uid=0x10"], |o| o.shape.force_uid = Some(16)),
+            (&["--force-uid=5", "--all-root"], |o| {
+                (o.shape.force_uid, o.shape.force_gid) = (Some(0), Some(0));
+            }),
+            (&["--all-root", "--force-gid=7"], |o| {
+                (o.shape.force_uid, o.shape.force_gid) = (Some(0), Some(7));
+            }),
+            (&["--uid-offset=100000", "--gid-offset=1"], |o| {
+                (o.shape.uid_offset, o.shape.gid_offset) = (100_000, 1);
+            }),
+        ];
+        for (flags, change) in rows {
+            assert_build(flags, change);
+        }
+    }
+
+    #[test]
+    fn times_come_from_flags_then_from_the_environment() {
+        let at = |sec| Timestamp { sec, nsec: 0 };
+        let rows: [(Option<&str>, &[&str], i64, TimeRule); 13] = [
+            (None, &[], 0, TimeRule::Keep),
+            (None, &["-T5"], 5, TimeRule::Fixed(at(5))),
+            (None, &["-T0"], 0, TimeRule::Fixed(at(0))),
+            (None, &["-T5", "--all-time"], 5, TimeRule::Fixed(at(5))),
+            (None, &["-T5", "--mkfs-time"], 5, TimeRule::Keep),
+            (None, &["--mkfs-time", "-T5", "--all-time"], 5, TimeRule::Fixed(at(5))),
+            (None, &["--all-time", "--mkfs-time", "-T5"], 5, TimeRule::Keep),
+            (None, &["--all-time"], 0, TimeRule::Fixed(at(0))),
+            (Some("9"), &[], 9, TimeRule::Clamp(at(9))),
+            (Some("9"), &["--all-time"], 9, TimeRule::Fixed(at(9))),
+            (Some("9"), &["--mkfs-time"], 9, TimeRule::Keep),
+            (Some("9"), &["-T5"], 5, TimeRule::Fixed(at(5))),
+            (Some("9"), &["-T5", "--mkfs-time"], 5, TimeRule::Keep),
+        ];
+        for (epoch, flags, build_time, rule) in rows {
+            let build = plan_with(epoch, flags).unwrap().build;
+            assert_eq!(
+                (build.layout.build_time, build.shape.time),
+                (build_time, rule),
+                "{epoch:?} {flags:?}"
+            );
+        }
+        let rows: &[Row] = &[
+            (&["--ignore-mtime"], |o| o.layout.ignore_mtime = true),
+            (&["--ignore-mtime", "--preserve-mtime"], |_| ()),
+            (&["--preserve-mtime", "--ignore-mtime"], |o| o.layout.ignore_mtime = true),
+        ];
+        for (flags, change) in rows {
+            assert_build(flags, change);
+        }
+    }
+
+    #[test]
+    fn fingerprints() {
+        let options = |flags: &[&str]| plan(flags).build.content.fingerprint;
+        assert!(options(&[]).is_none());
+        for (flags, key, digest, strict) in [
+            (&["--ishare-key"][..], "erofs.fingerprint.v1", "sha256", false),
+            (&["--ishare-key=trusted.erofs.fingerprint"], "trusted.erofs.fingerprint", "sha256", false),
+            (&["--ishare_key=user.a", "--strict"], "user.a", "sha256", true),
+            (&["--xattr-inode-digest"], "erofs.fingerprint.v1", "sha256", false),
+            (&["--xattr-inode-digest=user.b"], "user.b", "sha256", false),
+            (&["--ishare-key", "--ishare-digest=blake3"], "erofs.fingerprint.v1", "blake3", false),
+            (&["--ishare-key", "--ishare-digest", "sha512"], "erofs.fingerprint.v1", "sha512", false),
+            (&["--ishare-key", "--ishare-digest=source"], "erofs.fingerprint.v1", "source", false),
+        ] {
+            let found = options(flags).unwrap_or_else(|| panic!("{flags:?}"));
+            assert_eq!(found.key, key.as_bytes(), "{flags:?}");
+            assert_eq!((found.value.name(), found.strict), (digest, strict), "{flags:?}");
+        }
+        let namespace = "--ishare-namespace=6ba7b811-9dad-11d1-80b4-00c04fd430c8";
+        let found = options(&["--ishare-key", "--ishare-digest=uuid", namespace]).unwrap();
+        let FingerprintValue::Computed { namespace, .. } = found.value else { panic!("{found:?}") };
+        assert_eq!(namespace, Uuid::NAMESPACE_URL);
+    }
+
+    #[test]
+    fn source_and_run() {
+        let found =
+            plan(&["--hard-dereference", "--exclude-path=a/b", "--exclude-regex=\\.o$", "--workers=2"]);
+        assert!(found.source.hard_dereference && found.source.read_xattrs);
+        assert_eq!(found.source.threads, 2);
+        for (path, excluded) in [(&b"a/b"[..], true), (b"x.o", true), (b"a", false)] {
+            assert_eq!(found.source.exclude.matches(path), excluded, "{path:?}");
+        }
+        assert!(!plan(&["-x-1"]).source.read_xattrs);
+        for (flags, quiet) in [
+            (&["--quiet"][..], true),
+            (&["-d0"], true),
+            (&["-d", "0"], true),
+            (&["-d9"], false),
+            (&["-d1"], false),
+        ] {
+            assert_eq!(plan(flags).quiet, quiet, "{flags:?}");
+        }
+        assert!(plan(&["--json"]).json);
+        assert_eq!(plan(&["--offset=1M"]).offset, 1 << 20);
+        let found = plan(&["--mount-point=/system"]);
+        assert!(found.warnings.len() == 1 && found.warnings[0].starts_with("--mount-point changes nothing"));
+        assert_eq!(plan(&["-b4096"]).warnings, [""; 0]);
+        let found = plan(&["-b8192"]);
+        assert!(
+            found.warnings.len() == 1 && found.warnings[0].starts_with("blocks of 8192 bytes: only machines")
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_in_one_line() {
+        let rows: &[(Option<&str>, &[&str], &str)] = &[
+            (
+                Some("tomorrow"),
+                &[],
+                "SOURCE_DATE_EPOCH: found \"tomorrow\", want seconds since 1970 in decimal digits",
+            ),
+            (Some(""), &["-T1"], "SOURCE_DATE_EPOCH: found \"\""),
+            (None, &["-zlz4hc,9"], "-z: compression is not in this version"),
+            (None, &["--tar=f", "--aufs"], "--tar: tarballs as sources are not in this version"),
+            (None, &["-E48bit"], "-E 48bit: 48-bit block addresses are not in this version"),
+            (None, &["-Enosbcrc,fragments=65536"], "-E fragments=65536: compression is not in this version"),
+            (None, &["-Efoo"], "-E foo: found an unknown word, want force-inode-compact, "),
+            (None, &["-E^nosbcrc"], "-E ^nosbcrc: found an unknown word"),
+            (None, &["-E", ""], "-E : found an unknown word"),
+            (
+                None,
+                &["-b4096", "--chunksize=2048"],
+                "chunk size: found 2^11 bytes, want 2^12 (the block size)",
+            ),
+            (None, &["-L", "sixteen bytes is"], "volume label: found 16 bytes, want at most 15"),
+            (None, &["--ishare-key="], "--ishare-key: xattr name prefix: "),
+            (None, &["--ishare-key=system.posix_acl_access"], "--ishare-key: xattr name prefix: "),
+            (None, &["--xattr-prefix="], "--xattr-prefix: xattr name prefix: "),
+            (None, &["--ishare-key", "--ishare-digest=uuid"], "fingerprints of kind uuid need a namespace"),
+            (
+                None,
+                &["--ishare-key", "--ishare-namespace=6ba7b811-9dad-11d1-80b4-00c04fd430c8"],
+                "--ishare-namespace: found --ishare-digest=sha256, want --ishare-digest=uuid",
+            ),
+            (
+                None,
+                &["--ishare-key", "--ishare-digest=source", "--strict"],
+                "--strict: contradicts --ishare-digest",
+            ),
+            (None, &["--exclude-path=/"], "--exclude-path: exclude pattern /: found the root"),
+            (None, &["--exclude-regex=a(b"], "--exclude-regex: exclude pattern a(b: "),
+        ];
+        for (epoch, flags, want) in rows {
+            let failure = plan_with(*epoch, flags).expect_err(want);
+            assert_eq!(failure.code(), USAGE);
+            let Failure::Usage(text) = failure else { panic!("{flags:?}: {failure:?}") };
+            assert!(text.starts_with(want) && !text.contains('\n'), "{flags:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_clap_refuses() {
+        let rows: &[&[&str]] = &[
+            &["--unknown"],
+            &["-q"],
+            &["another"],
+            &["-b1000"],
+            &["-d10"],
+            &["-T-1"],
+            &["-Ux"],
+            &["-xfew"],
+            &["--chunksize=3000"],
+            &["--workers=-1"],
+            &["--strict"],
+            &["--ishare-digest=sha256"],
+            &["--ishare-key", "--ishare-digest=md5"],
+            &["--force-uid=4294967295"],
+            &["--quiet=yes"],
+        ];
+        for flags in rows {
+            let failure = plan_with(None, flags).expect_err("is accepted");
+            assert!(matches!(failure, Failure::Parse(_)), "{flags:?}: {failure:?}");
+            assert_eq!(failure.code(), USAGE, "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_flag_counts_more_than_a_missing_argument() {
+        let Err(Failure::Usage(text)) = Args::read(["mkfs.erofs", "--tar=f", "--quiet", "img"]) else {
+            panic!("--tar is accepted");
+        };
+        assert!(text.starts_with("--tar: "), "{text}");
+        assert!(matches!(Args::read(["mkfs.erofs", "img"]), Err(Failure::Parse(_))));
+    }
+}

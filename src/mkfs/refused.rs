@@ -1,0 +1,150 @@
+//! What mkfs.erofs has and this version has not: refused by name, never ignored.
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+/// Whether a flag of mkfs.erofs takes a value.
+#[derive(Clone, Copy)]
+enum Takes {
+    Nothing,
+    /// Behind an equals sign, or none.
+    Maybe,
+    Value,
+}
+
+/// One flag of mkfs.erofs that is refused.
+struct Row {
+    name: &'static str,
+    takes: Takes,
+    why: &'static str,
+}
+
+const fn row(name: &'static str, takes: Takes, why: &'static str) -> Row {
+    Row { name, takes, why }
+}
+
+const COMPRESSION: &str = "compression is not in this version";
+const TARBALLS: &str = "tarballs as sources are not in this version";
+const REBUILD: &str = "images as sources and incremental builds are not in this version";
+const METADATA: &str = "compressed metadata is not in this version";
+const ANDROID: &str = "Android's configuration files are not in this version";
+
+/// The flags; those of one letter are short.
+const FLAGS: &[Row] = &[
+    row("z", Takes::Value, COMPRESSION),
+    row("C", Takes::Value, COMPRESSION),
+    row("compress-hints", Takes::Value, COMPRESSION),
+    row("max-extent-bytes", Takes::Value, COMPRESSION),
+    row("zfeature-bits", Takes::Value, COMPRESSION),
+    row("random-pclusterblks", Takes::Nothing, COMPRESSION),
+    row("random-algorithms", Takes::Nothing, COMPRESSION),
+    row("m", Takes::Value, METADATA),
+    row("zD", Takes::Maybe, METADATA),
+    row("MZ", Takes::Maybe, METADATA),
+    row("tar", Takes::Maybe, TARBALLS),
+    row("gzip", Takes::Nothing, TARBALLS),
+    row("ungzip", Takes::Maybe, TARBALLS),
+    row("unlzma", Takes::Maybe, TARBALLS),
+    row("unxz", Takes::Maybe, TARBALLS),
+    row("gzinfo", Takes::Maybe, TARBALLS),
+    row("sort", Takes::Value, TARBALLS),
+    row("aufs", Takes::Nothing, "whiteouts of AUFS are not in this version"),
+    row("ovlfs-strip", Takes::Maybe, "stripping of overlayfs metadata is not in this version"),
+    row("clean", Takes::Maybe, REBUILD),
+    row("incremental", Takes::Maybe, REBUILD),
+    row("s3", Takes::Value, "S3 buckets as sources are not in this version"),
+    row("oci", Takes::Maybe, "registries as sources are not in this version"),
+    row("blobdev", Takes::Value, "extra devices are not in this version"),
+    row("vmdk-desc", Takes::Value, "VMDK descriptors are not in this version"),
+    row(
+        "file-contexts",
+        Takes::Value,
+        "SELinux file contexts are not in this version; labels of SOURCE are kept",
+    ),
+    row("product-out", Takes::Value, ANDROID),
+    row("fs-config-file", Takes::Value, ANDROID),
+    row("async-queue-limit", Takes::Value, "a limit for queues is not in this version"),
+];
+
+/// The words of `-E` that are refused, with or without `^` before and a value behind them.
+const WORDS: &[(&str, &str)] = &[
+    ("legacy-compress", COMPRESSION),
+    ("ztailpacking", COMPRESSION),
+    ("fragments", COMPRESSION),
+    ("all-fragments", COMPRESSION),
+    ("fragdedupe", COMPRESSION),
+    ("dedupe", "deduplication of compressed data is not in this version; equal files are stored once anyway"),
+    ("48bit", "48-bit block addresses are not in this version"),
+    ("dot-omitted", "directories without a dot entry are not in this version"),
+];
+
+/// Adds the flags to a command, out of sight.
+pub(super) fn add_to(command: Command) -> Command {
+    command.args(FLAGS.iter().map(argument))
+}
+
+fn argument(flag: &Row) -> Arg {
+    let argument = Arg::new(flag.name).hide(true);
+    let mut letters = flag.name.chars();
+    let argument = match (letters.next(), letters.next()) {
+        (Some(letter), None) => argument.short(letter),
+        _ => argument.long(flag.name),
+    };
+    let any = clap::value_parser!(std::ffi::OsString);
+    match flag.takes {
+        Takes::Nothing => argument.action(ArgAction::SetTrue),
+        Takes::Maybe => {
+            argument.num_args(0..=1).require_equals(true).default_missing_value("").value_parser(any)
+        }
+        Takes::Value => argument.allow_hyphen_values(true).value_parser(any),
+    }
+}
+
+/// What to say about the first refused flag on the command line, if there is one.
+pub(super) fn found(matches: &ArgMatches) -> Option<String> {
+    let typed = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
+    let flag = FLAGS.iter().find(|flag| typed(flag.name))?;
+    let dashes = if flag.name.len() == 1 { "-" } else { "--" };
+    Some(format!("{dashes}{}: {}", flag.name, flag.why))
+}
+
+/// Why a word of `-E` is refused, if it is one that mkfs.erofs knows.
+pub(super) fn why_not(word: &str) -> Option<&'static str> {
+    let bare = word.strip_prefix('^').unwrap_or(word);
+    let bare = bare.split_once('=').map_or(bare, |(name, _)| name);
+    WORDS.iter().find(|(name, _)| *name == bare).map(|(_, why)| *why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_is_found_in_each_of_its_spellings() {
+        for flag in FLAGS {
+            let spelled = match (flag.name.len(), flag.takes) {
+                (1, _) => vec![format!("-{}x", flag.name), format!("-{}-1", flag.name)],
+                (_, Takes::Nothing) => vec![format!("--{}", flag.name)],
+                (_, Takes::Maybe) => vec![format!("--{}", flag.name), format!("--{}=x", flag.name)],
+                (_, Takes::Value) => vec![format!("--{}=x", flag.name)],
+            };
+            for typed in spelled {
+                let matches = add_to(Command::new("x")).try_get_matches_from(["x", &typed]).unwrap();
+                let text = found(&matches).unwrap();
+                assert!(typed.starts_with(text.split(':').next().unwrap()), "{typed}: {text}");
+                assert!(text.contains("not in this version"), "{text}");
+            }
+        }
+        assert!(found(&add_to(Command::new("x")).try_get_matches_from(["x"]).unwrap()).is_none());
+    }
+
+    #[test]
+    fn words_are_known_in_each_of_their_spellings() {
+        for word in ["dedupe", "^dedupe", "fragments=65536", "^fragdedupe", "fragdedupe=inode", "48bit"] {
+            assert!(why_not(word).is_some(), "{word}");
+        }
+        for word in ["", "^", "=", "Dedupe", "inline_data"] {
+            assert!(why_not(word).is_none(), "{word}");
+        }
+    }
+}

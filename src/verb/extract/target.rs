@@ -1,0 +1,150 @@
+//! The directory that is extracted into. Every name is used relative to an open directory and never followed, so that no
+//! name and no link of an image leads out of it.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use erofs_format::filetype::FileType as ImageType;
+use erofs_image::Inode;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+
+/// What a new file or directory may be used by until its own mode is set: its owner.
+const PRIVATE_FILE: Mode = Mode::from_bits_retain(0o600);
+const PRIVATE_DIR: Mode = Mode::from_bits_retain(0o700);
+
+/// The directory that is extracted into, and where in it the extraction stands.
+#[derive(Debug)]
+pub(super) struct Target {
+    root: OwnedFd,
+    /// The innermost open directory. Only two are open at any time, however deep the tree is.
+    here: OwnedFd,
+    levels: Vec<Level>,
+}
+
+#[derive(Debug)]
+struct Level {
+    name: Vec<u8>,
+    path: Vec<u8>,
+    inode: Inode,
+    /// Device and inode number of the directory above, which the way back must lead to.
+    parent: (u64, u64),
+}
+
+/// A directory that was left.
+pub(super) struct Left {
+    /// Still open.
+    pub(super) directory: OwnedFd,
+    /// What the image says about it.
+    pub(super) inode: Inode,
+    /// Its path in the image.
+    pub(super) path: Vec<u8>,
+}
+
+fn directory_flags() -> OFlags {
+    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC
+}
+
+fn identity(fd: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+    let stat = rustix::fs::fstat(fd)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+impl Target {
+    /// Opens the directory, which is made if it is not there. The way to it is the user's own and may lead over links.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        match rustix::fs::mkdirat(CWD, path, PRIVATE_DIR) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let flags = directory_flags().difference(OFlags::NOFOLLOW);
+        let root = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
+        let here = root.try_clone()?;
+        Ok(Self { root, here, levels: Vec::new() })
+    }
+
+    /// How many directories below the one that is extracted into.
+    pub(super) fn depth(&self) -> usize {
+        self.levels.len()
+    }
+
+    /// The names of the directories that lead here.
+    pub(super) fn names(&self) -> Vec<Vec<u8>> {
+        self.levels.iter().map(|level| level.name.clone()).collect()
+    }
+
+    /// The innermost open directory.
+    pub(super) fn here(&self) -> BorrowedFd<'_> {
+        self.here.as_fd()
+    }
+
+    /// Makes a directory and goes into it. One that exists, and is a directory and no link, will do if `existing`.
+    pub(super) fn enter(&mut self, name: &[u8], path: &[u8], inode: Inode, existing: bool) -> io::Result<()> {
+        match rustix::fs::mkdirat(&self.here, name, PRIVATE_DIR) {
+            Err(rustix::io::Errno::EXIST) if existing => {}
+            outcome => outcome?,
+        }
+        let parent = identity(self.here())?;
+        self.here = rustix::fs::openat(&self.here, name, directory_flags(), Mode::empty())?;
+        self.levels.push(Level { name: name.to_vec(), path: path.to_vec(), inode, parent });
+        Ok(())
+    }
+
+    /// Goes back to the directory above; an error if somebody has moved the directory meanwhile.
+    pub(super) fn leave(&mut self) -> io::Result<Left> {
+        let level = self.levels.pop().ok_or(io::ErrorKind::NotFound)?;
+        let parent = rustix::fs::openat(&self.here, "..", directory_flags(), Mode::empty())?;
+        if identity(parent.as_fd())? != level.parent {
+            return Err(io::Error::other("the directory was moved by somebody else"));
+        }
+        let directory = std::mem::replace(&mut self.here, parent);
+        Ok(Left { directory, inode: level.inode, path: level.path })
+    }
+
+    /// Makes a regular file here; an error if the name is taken.
+    pub(super) fn file(&self, name: &[u8]) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&self.here, name, flags, PRIVATE_FILE)?.into())
+    }
+
+    /// Makes a symbolic link here.
+    pub(super) fn symlink(&self, name: &[u8], target: &[u8]) -> io::Result<()> {
+        Ok(rustix::fs::symlinkat(target, &self.here, name)?)
+    }
+
+    /// Makes a device node, FIFO or socket here.
+    pub(super) fn special(&self, name: &[u8], inode: &Inode) -> io::Result<()> {
+        let kind = match inode.file_type {
+            ImageType::CharDevice => FileType::CharacterDevice,
+            ImageType::BlockDevice => FileType::BlockDevice,
+            ImageType::Fifo => FileType::Fifo,
+            ImageType::Socket => FileType::Socket,
+            ImageType::Regular | ImageType::Directory | ImageType::Symlink => {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+        };
+        let (major, minor) = inode.device().unwrap_or_default();
+        let device = rustix::fs::makedev(major, minor);
+        Ok(rustix::fs::mknodat(&self.here, name, kind, PRIVATE_FILE, device)?)
+    }
+
+    /// Links `name` here to the file whose names from the root are `first`.
+    pub(super) fn link(&self, first: &[Vec<u8>], name: &[u8]) -> io::Result<()> {
+        let (file, above) = first.split_last().ok_or(io::ErrorKind::NotFound)?;
+        let mut directory = self.root.try_clone()?;
+        for part in above {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            directory = rustix::fs::openat(&directory, part.as_slice(), flags, Mode::empty())?;
+        }
+        Ok(rustix::fs::linkat(&directory, file.as_slice(), &self.here, name, AtFlags::empty())?)
+    }
+
+    /// Removes `name` here unless it is a directory, which is an error. That nothing has this name is none.
+    pub(super) fn remove(&self, name: &[u8]) -> io::Result<()> {
+        match rustix::fs::unlinkat(&self.here, name, AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

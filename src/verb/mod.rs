@@ -1,0 +1,89 @@
+//! The verbs of `erofs-ishare`: one file and one row of the table for each.
+
+pub mod cat;
+pub mod extract;
+pub mod inspect;
+pub mod ls;
+mod source;
+mod text;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit::{self, Failure, one_line};
+use crate::output;
+
+/// The program's name in messages.
+pub const NAME: &str = "erofs-ishare";
+
+/// Look into EROFS images without mounting them: what they are, what they hold, and which of their files can share page
+/// cache with the files of other images.
+///
+/// Images are never trusted: a malformed one is an error that names what was found and what was wanted, and nothing is
+/// ever written outside the directory given to extract.
+///
+/// Exit status: 0 done, 1 failed, in whole or in part, 2 wrong command line.
+#[derive(Debug, Parser)]
+#[command(name = NAME, version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// The table: one row per verb.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Inspect(inspect::Args),
+    Ls(ls::Args),
+    Cat(cat::Args),
+    Extract(extract::Args),
+}
+
+/// Whether all that was asked for was done. What was not has been said on stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// Everything.
+    Whole,
+    /// Not everything.
+    Partly,
+}
+
+impl Done {
+    fn unless(failed: bool) -> Self {
+        if failed { Self::Partly } else { Self::Whole }
+    }
+}
+
+fn dispatch(verb: Verb) -> anyhow::Result<Done> {
+    match verb {
+        Verb::Inspect(args) => inspect::run(&args),
+        Verb::Ls(args) => ls::run(&args),
+        Verb::Cat(args) => cat::run(&args),
+        Verb::Extract(args) => extract::run(&args),
+    }
+}
+
+/// Runs the command line and returns the exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let outcome = Cli::try_parse_from(arguments)
+        .map_err(Failure::from)
+        .and_then(|cli| dispatch(cli.verb).map_err(Failure::from));
+    ExitCode::from(match outcome {
+        Ok(Done::Whole) => exit::OK,
+        Ok(Done::Partly) => exit::FAILED,
+        Err(failure) => say(&failure),
+    })
+}
+
+fn say(failure: &Failure) -> u8 {
+    match failure {
+        Failure::Parse(error) => drop(error.print()),
+        Failure::Usage(text) => output::complain(NAME, &one_line(text)),
+        // Whoever closed the pipe has read what it wanted.
+        Failure::Failed(error) if output::is_broken_pipe(error) => return exit::OK,
+        Failure::Failed(error) => output::complain(NAME, &one_line(&format!("{error:#}"))),
+    }
+    failure.code()
+}

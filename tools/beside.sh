@@ -1,0 +1,93 @@
+# shellcheck shell=bash
+# beside.sh: fetch Debian packages beside the system. Sourced by the scripts of this folder and of benches/.
+#
+# Nothing is installed and no list of the system is touched: apt runs with lists, cache and an empty package status of
+# its own. The mirror is the one that the machine's own apt configuration names, so that a machine which reaches its
+# packages through a proxy or a local mirror keeps doing so.
+
+# Prints one line on stderr and ends the script.
+die() {
+    printf '%s: %s\n' "${0##*/}" "$1" >&2
+    exit 1
+}
+
+# Tries a command up to three times, because a mirror may be in the middle of an update.
+retry() {
+    local attempt
+    for attempt in 1 2 3; do
+        "$@" && return 0
+        [ "$attempt" = 3 ] || sleep $((attempt * 2))
+    done
+    return 1
+}
+
+# Takes the lock of directory $1 for the rest of the script. A second script that wants the same directory waits, then
+# finds it complete.
+lock_dir() {
+    mkdir -p "$(dirname "$1")"
+    exec 9>"$1.lock"
+    flock 9
+}
+
+# Prints the archive roots that the machine's apt is configured for, best candidate first. `--print-uris` works from
+# the configuration alone, so it does not matter that a fresh machine has no lists.
+archive_roots() {
+    local empty
+    empty=$(mktemp -d)
+    mkdir -p "$empty/partial"
+    apt-get -o Dir::State::Lists="$empty" update --print-uris 2>/dev/null |
+        sed -n "s|^'\(.*\)/dists/\([^/]*\)/InRelease'.*|\2 \1|p" |
+        awk '$1 !~ /security|updates|backports/ && !seen[$2]++ { print $2 }'
+    rm -rf "$empty"
+}
+
+# apt_beside_open WORK SUITE: prepares an apt of its own under WORK for one suite of the Debian archive and updates its
+# lists. Sets APT, the options that every later apt call needs.
+apt_beside_open() {
+    local work=$1 suite=$2 root keyring=/usr/share/keyrings/debian-archive-keyring.gpg signed=''
+    command -v apt-get >/dev/null || die "apt-get is not on this machine, so packages cannot be fetched"
+    mkdir -p "$work"/{lists/partial,cache/archives/partial}
+    : >"$work/status"
+    [ -e "$keyring" ] && signed="[signed-by=$keyring] "
+    APT=(-o Dir::Etc::SourceList="$work/sources.list" -o Dir::Etc::SourceParts=/dev/null
+        -o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts=/dev/null
+        -o Dir::State="$work" -o Dir::State::Lists="$work/lists" -o Dir::State::status="$work/status"
+        -o Dir::Cache="$work/cache" -o APT::Sandbox::User=root
+        -o Acquire::Retries=1 -o Acquire::Languages=none -o Acquire::http::Timeout=60 -o Acquire::https::Timeout=60
+        -o APT::Install-Recommends=false -o Debug::NoLocking=true -qq)
+    while read -r root; do
+        printf 'deb %s%s %s main\n' "$signed" "$root" "$suite" >"$work/sources.list"
+        if retry apt-get "${APT[@]}" --error-on=any update >"$work/update.log" 2>&1; then
+            return 0
+        fi
+    done < <(archive_roots)
+    [ -e "$work/update.log" ] || die "the apt configuration of this machine names no archive"
+    die "no archive of this machine's apt configuration has the suite $suite: $(tail -n 1 "$work/update.log")"
+}
+
+# apt_beside_fetch WORK PACKAGE...: downloads the packages with everything they depend on to WORK/cache/archives.
+apt_beside_fetch() {
+    local work=$1
+    shift
+    retry apt-get "${APT[@]}" --download-only install "$@" >"$work/fetch.log" 2>&1 ||
+        die "cannot download $*: $(grep -m 1 '^E:' "$work/fetch.log" || tail -n 1 "$work/fetch.log")"
+}
+
+# apt_beside_fetch_only WORK PACKAGE...: downloads just these packages, for those of which only the files are wanted.
+apt_beside_fetch_only() {
+    local work=$1
+    shift
+    (cd "$work/cache/archives" && retry apt-get "${APT[@]}" download "$@") >"$work/fetch.log" 2>&1 ||
+        die "cannot download $*: $(grep -m 1 '^E:' "$work/fetch.log" || tail -n 1 "$work/fetch.log")"
+}
+
+# unpack_debs WORK ROOT: unpacks every downloaded package into ROOT. base-files comes first: it makes /bin, /lib and
+# /sbin links into /usr, and a package unpacked before it would make them folders.
+unpack_debs() {
+    local work=$1 root=$2 deb
+    mkdir -p "$root"
+    for deb in "$work"/cache/archives/base-files_*.deb "$work"/cache/archives/*.deb; do
+        [ -e "$deb" ] || continue
+        dpkg-deb --extract "$deb" "$root" || die "cannot unpack ${deb##*/}"
+    done
+}
