@@ -15,10 +15,10 @@ use erofs_tree::{Silent, Xattr};
 
 use crate::memory::{Memory, noise};
 
-const KEY: &[u8] = b"trusted.erofs.fingerprint";
+pub(crate) const KEY: &[u8] = b"trusted.erofs.fingerprint";
 const MIB: usize = 1 << 20;
 
-fn fingerprints() -> FingerprintOptions {
+pub(crate) fn fingerprints() -> FingerprintOptions {
     let kind = fingerprint::by_name("sha256").unwrap();
     let value = FingerprintValue::Computed { kind, namespace: uuid::Uuid::nil() };
     FingerprintOptions { key: KEY.to_vec(), value, strict: false }
