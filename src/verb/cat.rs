@@ -66,7 +66,7 @@ fn copy(image: &Image, path: &[u8], out: &mut dyn Write) -> Result<(), Stop> {
 }
 
 fn write_zeros(out: &mut dyn Write, mut length: u64) -> std::io::Result<()> {
-    let zeros = [0; 1 << 16];
+    let zeros = [0; 1 << 13];
     while length > 0 {
         let now = usize::try_from(length).unwrap_or(usize::MAX).min(zeros.len());
         out.write_all(&zeros[..now])?;

@@ -18,6 +18,7 @@ use crate::output;
 /// \xNN, and a backslash twice; --null gives the bytes themselves. What cannot be read is named on stderr, and the rest is
 /// still listed.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Args {
     #[command(flatten)]
     image: ImageArgs,

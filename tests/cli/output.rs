@@ -182,8 +182,9 @@ struct Loop {
 impl Loop {
     fn new(file: &Path) -> Result<Self, Absent> {
         root()?;
-        let output = run(Command::new("losetup").args(["--find", "--show"]).arg(file));
-        let output = output.map_err(|error| Absent::because(error.to_string()))?;
+        let attempt = || run(Command::new("losetup").args(["--find", "--show"]).arg(file));
+        // Two programs that look for a free device at the same time may find the same one.
+        let output = attempt().or_else(|_| attempt()).map_err(|error| Absent::because(error.to_string()))?;
         let device = String::from_utf8(output.stdout).unwrap().trim().to_owned();
         Ok(Self { device: PathBuf::from(device) })
     }

@@ -11,6 +11,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use erofs_testkit::content;
+use erofs_testkit::peers::run;
 use erofs_testkit::require::{Absent, need, root};
 
 use crate::{MKFS, Ran, Room, names};
@@ -65,21 +66,19 @@ fn an_unreadable_file_is_named() {
     let secret = room.source().join("sub/secret");
     fs::write(&secret, "secret").unwrap();
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
-    // The program and the folders have to be in reach of the other user.
+    // The program and the folders have to be in reach of the other user. Another process makes the copy, because a file
+    // that this one has open for writing cannot be run while some thread of the tests is between fork and exec.
     let program = room.path("mkfs");
-    fs::copy(MKFS, &program).unwrap();
+    run(Command::new("cp").arg(MKFS).arg(&program)).unwrap();
     fs::create_dir(room.path("out")).unwrap();
     fs::set_permissions(room.path("out"), fs::Permissions::from_mode(0o777)).unwrap();
     fs::set_permissions(room.path(""), fs::Permissions::from_mode(0o755)).unwrap();
     let image = room.path("out/img");
-    let run = |program: &Path| {
-        Ran::of(Command::new(program).uid(SOMEONE).gid(SOMEONE).arg(&image).arg(room.source()))
-    };
-    run(&program)
-        .assert_refused(1, &format!("cannot open {}: Permission denied (os error 13)", secret.display()));
+    let build = || Ran::of(Command::new(&program).uid(SOMEONE).gid(SOMEONE).arg(&image).arg(room.source()));
+    build().assert_refused(1, &format!("cannot open {}: Permission denied (os error 13)", secret.display()));
     assert_eq!(names(&room.path("out")), [""; 0]);
     fs::remove_file(&secret).unwrap();
-    run(&program).assert_done();
+    build().assert_done();
     assert_eq!(names(&room.path("out")), ["img"]);
 }
 

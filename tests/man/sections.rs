@@ -99,7 +99,8 @@ pub(crate) const MKFS_EROFS: &[Section] = &[
         blocks: &[
             Text(
                 "A regular file appears under its name only when the image is complete and on the disk; until then an older \
-                 file of that name stays as it is. A run that fails or is killed leaves nothing behind. Block devices \
+                 file of that name stays as it is. A run that fails or is killed leaves nothing behind; only on file systems \
+                 without nameless files (O_TMPFILE) a killed run leaves a file .mkfs-erofs-* beside IMAGE. Block devices \
                  are written in place, and are not to be used before the program has ended with 0.",
             ),
             Text(

@@ -196,18 +196,25 @@ fn open_nameless(folder: &Path) -> Option<File> {
     rustix::fs::open(folder, flags, Mode::from_raw_mode(0o666)).ok().map(File::from)
 }
 
-/// Links the nameless file under a temporary name and renames that over `path`, because a link cannot replace a file.
+/// Gives the nameless file its name. Where the name is taken, it gets a temporary one first and is renamed over the old
+/// file, because a link cannot replace one.
 fn name_it(file: &File, path: &Path) -> io::Result<()> {
     use rustix::fs::{AtFlags, CWD};
     let source = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let link = |name: &Path| match rustix::fs::linkat(CWD, &source, CWD, name, AtFlags::SYMLINK_FOLLOW) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::EXIST) => Ok(false),
+        Err(error) => Err(io::Error::from(error)),
+    };
+    if link(path)? {
+        return Ok(());
+    }
     let folder = folder_of(path);
     for attempt in 0..100_u32 {
         let temporary = folder.join(format!(".mkfs-erofs-{}-{attempt}", std::process::id()));
-        match rustix::fs::linkat(CWD, &source, CWD, &temporary, AtFlags::SYMLINK_FOLLOW) {
-            Err(rustix::io::Errno::EXIST) => continue,
-            outcome => outcome?,
+        if link(&temporary)? {
+            return std::fs::rename(&temporary, path).inspect_err(|_| drop(std::fs::remove_file(&temporary)));
         }
-        return std::fs::rename(&temporary, path).inspect_err(|_| drop(std::fs::remove_file(&temporary)));
     }
     Err(io::ErrorKind::AlreadyExists.into())
 }

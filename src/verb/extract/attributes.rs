@@ -103,24 +103,26 @@ impl On<'_> {
             return Err(io::Error::other(format!("{uid}:{gid} is not an owner that the system can set")));
         }
         let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-        Ok(match self {
+        match self {
             Self::Open(fd) => rustix::fs::fchown(fd, uid, gid)?,
             Self::Name(dir, name) => rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?,
-        })
+        }
+        Ok(())
     }
 
     fn set_mode(self, mode: u16) -> io::Result<()> {
         let mode = Mode::from_raw_mode(mode.into());
-        Ok(match self {
+        match self {
             Self::Open(fd) => rustix::fs::fchmod(fd, mode)?,
             // The system call follows links. This name is no link, because it was made here a moment ago.
             Self::Name(dir, name) => rustix::fs::chmodat(dir, name, mode, AtFlags::empty())?,
-        })
+        }
+        Ok(())
     }
 
     fn set_xattr(self, xattr: &Xattr) -> io::Result<()> {
         let (name, value) = (xattr.name.as_slice(), xattr.value.as_slice());
-        Ok(match self {
+        match self {
             Self::Open(fd) => rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty())?,
             Self::Name(dir, file) => {
                 // There is no call that takes a directory and a name.
@@ -128,17 +130,19 @@ impl On<'_> {
                 let path = [place.as_bytes(), file].concat();
                 rustix::fs::lsetxattr(path, name, value, XattrFlags::empty())?;
             }
-        })
+        }
+        Ok(())
     }
 
     fn set_time(self, inode: &Inode) -> io::Result<()> {
         let time = Timespec { tv_sec: inode.mtime_sec, tv_nsec: inode.mtime_nsec.into() };
         let times = Timestamps { last_access: time, last_modification: time };
-        Ok(match self {
+        match self {
             Self::Open(fd) => rustix::fs::futimens(fd, &times)?,
             Self::Name(dir, name) => {
                 rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
             }
-        })
+        }
+        Ok(())
     }
 }

@@ -103,12 +103,12 @@ impl From<ImageError> for Trouble {
 
 /// The host's refusal to do `what`. A full or read-only file system ends everything.
 fn host(what: &str, error: &io::Error) -> Trouble {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem => {
-            Trouble::End(anyhow!("{what}: {error}"))
-        }
-        _ => Trouble::Host(format!("{what}: {error}")),
+    let kinds =
+        [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::ReadOnlyFilesystem];
+    if kinds.contains(&error.kind()) {
+        return Trouble::End(anyhow!("{what}: {error}"));
     }
+    Trouble::Host(format!("{what}: {error}"))
 }
 
 struct Extraction<'a> {

@@ -240,24 +240,22 @@ impl<'t> Plan<'t> {
     fn version_of(&self, inode: &Inode) -> Result<Version, FormatError> {
         let holds = compact_holds(size_of_data_in(inode, self.block_bits), inode.uid, inode.gid, inode.links);
         let timely = inode.mtime == self.epoch;
+        let fits = holds && (timely || self.options.ignore_mtime);
         match self.options.inodes {
-            InodeForm::ByNeed if holds && (timely || self.options.ignore_mtime) => Ok(Version::Compact),
-            // As in mkfs.erofs, force-inode-compact implies that times are ignored.
-            InodeForm::Compact if holds => Ok(Version::Compact),
+            InodeForm::ByNeed | InodeForm::Compact if fits => Ok(Version::Compact),
             InodeForm::ByNeed | InodeForm::Extended => Ok(Version::Extended),
             InodeForm::Compact => {
+                let Inode { uid, gid, links, mtime, .. } = inode;
+                let size = size_of_data_in(inode, self.block_bits);
                 let found = format!(
-                    "size {}, uid {}, gid {}, {} links",
-                    size_of_data(inode),
-                    inode.uid,
-                    inode.gid,
-                    inode.links
+                    "size {size}, uid {uid}, gid {gid}, {links} links, mtime {}.{:09}",
+                    mtime.sec, mtime.nsec
                 );
-                Err(FormatError::limit(
-                    "compact inode",
-                    found,
-                    "sizes below 2^32 and ids and links up to 65535",
-                ))
+                let limit = format!(
+                    "sizes below 2^32, ids and links up to 65535, mtime {} in a compact inode",
+                    self.epoch.sec
+                );
+                Err(FormatError::limit("forced compact inode", found, limit))
             }
         }
     }
