@@ -6,6 +6,8 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 
 use serde::Serialize;
 
+use crate::exit::{Failure, one_line};
+
 /// Stdout, locked and buffered; dropping it loses nothing only after [`Write::flush`].
 pub type Out = BufWriter<StdoutLock<'static>>;
 
@@ -25,6 +27,18 @@ pub fn json(out: &mut dyn Write, value: &impl Serialize) -> anyhow::Result<()> {
 /// One line on stderr, in the form `program: message`. Nothing can be done when stderr itself fails.
 pub fn complain(program: &str, message: &str) {
     drop(writeln!(io::stderr().lock(), "{program}: {message}"));
+}
+
+/// Says what kept a program from its work, and returns its exit code. Help and version, which clap hands over the same
+/// way, go to stdout.
+pub fn failure(program: &str, failure: &Failure) -> u8 {
+    match failure {
+        // A closed stdout or stderr changes nothing about the outcome.
+        Failure::Parse(error) => drop(error.print()),
+        Failure::Usage(text) => complain(program, &one_line(text)),
+        Failure::Failed(error) => complain(program, &one_line(&format!("{error:#}"))),
+    }
+    failure.code()
 }
 
 /// Whether the cause of an error is a reader that closed its pipe.

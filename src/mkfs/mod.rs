@@ -30,14 +30,7 @@ pub const NAME: &str = "mkfs-erofs";
 /// Runs a command line and says on stderr what went wrong, if something did; the first argument is the name of the
 /// program.
 pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let Err(failure) = run(line) else { return ExitCode::from(exit::OK) };
-    match &failure {
-        // A closed stdout or stderr changes nothing about the outcome.
-        Failure::Parse(error) => drop(error.print()),
-        Failure::Usage(text) => output::complain(NAME, &one_line(text)),
-        Failure::Failed(error) => output::complain(NAME, &one_line(&format!("{error:#}"))),
-    }
-    ExitCode::from(failure.code())
+    ExitCode::from(run(line).map_or_else(|failure| output::failure(NAME, &failure), |()| exit::OK))
 }
 
 fn run(line: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {

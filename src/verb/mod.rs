@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::exit::{self, Failure, one_line};
+use crate::exit::{self, Failure};
 use crate::output;
 
 /// The program's name in messages.
@@ -73,17 +73,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     ExitCode::from(match outcome {
         Ok(Done::Whole) => exit::OK,
         Ok(Done::Partly) => exit::FAILED,
-        Err(failure) => say(&failure),
-    })
-}
-
-fn say(failure: &Failure) -> u8 {
-    match failure {
-        Failure::Parse(error) => drop(error.print()),
-        Failure::Usage(text) => output::complain(NAME, &one_line(text)),
         // Whoever closed the pipe has read what it wanted.
-        Failure::Failed(error) if output::is_broken_pipe(error) => return exit::OK,
-        Failure::Failed(error) => output::complain(NAME, &one_line(&format!("{error:#}"))),
-    }
-    failure.code()
+        Err(Failure::Failed(error)) if output::is_broken_pipe(&error) => exit::OK,
+        Err(failure) => output::failure(NAME, &failure),
+    })
 }
