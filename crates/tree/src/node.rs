@@ -1,7 +1,5 @@
 //! The tree: an arena of inodes, names that point at them, and a content reference for each regular file.
 
-use crate::error::TreeError;
-
 /// The longest name of a directory entry, in bytes (Linux's `NAME_MAX`).
 pub const MAX_NAME_LEN: usize = 255;
 
@@ -250,15 +248,5 @@ impl Tree {
             }
         }
         counts
-    }
-
-    /// Checks everything that a tree promises: canonical order, sorted and valid names, link counts, sorted xattrs,
-    /// lengths and ranges.
-    ///
-    /// # Errors
-    ///
-    /// [`TreeError::Invalid`] with the path and the field of the first promise that is broken.
-    pub fn validate(&self) -> Result<(), TreeError> {
-        crate::validate::validate(self)
     }
 }

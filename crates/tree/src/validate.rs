@@ -18,8 +18,19 @@ struct Frame {
     subdirectories: u32,
 }
 
-/// See [`Tree::validate`].
-pub(crate) fn validate(tree: &Tree) -> Result<(), TreeError> {
+impl Tree {
+    /// Checks everything that a tree promises: canonical order, sorted and valid names, link counts, sorted xattrs,
+    /// lengths and ranges.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError::Invalid`] with the path and the field of the first promise that is broken.
+    pub fn validate(&self) -> Result<(), TreeError> {
+        validate(self)
+    }
+}
+
+fn validate(tree: &Tree) -> Result<(), TreeError> {
     let mut names = vec![0_u32; tree.inodes.len()];
     let mut next_new = 1_u32;
     let mut stack = vec![root_frame(tree).map_err(|flaw| invalid(tree, &[], flaw))?];
