@@ -17,6 +17,8 @@ use crate::image_file::ImageFile;
 /// Buffers in use at the same time: some for each worker, and some for segments that wait for their turn.
 const BUFFERS_PER_THREAD: usize = 3;
 const BUFFERS_SHARED: usize = 6;
+/// More threads than this only wait for each other, and each has buffers of its own.
+const THREADS_MAX: usize = 64;
 
 struct State<'a> {
     units: std::iter::Enumerate<Units<'a>>,
@@ -65,12 +67,16 @@ pub(super) fn run(
         exhausted: false,
         failure: None,
     };
-    let threads = threads.max(1);
+    let threads = threads.clamp(1, THREADS_MAX);
     let window = threads * BUFFERS_PER_THREAD + BUFFERS_SHARED;
     let pool = Pool { reader, image, progress, window, state: Mutex::new(state), changed: Condvar::new() };
     std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(|| pool.work());
+        for number in 1..threads {
+            let name = format!("content-{number}");
+            // Where the system has no more threads, those that there are do the work.
+            if std::thread::Builder::new().name(name).spawn_scoped(scope, || pool.work()).is_err() {
+                break;
+            }
         }
         pool.work();
     });
