@@ -40,7 +40,7 @@ impl Outcome {
                     match image.resolve(&step.path, Follow::Never) {
                         Ok(found) if found.nid == step.inode.nid => {}
                         Ok(found) => {
-                            self.errors.push(format!("{path}: found by name as nid {}", found.nid.0))
+                            self.errors.push(format!("{path}: found by name as nid {}", found.nid.0));
                         }
                         Err(error) => self.errors.push(error.to_string()),
                     }

@@ -4,7 +4,7 @@
 /// `erofs_superblock_csum_verify` starts there and skips both fields).
 const SUPERBLOCK_SEED: u32 = 0x5045_B54A;
 
-/// CRC-32C as Linux's `crc32c()` computes it from [`SUPERBLOCK_SEED`]: without the final inversion.
+/// CRC-32C as Linux's `crc32c()` computes it behind magic number and checksum field, without the final inversion.
 pub fn superblock_crc32c(bytes: &[u8]) -> u32 {
     !crc32c::crc32c_append(!SUPERBLOCK_SEED, bytes)
 }

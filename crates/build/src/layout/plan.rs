@@ -200,10 +200,11 @@ impl<'t> Plan<'t> {
             serial,
         };
         placed.at = zone.place(header + reserved);
-        if let Kind::Symlink { target } = &inode.kind
-            && layout == DataLayout::FlatPlain
-        {
-            placed.blocks_at = zone.place_blocks(self.block_bits.blocks_ceil(target.len() as u64));
+        if let Kind::Symlink { target } = &inode.kind {
+            let whole = self.block_bits.blocks_ceil(target.len() as u64 - reserved);
+            if whole != 0 {
+                placed.blocks_at = zone.place_blocks(whole);
+            }
         }
         Ok(placed)
     }

@@ -11,6 +11,7 @@ use erofs_build::options::{
 };
 use erofs_build::{ImageFile, LAYOUT_VERSION};
 use erofs_format::BlockBits;
+use erofs_image::{Follow, Image};
 use erofs_tree::{
     Content, ContentRef, Entry, Inode, InodeId, Kind, Progress, Silent, Source, Timestamp, Tree, TreeError,
     Xattr,
@@ -89,7 +90,10 @@ impl Everything {
         add("file large", self.file(label, noise(7, 2_500_000)));
         add("file large too", self.file(&[], noise(7, 2_500_000)));
         add("link", self.inode(1, &[], Kind::Symlink { target: b"file 000001".as_slice().into() }));
-        add("link, long", self.inode(1, label, Kind::Symlink { target: vec![b'x'; 4095].into() }));
+        for length in [500, 512, 700, 2049, 4095] {
+            let target = vec![b'x'; length].into();
+            add(&format!("link, long {length:04}"), self.inode(1, label, Kind::Symlink { target }));
+        }
         let many: Vec<Entry> = (0..300)
             .map(|n| Entry {
                 name: format!("many {n:03} {}", "n".repeat(n % 50)).into_bytes().into(),
@@ -164,6 +168,38 @@ fn recipes() -> Vec<(&'static str, BuildOptions)> {
     ]
 }
 
+/// What is pinned must be right in the first place: every inode reads back as it was.
+fn assert_reads_back(name: &str, path: &Path) {
+    let mut source = Everything::default();
+    let tree = source.scan(&Silent).unwrap();
+    let image = Image::open_path(path, &[] as &[&Path], 0).unwrap();
+    for (id, want) in tree.iter() {
+        let path = tree.path_of(id);
+        let shown = format!("{name}: {}", String::from_utf8_lossy(&path));
+        let inode = image.resolve(&path, Follow::Never).unwrap_or_else(|error| panic!("{shown}: {error}"));
+        assert_eq!(inode.permissions(), want.permissions, "{shown}");
+        match &want.kind {
+            Kind::File { content, .. } => {
+                let content = &source.contents[content.0 as usize];
+                let mut read = vec![0xaa; content.len()];
+                assert_eq!(inode.size(), content.len() as u64, "{shown}");
+                image.data(&inode).unwrap().read_range(0, &mut read).unwrap();
+                assert!(read == *content, "{shown} reads differently");
+            }
+            Kind::Symlink { target } => assert!(image.link_target(&inode).unwrap() == **target, "{shown}"),
+            Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => {
+                assert_eq!(inode.device(), Some((*major, *minor)), "{shown}");
+            }
+            Kind::Directory { entries } => {
+                let listed =
+                    image.entries(&inode).unwrap().filter(|entry| !entry.as_ref().unwrap().is_dot()).count();
+                assert_eq!(listed, entries.len(), "{shown}");
+            }
+            Kind::Fifo | Kind::Socket => assert!(!inode.has_data(), "{shown}"),
+        }
+    }
+}
+
 #[test]
 fn images_have_their_pinned_digests() {
     let pinned = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -177,6 +213,7 @@ fn images_have_their_pinned_digests() {
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         let bytes = std::fs::read(&path).unwrap();
         assert_eq!(bytes.len() as u64, summary.image_bytes);
+        assert_reads_back(name, &path);
         let kind = fingerprint::by_name("sha256").unwrap();
         for byte in fingerprint::of(kind, uuid::Uuid::nil(), &bytes).digest {
             write!(lines, "{byte:02x}").unwrap();
