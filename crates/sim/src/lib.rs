@@ -1,0 +1,16 @@
+//! Who shares pages in Linux's page cache, and what it saves.
+//!
+//! Linux 7.0 and newer keep one copy in memory of files that many mounted EROFS images contain. This crate says what
+//! that comes to for given images and accesses, without mounting them: the rules of the kernel as functions over plain
+//! values.
+//!
+//! Reading order: [`kernel`] (what differs between versions), [`facts`] (what is read from images), [`scenario`] (what
+//! happens), [`pages`] and [`readahead`] (how pages come into memory), [`world`] (who shares them). Invariant: after
+//! [`facts`] no I/O; one kernel rule, one function.
+
+pub mod facts;
+pub mod kernel;
+pub mod pages;
+pub mod readahead;
+pub mod scenario;
+pub mod world;

@@ -1,0 +1,468 @@
+//! The model: mounts, files that were looked up, and the pages in memory. One kernel rule, one function.
+//!
+//! A file that is looked up joins the hidden inode of its key or keeps pages of its own, for as long as it is in
+//! memory. Reads and mappings use the pages of the key, `sendfile` and its like those of the file. The key lives as long
+//! as a file that joined it is in memory, and its pages with it (Linux's `fs/erofs/ishare.c`).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::facts::ImageFacts;
+use crate::kernel::KernelModel;
+use crate::pages::{PAGE_SIZE, pages_of};
+use crate::readahead::{Cached, Geometry, Readahead, fault};
+use crate::scenario::{Backend, Method};
+
+/// Which files can share with each other at all: those that the kernel reads by the same functions
+/// (`erofs_get_aops`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Compressed data, on whatever backend.
+    Compressed,
+    /// Plain data on a block device.
+    PlainBlock,
+    /// Plain data on a mount of an image file.
+    PlainFile,
+}
+
+/// Why a file keeps pages of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// The mount does not share: no `inode_share`, or the image does not announce fingerprints.
+    MountDoesNotShare,
+    /// The file has no fingerprint that counts.
+    NoFingerprint,
+    /// The first file with this key has another size.
+    OtherSize,
+    /// The first file with this key is of another class.
+    OtherClass,
+}
+
+/// What the kernel answers to a mount that it refuses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WorldError {
+    /// The options contradict each other (`EINVAL`).
+    #[error("mount {mount}: the kernel refuses {what} (EINVAL)")]
+    Refused {
+        /// The mount.
+        mount: String,
+        /// The option.
+        what: &'static str,
+    },
+    /// Linux 7.2 dereferences a null pointer here.
+    #[error(
+        "mount {mount}: looking up a file after a remount with inode_share and no domain crashes the kernel"
+    )]
+    Crash {
+        /// The mount.
+        mount: String,
+    },
+    /// A name is used that nothing has, or twice.
+    #[error("{what} {name}: {problem}")]
+    Name {
+        /// Mount, or file.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+}
+
+/// A mount's options.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MountOptions {
+    /// What lies under it.
+    pub backend: Backend,
+    /// The device, where several mounts may be of the same one.
+    pub device: Option<String>,
+    /// `inode_share`.
+    pub inode_share: bool,
+    /// `domain_id`.
+    pub domain: Option<String>,
+}
+
+/// What an access did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// Pages that came into memory.
+    pub added: u64,
+    /// Pages that left it.
+    pub dropped: u64,
+}
+
+type Key = Vec<u8>;
+type FileIndex = usize;
+
+/// A file that is in memory.
+#[derive(Debug, Clone, Default)]
+struct Member {
+    /// The key it joined, or why it did not.
+    key: Option<Key>,
+    reason: Option<Reason>,
+    private: Cached,
+    opens: u32,
+    /// Used again after it was first looked up, so that the first sweep spares it.
+    referenced: bool,
+}
+
+/// The hidden inode of a key.
+#[derive(Debug, Clone)]
+struct Shared {
+    class: Class,
+    size: u64,
+    cached: Cached,
+    /// Superblock and file, newest first: the first one provides what is read.
+    members: VecDeque<(usize, FileIndex)>,
+}
+
+#[derive(Debug, Clone)]
+struct Superblock<'f> {
+    facts: &'f ImageFacts,
+    options: MountOptions,
+    shares: bool,
+    mounts: u32,
+    inodes: BTreeMap<FileIndex, Member>,
+}
+
+/// Everything that is mounted and in memory.
+#[derive(Debug, Clone)]
+pub struct World<'f> {
+    kernel: KernelModel,
+    superblocks: BTreeMap<usize, Superblock<'f>>,
+    next: usize,
+    mounts: BTreeMap<String, usize>,
+    keys: BTreeMap<Key, Shared>,
+}
+
+impl<'f> World<'f> {
+    /// A machine that has just started.
+    pub fn new(kernel: KernelModel) -> Self {
+        Self { kernel, superblocks: BTreeMap::new(), next: 0, mounts: BTreeMap::new(), keys: BTreeMap::new() }
+    }
+
+    /// Mounts an image under `name`.
+    ///
+    /// # Errors
+    /// What the kernel refuses, and a name that is taken.
+    pub fn mount(
+        &mut self,
+        name: &str,
+        facts: &'f ImageFacts,
+        options: &MountOptions,
+    ) -> Result<(), WorldError> {
+        if self.mounts.contains_key(name) {
+            return Err(WorldError::Name { what: "mount", name: name.into(), problem: "is there already" });
+        }
+        let refused = |what| WorldError::Refused { mount: name.into(), what };
+        if options.domain.as_deref() == Some("") {
+            return Err(refused("an empty domain_id"));
+        }
+        if options.inode_share && options.domain.is_none() {
+            return Err(refused("inode_share without domain_id"));
+        }
+        // A block device that is mounted already keeps its superblock; the options of later mounts count for nothing.
+        let same = |sb: &Superblock<'_>| options.device.is_some() && sb.options.device == options.device;
+        let known = self.superblocks.iter().find(|(_, sb)| same(sb)).map(|(id, _)| *id);
+        let id = known.unwrap_or_else(|| {
+            let shares = options.inode_share && facts.announces_fingerprints;
+            let inodes = BTreeMap::new();
+            let superblock = Superblock { facts, options: options.clone(), shares, mounts: 0, inodes };
+            self.superblocks.insert(self.next, superblock);
+            self.next += 1;
+            self.next - 1
+        });
+        if let Some(superblock) = self.superblocks.get_mut(&id) {
+            superblock.mounts += 1;
+        }
+        self.mounts.insert(name.into(), id);
+        Ok(())
+    }
+
+    /// Changes whether a mount shares, for files that are looked up from now on. The domain stays what it was.
+    ///
+    /// # Errors
+    /// A mount that is not there.
+    pub fn remount(&mut self, name: &str, inode_share: bool) -> Result<(), WorldError> {
+        let id = self.superblock_of(name)?;
+        if let Some(superblock) = self.superblocks.get_mut(&id) {
+            // The checks of mounting are not made again, not even whether the image announces fingerprints.
+            superblock.shares = inode_share;
+        }
+        Ok(())
+    }
+
+    /// Ends a mount; with the last one of its superblock all its files leave memory.
+    ///
+    /// # Errors
+    /// A mount that is not there.
+    pub fn umount(&mut self, name: &str) -> Result<Effect, WorldError> {
+        let id = self.superblock_of(name)?;
+        self.mounts.remove(name);
+        let before = self.resident();
+        let Some(superblock) = self.superblocks.get_mut(&id) else { return Ok(Effect::default()) };
+        superblock.mounts -= 1;
+        if superblock.mounts == 0 {
+            let files: Vec<FileIndex> = superblock.inodes.keys().copied().collect();
+            for file in files {
+                self.evict(id, file);
+            }
+            self.superblocks.remove(&id);
+        }
+        Ok(Effect { added: 0, dropped: before - self.resident() })
+    }
+
+    fn superblock_of(&self, mount: &str) -> Result<usize, WorldError> {
+        let unknown = || WorldError::Name { what: "mount", name: mount.into(), problem: "is not there" };
+        self.mounts.get(mount).copied().ok_or_else(unknown)
+    }
+
+    /// Looks a file up. If it is not in memory it joins its key, becomes the first of it, or stays on its own.
+    ///
+    /// # Errors
+    /// A mount or file that is not there, and the lookup that crashes the kernel.
+    pub fn lookup(&mut self, mount: &str, file: FileIndex) -> Result<Option<Reason>, WorldError> {
+        let id = self.superblock_of(mount)?;
+        let unknown = || WorldError::Name { what: "file", name: file.to_string(), problem: "is not there" };
+        let superblock = self.superblocks.get_mut(&id).ok_or_else(unknown)?;
+        if let Some(member) = superblock.inodes.get_mut(&file) {
+            member.referenced = true;
+            return Ok(member.reason);
+        }
+        let facts = superblock.facts.files.get(file).ok_or_else(unknown)?;
+        let mut member = Member::default();
+        let value = facts.fingerprint.as_deref();
+        member.reason = match (superblock.shares, value, &superblock.options.domain) {
+            (false, _, _) => Some(Reason::MountDoesNotShare),
+            (true, _, None) => return Err(WorldError::Crash { mount: mount.into() }),
+            (true, None, Some(_)) => Some(Reason::NoFingerprint),
+            (true, Some(value), Some(domain)) => {
+                let key = key_of(self.kernel, domain, value);
+                let class = class_of(facts.compressed, superblock.options.backend);
+                let shared = self.keys.entry(key.clone()).or_insert_with(|| Shared {
+                    class,
+                    size: facts.size,
+                    cached: Cached::default(),
+                    members: VecDeque::new(),
+                });
+                let reason = conflict(shared, class, facts.size);
+                if reason.is_none() {
+                    shared.members.push_front((id, file));
+                    member.key = Some(key);
+                }
+                reason
+            }
+        };
+        let reason = member.reason;
+        superblock.inodes.insert(file, member);
+        Ok(reason)
+    }
+
+    /// Opens a file: it stays in memory until it is closed.
+    ///
+    /// # Errors
+    /// As for [`Self::lookup`].
+    pub fn open(&mut self, mount: &str, file: FileIndex) -> Result<(), WorldError> {
+        self.lookup(mount, file)?;
+        let id = self.superblock_of(mount)?;
+        if let Some(member) = self.superblocks.get_mut(&id).and_then(|sb| sb.inodes.get_mut(&file)) {
+            member.opens += 1;
+        }
+        Ok(())
+    }
+
+    /// Closes a file that was opened.
+    ///
+    /// # Errors
+    /// A mount that is not there.
+    pub fn close(&mut self, mount: &str, file: FileIndex) -> Result<(), WorldError> {
+        let id = self.superblock_of(mount)?;
+        if let Some(member) = self.superblocks.get_mut(&id).and_then(|sb| sb.inodes.get_mut(&file)) {
+            member.opens = member.opens.saturating_sub(1);
+        }
+        Ok(())
+    }
+
+    /// Asks for `length` bytes from `offset` on, in calls of `call` bytes.
+    ///
+    /// # Errors
+    /// As for [`Self::lookup`].
+    pub fn access(
+        &mut self,
+        mount: &str,
+        file: FileIndex,
+        method: Method,
+        range: std::ops::Range<u64>,
+        call: u64,
+    ) -> Result<Effect, WorldError> {
+        self.lookup(mount, file)?;
+        let window = self.kernel.window_pages;
+        let (size, cached) = self.pages_for(mount, file, shares_pages(self.kernel, method))?;
+        let geometry = Geometry { size, window };
+        let end = range.end.min(size);
+        let added = match method {
+            Method::Read | Method::Sendfile | Method::Splice | Method::CopyUp => {
+                let mut state = Readahead::default();
+                let mut at = range.start;
+                let mut added = 0;
+                while at < end {
+                    added += state.read(cached, geometry, at, call.max(1).min(end - at));
+                    at += call.max(1);
+                }
+                added
+            }
+            Method::Mmap | Method::Exec => {
+                (range.start / PAGE_SIZE..pages_of(end)).map(|page| fault(cached, geometry, page)).sum()
+            }
+            // One window and no more (`force_page_cache_ra`).
+            Method::Willneed => {
+                let first = range.start / PAGE_SIZE;
+                cached.resident.insert(first..pages_of(end).min(first + window))
+            }
+        };
+        Ok(Effect { added, dropped: 0 })
+    }
+
+    /// The pages that an access uses: those of the key, or the file's own.
+    fn pages_for(
+        &mut self,
+        mount: &str,
+        file: FileIndex,
+        shared: bool,
+    ) -> Result<(u64, &mut Cached), WorldError> {
+        let id = self.superblock_of(mount)?;
+        let unknown = || WorldError::Name { what: "file", name: file.to_string(), problem: "is not there" };
+        let superblock = self.superblocks.get_mut(&id).ok_or_else(unknown)?;
+        let size = superblock.facts.files.get(file).map(|facts| facts.size).ok_or_else(unknown)?;
+        let member = superblock.inodes.get_mut(&file).ok_or_else(unknown)?;
+        match member.key.as_ref().filter(|_| shared).and_then(|key| self.keys.get_mut(key)) {
+            Some(shared) => Ok((size, &mut shared.cached)),
+            None => Ok((size, &mut member.private)),
+        }
+    }
+
+    /// `POSIX_FADV_DONTNEED`: whole pages of the range leave memory, for everybody who shares them.
+    ///
+    /// # Errors
+    /// As for [`Self::lookup`].
+    pub fn dontneed(
+        &mut self,
+        mount: &str,
+        file: FileIndex,
+        range: std::ops::Range<u64>,
+    ) -> Result<Effect, WorldError> {
+        self.lookup(mount, file)?;
+        let (size, cached) = self.pages_for(mount, file, true)?;
+        let last = if range.end >= size { pages_of(size) } else { range.end / PAGE_SIZE };
+        let dropped = cached.drop_pages(range.start.div_ceil(PAGE_SIZE)..last);
+        Ok(Effect { added: 0, dropped })
+    }
+
+    /// `/proc/sys/vm/drop_caches`: 1 drops pages, 2 files that nobody uses, 3 first the one, then the other.
+    pub fn drop_caches(&mut self, value: u8) -> Effect {
+        let before = self.resident();
+        if value & 1 != 0 {
+            for shared in self.keys.values_mut() {
+                shared.cached = Cached::default();
+            }
+            for member in self.superblocks.values_mut().flat_map(|sb| sb.inodes.values_mut()) {
+                member.private = Cached::default();
+            }
+        }
+        if value & 2 != 0 {
+            let mut idle = Vec::new();
+            for (id, superblock) in &mut self.superblocks {
+                for (file, member) in &mut superblock.inodes {
+                    // A file with pages of its own is not on the list that is swept, nor is one that is open.
+                    let swept = member.opens == 0 && member.private.resident.is_empty();
+                    if swept && !std::mem::take(&mut member.referenced) {
+                        idle.push((*id, *file));
+                    }
+                }
+            }
+            for (id, file) in idle {
+                self.evict(id, file);
+            }
+        }
+        Effect { added: 0, dropped: before - self.resident() }
+    }
+
+    /// A file leaves memory; its key goes with its last file, and the pages with the key.
+    fn evict(&mut self, id: usize, file: FileIndex) {
+        let member = self.superblocks.get_mut(&id).and_then(|sb| sb.inodes.remove(&file));
+        let Some(key) = member.and_then(|member| member.key) else { return };
+        if let Some(shared) = self.keys.get_mut(&key) {
+            shared.members.retain(|other| *other != (id, file));
+            if shared.members.is_empty() {
+                self.keys.remove(&key);
+            }
+        }
+    }
+
+    /// All pages in memory.
+    pub fn resident(&self) -> u64 {
+        let shared: u64 = self.keys.values().map(|shared| shared.cached.resident.len()).sum();
+        let members = self.superblocks.values().flat_map(|sb| sb.inodes.values());
+        shared + members.map(|member| member.private.resident.len()).sum::<u64>()
+    }
+
+    /// The mount whose device is read for a page of this file that is missing: that of the file which joined last. The
+    /// file's own where it shares with nobody.
+    ///
+    /// # Errors
+    /// A mount that is not there.
+    pub fn provider(&self, mount: &str, file: FileIndex) -> Result<Option<&str>, WorldError> {
+        let id = self.superblock_of(mount)?;
+        let member = self.superblocks.get(&id).and_then(|sb| sb.inodes.get(&file));
+        let head = member
+            .and_then(|member| member.key.as_ref())
+            .and_then(|key| self.keys.get(key))
+            .and_then(|shared| shared.members.front())
+            .map_or(id, |head| head.0);
+        Ok(self.mounts.iter().find(|(_, other)| **other == head).map(|(name, _)| name.as_str()))
+    }
+
+    /// What `mincore` (the pages that reads use) and `cachestat` (the file's own pages) show of a file, in pages.
+    ///
+    /// # Errors
+    /// A mount that is not there.
+    pub fn visible(&self, mount: &str, file: FileIndex) -> Result<(u64, u64), WorldError> {
+        let id = self.superblock_of(mount)?;
+        let Some(member) = self.superblocks.get(&id).and_then(|sb| sb.inodes.get(&file)) else {
+            return Ok((0, 0));
+        };
+        let own = member.private.resident.len();
+        let used = member.key.as_ref().and_then(|key| self.keys.get(key));
+        Ok((used.map_or(own, |shared| shared.cached.resident.len()), own))
+    }
+}
+
+/// The key of a fingerprint in a domain (`erofs_xattr_fill_inode_fingerprint`).
+fn key_of(kernel: KernelModel, domain: &str, value: &[u8]) -> Key {
+    let delimiter: &[u8] = if kernel.delimited_key { b"\0" } else { b"" };
+    [domain.as_bytes(), delimiter, value].concat()
+}
+
+/// The class of a file (`erofs_get_aops`).
+pub fn class_of(compressed: bool, backend: Backend) -> Class {
+    match backend {
+        _ if compressed => Class::Compressed,
+        Backend::Block | Backend::Loop | Backend::LoopBuffered | Backend::Verity => Class::PlainBlock,
+        Backend::File | Backend::FileDirectio => Class::PlainFile,
+    }
+}
+
+/// Whether a file cannot join a key that another one made (`erofs_ishare_fill_inode`).
+fn conflict(shared: &Shared, class: Class, size: u64) -> Option<Reason> {
+    if shared.class != class {
+        return Some(Reason::OtherClass);
+    }
+    (shared.size != size).then_some(Reason::OtherSize)
+}
+
+/// Whether an access goes to the pages of the key (`erofs_ishare_fops`).
+fn shares_pages(kernel: KernelModel, method: Method) -> bool {
+    match method {
+        Method::Read | Method::Mmap | Method::Exec | Method::Willneed => true,
+        Method::Sendfile | Method::Splice | Method::CopyUp => kernel.shared_splice,
+    }
+}
