@@ -5,7 +5,8 @@
 //! values.
 //!
 //! Reading order: [`kernel`] (what differs between versions), [`facts`] (what is read from images), [`scenario`] (what
-//! happens), [`pages`] and [`readahead`] (how pages come into memory), [`world`] (who shares them). Invariant: after
+//! happens), [`pages`] and [`readahead`] (how pages come into memory), [`world`] (who shares them,
+//! event by event), [`tally`] (what a set of images costs when everything is read). Invariant: after
 //! [`facts`] no I/O; one kernel rule, one function.
 
 pub mod facts;
@@ -13,4 +14,5 @@ pub mod kernel;
 pub mod pages;
 pub mod readahead;
 pub mod scenario;
+pub mod tally;
 pub mod world;

@@ -90,7 +90,7 @@ pub struct Effect {
     pub dropped: u64,
 }
 
-type Key = Vec<u8>;
+pub(crate) type Key = Vec<u8>;
 type FileIndex = usize;
 
 /// A file that is in memory.
@@ -437,7 +437,7 @@ impl<'f> World<'f> {
 }
 
 /// The key of a fingerprint in a domain (`erofs_xattr_fill_inode_fingerprint`).
-fn key_of(kernel: KernelModel, domain: &str, value: &[u8]) -> Key {
+pub(crate) fn key_of(kernel: KernelModel, domain: &str, value: &[u8]) -> Key {
     let delimiter: &[u8] = if kernel.delimited_key { b"\0" } else { b"" };
     [domain.as_bytes(), delimiter, value].concat()
 }
@@ -460,7 +460,7 @@ fn conflict(shared: &Shared, class: Class, size: u64) -> Option<Reason> {
 }
 
 /// Whether an access goes to the pages of the key (`erofs_ishare_fops`).
-fn shares_pages(kernel: KernelModel, method: Method) -> bool {
+pub(crate) fn shares_pages(kernel: KernelModel, method: Method) -> bool {
     match method {
         Method::Read | Method::Mmap | Method::Exec | Method::Willneed => true,
         Method::Sendfile | Method::Splice | Method::CopyUp => kernel.shared_splice,
