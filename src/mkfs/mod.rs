@@ -10,6 +10,8 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
@@ -35,6 +37,7 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(line: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
     let started = Instant::now();
+    outlive_size_limits().context("SIGXFSZ cannot be caught")?;
     let args = Args::read(line)?;
     let epoch = std::env::var_os("SOURCE_DATE_EPOCH");
     let plan = Plan::new(&args, epoch.as_deref()).map_err(Failure::Usage)?;
@@ -49,6 +52,13 @@ fn run(line: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
             outcome.context("the image is complete, but its summary cannot be printed").map_err(Failure::from)
         }
     }
+}
+
+/// Makes a write past the limit on file sizes an error of that write, which names the image, instead of the end of the
+/// program.
+fn outlive_size_limits() -> std::io::Result<()> {
+    let seen = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, seen).map(drop)
 }
 
 /// Refuses places that cannot be what they are meant to be, before anything is touched.

@@ -227,7 +227,12 @@ fn print(out: &mut dyn Write, report: &Report) -> anyhow::Result<()> {
     if !report.compression.is_empty() {
         line("compression", &report.compression.join(", "))?;
     }
-    line("mounts with", &format!("Linux {}", report.kernel_to_mount))?;
+    // The kernel takes no blocks that are larger than its pages, and most machines have pages of 4096 bytes.
+    let pages = match report.block_size {
+        ..=4096 => String::new(),
+        size => format!(", on machines whose pages have {size} bytes or more"),
+    };
+    line("mounts with", &format!("Linux {}{pages}", report.kernel_to_mount))?;
     let share = report.kernel_to_share.as_ref();
     line("shares with", &share.map_or("no kernel".into(), |version| format!("Linux {version}")))?;
     line("fingerprint key", &key_text(report.ishare.as_ref()))?;

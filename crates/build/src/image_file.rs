@@ -8,10 +8,16 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::BuildError;
+
+/// The permissions of a new image, before the umask.
+const NEW_MODE: u32 = 0o666;
+/// As many symlinks as Linux follows.
+const LINKS_MAX: u32 = 40;
 
 /// An image that is being written.
 #[derive(Debug)]
@@ -43,8 +49,9 @@ impl ImageFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(fail("cannot be looked at")(error)),
         };
-        if existing.as_ref().is_some_and(std::fs::Metadata::is_dir) {
-            return Err(fail("is a directory")(io::ErrorKind::IsADirectory.into()));
+        let names_folder = path.as_os_str().as_bytes().ends_with(b"/");
+        if names_folder || existing.as_ref().is_some_and(std::fs::Metadata::is_dir) {
+            return Err(fail("cannot be an image")(io::ErrorKind::IsADirectory.into()));
         }
         if let Some(metadata) = &existing
             && !metadata.is_file()
@@ -69,14 +76,18 @@ impl ImageFile {
         let (file, how) = if let Some(file) = open_nameless(folder) {
             (file, How::Nameless)
         } else {
+            std::fs::metadata(folder).map_err(fail("its folder cannot be looked at"))?;
             let named = tempfile::Builder::new()
                 .prefix(".mkfs-erofs-")
+                .permissions(std::fs::Permissions::from_mode(NEW_MODE))
                 .tempfile_in(folder)
                 .map_err(fail("no temporary file can be made beside it"))?;
             let (file, path) = named.into_parts();
             (file, How::Named(path))
         };
         if let Some(metadata) = &existing {
+            // Only root can give files away; for others the image becomes theirs, as with any rename.
+            drop(std::os::unix::fs::fchown(&file, Some(metadata.uid()), Some(metadata.gid())));
             file.set_permissions(std::fs::Permissions::from_mode(metadata.mode() & 0o7777))
                 .map_err(fail("its permissions cannot be carried over"))?;
             keep_start(&target, &file, offset.min(metadata.len()))
@@ -137,6 +148,15 @@ impl ImageFile {
         !matches!(self.how, How::InPlace)
     }
 
+    /// Makes durable what was written so far.
+    pub(crate) fn sync(&self) -> Result<(), BuildError> {
+        match self.file.sync_data() {
+            // Character devices and pipes have nothing to make durable.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            outcome => outcome.map_err(|cause| self.failed("cannot be made durable", cause)),
+        }
+    }
+
     /// Forgets everything from byte `length` of the image on, of a regular file.
     pub(crate) fn cut(&self, length: u64) -> Result<(), BuildError> {
         let end = self.offset.saturating_add(length);
@@ -174,12 +194,16 @@ impl ImageFile {
     }
 }
 
-/// A path that does not exist yet, through a dangling symlink if it is one.
+/// A path that does not exist yet, through dangling symlinks if it is one.
 fn resolve_new(path: &Path) -> PathBuf {
-    match std::fs::read_link(path) {
-        Ok(target) => folder_of(path).join(target),
-        Err(_) => path.to_path_buf(),
+    let mut path = path.to_path_buf();
+    for _ in 0..LINKS_MAX {
+        match std::fs::read_link(&path) {
+            Ok(target) => path = folder_of(&path).join(target),
+            Err(_) => break,
+        }
     }
+    path
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -192,8 +216,12 @@ fn folder_of(path: &Path) -> &Path {
 /// A file without a name, with the permissions that a new file gets; `None` where the file system has no such thing.
 fn open_nameless(folder: &Path) -> Option<File> {
     use rustix::fs::{Mode, OFlags};
+    // Without /proc it could not be given a name later.
+    if !Path::new("/proc/self/fd").is_dir() {
+        return None;
+    }
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    rustix::fs::open(folder, flags, Mode::from_raw_mode(0o666)).ok().map(File::from)
+    rustix::fs::open(folder, flags, Mode::from_raw_mode(NEW_MODE)).ok().map(File::from)
 }
 
 /// Gives the nameless file its name. Where the name is taken, it gets a temporary one first and is renamed over the old

@@ -42,7 +42,8 @@ pub const LAYOUT_VERSION: u32 = 1;
 ///
 /// # Errors
 ///
-/// Every error leaves the target as it was, but for block devices and other special files, which are written in place.
+/// Every error leaves the target as it was, with two exceptions: block devices and other special files are written in
+/// place, and if only the folder of a finished image cannot be made durable, the new image is there.
 pub fn build(
     source: &mut dyn Source,
     image: ImageFile,

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use erofs_format::feature::{compat, incompat};
+use erofs_format::inode::Version;
 use erofs_format::superblock::{self, Superblock};
 use erofs_format::xattr_prefix::START_UNIT;
 use erofs_format::{FormatError, Nid};
@@ -58,6 +59,10 @@ pub(crate) fn pour(
     let mut value = superblock_of(plan, stored, options, blocks, Nid::at_byte(place(plan.tree.root))?)?;
     if options.layout.uuid == UuidRule::Content {
         value.uuid = content_uuid(plan, stored, &value)?;
+    }
+    // In place nothing hides a half-written image but the superblock, so everything else comes first, to the disk too.
+    if !image.starts_as_zeros() {
+        image.sync()?;
     }
     write_front(plan, image, &mut value, options.layout.superblock_checksum)?;
     progress.end(Stage::Write);
@@ -149,6 +154,10 @@ fn write_inode(
     let tail = placed.reserved as usize;
     let (blocks, tail) = bytes.split_at(bytes.len() - tail.min(bytes.len()));
     if !blocks.is_empty() {
+        if placed.blocks_at == 0 {
+            let path = crate::error::shown(&plan.tree.path_of(id));
+            return Err(BuildError::Internal(format!("{path}: no place was planned for its blocks")));
+        }
         image.write_at(placed.blocks_at, blocks)?;
     }
     let data = Data::Flat { start: plan.block_bits.blocks_floor(placed.blocks_at) };
@@ -244,14 +253,22 @@ fn write_front(
     }
 }
 
-/// A UUID that stands for everything in the image: names and metadata, contents, and what the superblock says.
+/// A UUID that stands for everything in the image: names and metadata, contents and fingerprints, and where all of it
+/// is.
 fn content_uuid(plan: &Plan<'_>, stored: &Stored, value: &Superblock) -> Result<[u8; 16], BuildError> {
     let mut hash = Xxh3::new();
     hash.update(&value.encode()?);
     hash.update(&stored.key.to_le_bytes());
+    hash.update(&plan.prefix_table.1);
+    hash.update(plan.xattrs.shared_area());
     let mut bytes = Vec::new();
     for (id, inode) in plan.tree.iter() {
         bytes.clear();
+        let placed = &plan.placed[id.index()];
+        bytes.extend_from_slice(&placed.at.to_le_bytes());
+        bytes.extend_from_slice(&placed.header_size().to_le_bytes());
+        bytes.push(u8::from(placed.version == Version::Extended));
+        bytes.extend_from_slice(&placed.layout.number().to_le_bytes());
         bytes.extend_from_slice(&inode.permissions.to_le_bytes());
         bytes.push(dirs::file_type(inode).number());
         for number in [id.0, inode.uid, inode.gid, inode.links, inode.mtime.nsec] {

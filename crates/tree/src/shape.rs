@@ -43,7 +43,8 @@ pub fn apply(tree: &mut Tree, options: &ShapeOptions) -> Result<(), TreeError> {
             ("gid", options.force_gid.unwrap_or(inode.gid), options.gid_offset),
         ];
         for (what, value, offset) in owners {
-            if value.checked_add(offset).is_none() {
+            // The largest number means "none" to chown(2), so no file can have it.
+            if value.checked_add(offset).is_none_or(|sum| offset != 0 && sum == u32::MAX) {
                 let path = to_path(&tree.path_of(id));
                 return Err(TreeError::IdOverflow { path, what, value, offset });
             }

@@ -103,8 +103,7 @@ impl From<ImageError> for Trouble {
 
 /// The host's refusal to do `what`. A full or read-only file system ends everything.
 fn host(what: &str, error: &io::Error) -> Trouble {
-    let kinds =
-        [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::ReadOnlyFilesystem];
+    let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::ReadOnlyFilesystem];
     if kinds.contains(&error.kind()) {
         return Trouble::End(anyhow!("{what}: {error}"));
     }

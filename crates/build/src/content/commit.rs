@@ -160,7 +160,7 @@ impl<'a> Commit<'a> {
             self.stored.deduplicated_bytes += size - tail;
             return Ok(original);
         }
-        self.area.align();
+        self.area.begin_file();
         let data = match &part.pieces {
             Some((bits, pieces)) => {
                 let blocks = self.take_pieces(part.range.clone(), *bits, pieces, runs)?;
@@ -169,7 +169,7 @@ impl<'a> Commit<'a> {
             None => self.small_run(part, need, runs)?,
         };
         if let Some(digest) = digest {
-            self.originals.insert(digest.clone(), Original { data: data.clone(), blocks: need });
+            self.remember_original(digest, &data, need);
         }
         Ok(data)
     }
@@ -190,6 +190,13 @@ impl<'a> Commit<'a> {
 
     pub(super) fn dedupes_files(&self) -> bool {
         self.reader.options.file_dedupe && self.reader.options.chunks.is_none()
+    }
+
+    /// Lets later files be equal to this one. Of equal files the one with the most blocks serves the others best.
+    pub(super) fn remember_original(&mut self, digest: &[u8], data: &Data, blocks: u64) {
+        if self.originals.get(digest).is_none_or(|known| known.blocks < blocks) {
+            self.originals.insert(digest.to_vec(), Original { data: data.clone(), blocks });
+        }
     }
 
     /// The data of an earlier file with this digest, if it can serve a file that needs so many consecutive blocks.
@@ -295,6 +302,9 @@ impl<'a> Commit<'a> {
         let inode = self.reader.files[file].inode;
         let placed = &self.reader.plan.placed[inode.index()];
         self.done += 1;
+        let stands_for =
+            [&self.keys[file].to_le_bytes(), fingerprint.as_deref().unwrap_or_default(), &data.to_key()];
+        self.keys[file] = xxh3_128(&stands_for.concat());
         self.stored.fingerprints += u64::from(fingerprint.is_some());
         self.stored.chunked |= matches!(data, Data::Chunks { .. });
         // Inodes stand on multiples of 32, so what aligns the table to its entries is the header's length alone.

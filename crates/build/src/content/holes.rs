@@ -4,7 +4,9 @@
 use erofs_format::BlockBits;
 
 /// Files up to this many bytes are looked at as a whole; longer ones pass through in segments of this size.
-pub(crate) const SEGMENT_SIZE: usize = 1 << 20;
+pub(crate) const SEGMENT_SIZE: usize = 1 << SEGMENT_BITS;
+/// The same as a power of two.
+pub(crate) const SEGMENT_BITS: u8 = 20;
 
 /// The unit in which holes of a file of `size` bytes are looked for, as a power of two of bytes: at least a block, and
 /// so large that the chunk table (4 bytes per unit) costs less than a single hole saves: about 4 × √size, and twice
@@ -13,8 +15,7 @@ pub(crate) fn unit_bits(size: u64, block_bits: BlockBits) -> u8 {
     let factor = if size > SEGMENT_SIZE as u64 { 8 } else { 4 };
     let wanted = factor * size.isqrt();
     let bits = u8::try_from(wanted.next_power_of_two().trailing_zeros()).unwrap_or(u8::MAX);
-    let most = u8::try_from(SEGMENT_SIZE.trailing_zeros()).unwrap_or(u8::MAX);
-    bits.min(most).max(block_bits.bits())
+    bits.min(SEGMENT_BITS).max(block_bits.bits())
 }
 
 /// Whether all bytes are zero. Stops at the first that is not, so that ordinary data costs nothing.

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use erofs_algo::fingerprint::Hasher;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::commit::{Commit, Job, Original, Run, push_run};
+use super::commit::{Commit, Job, Run, push_run};
 use super::read::{Buffer, Piece, ReadPart};
 use super::units::File;
 use crate::error::BuildError;
-use crate::layout::compose::Data;
+use crate::layout::compose::{Data, HOLE};
 
 /// The state of a fingerprint that is computed segment by segment.
 #[derive(Default)]
@@ -45,6 +45,8 @@ pub(super) struct Large {
     /// One entry per chunk.
     blocks: Vec<u32>,
     holes: bool,
+    /// How many bytes of zeros a long chunk begins with, as long as it has no place.
+    leading_zeros: Option<u64>,
     unit_bits: u8,
     tail: Vec<u8>,
     /// What was counted for it, to be taken back if it turns out to be stored already.
@@ -68,7 +70,13 @@ impl Commit<'_> {
         let length = part.range.len();
         let mut runs = Vec::new();
         let before = (self.stored.stored_bytes, self.stored.hole_bytes);
-        if let Some((bits, pieces)) = &part.pieces {
+        let Some((bits, pieces)) = &part.pieces else {
+            return Err(BuildError::Internal("a segment was not looked at".into()));
+        };
+        if self.chunk_bits().is_some_and(|chunk| chunk > *bits) {
+            let zeros = pieces.iter().all(|piece| matches!(piece, Piece::Zero));
+            self.long_chunk(&mut large, offset, length, zeros, last, &mut runs)?;
+        } else {
             large.unit_bits = *bits;
             large.holes |= pieces.iter().any(|piece| matches!(piece, Piece::Zero));
             let flat = Data::Flat { start: 0 };
@@ -77,8 +85,6 @@ impl Commit<'_> {
             let range = 0..length - tail;
             let covered = range.len().div_ceil(1 << bits);
             large.blocks.extend(self.take_pieces(range, *bits, &pieces[..covered], &mut runs)?);
-        } else {
-            self.long_chunk(&mut large, offset, length, &mut runs)?;
         }
         large.stored_bytes += self.stored.stored_bytes - before.0;
         large.hole_bytes += self.stored.hole_bytes - before.1;
@@ -105,30 +111,52 @@ impl Commit<'_> {
         self.advance(file)
     }
 
-    /// Places a segment that is only a part of a chunk, behind the segment before it.
+    fn chunk_bits(&self) -> Option<u8> {
+        self.reader.options.chunks.map(|chunks| chunks.bits)
+    }
+
+    /// Places a segment that is only a part of a chunk, behind the segment before it. A chunk has no place until
+    /// something in it is not zero.
     fn long_chunk(
         &mut self,
         large: &mut Large,
         offset: u64,
         length: usize,
+        zeros: bool,
+        last: bool,
         runs: &mut Vec<Run>,
     ) -> Result<(), BuildError> {
         let block_bits = self.reader.plan.block_bits;
-        let count = block_bits.blocks_ceil(length as u64);
+        let chunk = self.chunk_bits().map_or(u64::MAX, |bits| 1 << bits);
+        if offset.is_multiple_of(chunk) {
+            large.leading_zeros = Some(0);
+        }
+        if zeros && let Some(leading) = &mut large.leading_zeros {
+            *leading += length as u64;
+            if last || (offset + length as u64).is_multiple_of(chunk) {
+                large.blocks.push(HOLE);
+                self.stored.hole_bytes += *leading;
+            }
+            return Ok(());
+        }
+        let begins = large.leading_zeros.take();
+        let before = block_bits.blocks_floor(begins.unwrap_or(0));
+        let count = before + block_bits.blocks_ceil(length as u64);
         let start = self.area.take(count)?;
         self.stored.stored_bytes += count * block_bits.size();
-        let chunk = self.reader.options.chunks.map_or(u64::MAX, |chunks| 1 << chunks.bits);
-        if offset.is_multiple_of(chunk) {
+        if begins.is_some() {
             large.blocks.push(start);
+            self.area.leave_zeros(u64::from(start), before);
         }
-        push_run(runs, start, 0..length, block_bits.bytes());
+        let first = start + u32::try_from(before).unwrap_or(u32::MAX);
+        push_run(runs, first, 0..length, block_bits.bytes());
         Ok(())
     }
 
     fn begin_large(&mut self, part: &ReadPart) -> Large {
-        self.area.align();
         let file = self.reader.files[part.file];
         let mut large = Large { start_block: self.area.next(), ..Large::default() };
+        self.area.begin_file();
         if let Some(hasher) = self.reader.hasher() {
             large.hashing = Hashing::Idle(hasher);
             if file.has_twin && self.dedupes_files() {
@@ -208,8 +236,7 @@ impl Commit<'_> {
             Data::Flat { start: large.blocks.first().map_or(0, |&block| u64::from(block)) }
         };
         if let Some(digest) = digest {
-            let original = Original { data: data.clone(), blocks: need };
-            self.originals.entry(digest.to_vec()).or_insert(original);
+            self.remember_original(digest, &data, need);
         }
         data
     }

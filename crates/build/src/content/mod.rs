@@ -35,7 +35,7 @@ use crate::options::ContentOptions;
 pub(crate) struct Stored {
     /// First block behind the data.
     pub(crate) end_block: u64,
-    /// Blocks between the data of files that alignment has left out: first one and count.
+    /// Blocks that are to be zeros and have not been written: first one and count.
     pub(crate) gaps: Vec<(u64, u64)>,
     /// Inodes whose chunk table did not fit into the place that the plan had for them, with all that they need.
     pub(crate) moved: BTreeMap<InodeId, (Data, Option<Vec<u8>>)>,
@@ -63,7 +63,7 @@ pub(crate) fn store(
     progress: &dyn Progress,
 ) -> Result<Stored, BuildError> {
     let files = units::files(plan.tree, &plan.order);
-    let bytes = files.iter().map(|file| file.size).sum();
+    let bytes = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
     progress.begin(Stage::Content, files.len() as u64, bytes);
     let reader = read::Reader { source, plan, files: &files, options };
     let outcome = pool::run(reader, image, threads, progress);

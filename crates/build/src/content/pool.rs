@@ -88,12 +88,27 @@ pub(super) fn run(
     }
 }
 
+/// Lets the other workers end when one of them panics: they would wait for its buffer for ever. The panic itself goes
+/// on when the threads are joined.
+struct PanicGuard<'p, 'a>(&'p Pool<'a>);
+
+impl Drop for PanicGuard<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let failure = BuildError::Internal("a worker panicked".into());
+            self.0.lock().failure.get_or_insert(failure);
+            self.0.changed.notify_all();
+        }
+    }
+}
+
 impl<'a> Pool<'a> {
     fn lock(&self) -> MutexGuard<'_, State<'a>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn work(&self) {
+        let _guard = PanicGuard(self);
         while let Some(task) = self.take() {
             let outcome = match task {
                 Task::Job(job) => self.run(job),

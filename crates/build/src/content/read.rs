@@ -9,7 +9,7 @@ use erofs_algo::fingerprint::{Fingerprint, Hasher};
 use erofs_tree::Source;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::holes::{SEGMENT_SIZE, chunks_pay, is_zero, unit_bits};
+use super::holes::{SEGMENT_BITS, SEGMENT_SIZE, chunks_pay, is_zero, unit_bits};
 use super::units::{File, Unit};
 use crate::error::BuildError;
 use crate::layout::plan::Plan;
@@ -43,7 +43,7 @@ pub(crate) struct ReadPart {
     pub(crate) key: u128,
     /// The fingerprint of a whole file, where one is computed.
     pub(crate) fingerprint: Option<Fingerprint>,
-    /// How long a piece is, as a power of two of bytes, and the pieces. None: the part is stored as one run.
+    /// How long a piece is, as a power of two of bytes, and the pieces. None: the whole file is stored as one run.
     pub(crate) pieces: Option<(u8, Vec<Piece>)>,
 }
 
@@ -107,7 +107,7 @@ impl Reader<'_> {
                 self.fill(file, offset, &mut buffer[..length])?;
                 let bits = self.piece_bits(self.files[file].size);
                 let bytes = &buffer[..length];
-                let pieces = bits.map(|bits| (bits, self.pieces(bytes, bits)));
+                let pieces = Some((bits, self.pieces(bytes, bits)));
                 // Where a fingerprint will stand for the content, the key only tells whether two files begin alike.
                 let hashed = self.options.fingerprint.as_ref().is_some_and(FingerprintOptions::is_computed);
                 let wanted = !hashed || (offset == 0 && self.files[file].has_twin);
@@ -139,23 +139,23 @@ impl Reader<'_> {
         let key = xxh3_128(fingerprint.as_ref().map_or(bytes, |fingerprint| &fingerprint.digest));
         let inode = self.files[file].inode;
         let reserved = u64::from(self.plan.placed[inode.index()].reserved);
-        let pieces = self.piece_bits(bytes.len() as u64).filter(|&bits| {
-            self.options.chunks.is_some() || chunks_pay(bytes, 1 << bits, self.plan.block_bits, reserved)
-        });
-        let pieces = pieces.map(|bits| (bits, self.pieces(bytes, bits)));
+        let bits = self.piece_bits(bytes.len() as u64);
+        let wanted =
+            self.options.chunks.is_some() || chunks_pay(bytes, 1 << bits, self.plan.block_bits, reserved);
+        let pieces = wanted.then(|| (bits, self.pieces(bytes, bits)));
         ReadPart { file, range, key, fingerprint, pieces }
     }
 
-    /// The size of pieces for a file of `size` bytes: that of its chunks. `None` for chunks longer than a segment,
-    /// which are stored as they come.
-    fn piece_bits(&self, size: u64) -> Option<u8> {
-        let bits =
-            self.options.chunks.map_or_else(|| unit_bits(size, self.plan.block_bits), |chunks| chunks.bits);
-        (1_usize.checked_shl(u32::from(bits))? <= SEGMENT_SIZE).then_some(bits)
+    /// The size of pieces for a file of `size` bytes: that of its chunks, but no more than a segment.
+    fn piece_bits(&self, size: u64) -> u8 {
+        match self.options.chunks {
+            Some(chunks) => chunks.bits.min(SEGMENT_BITS),
+            None => unit_bits(size, self.plan.block_bits),
+        }
     }
 
     fn pieces(&self, bytes: &[u8], bits: u8) -> Vec<Piece> {
-        let keyed = self.options.chunks.is_some();
+        let keyed = self.options.chunks.is_some_and(|chunks| chunks.bits <= SEGMENT_BITS);
         let judge = |piece: &[u8]| {
             if is_zero(piece) {
                 Piece::Zero

@@ -30,6 +30,17 @@ pub(crate) enum Data {
 pub(crate) const HOLE: u32 = u32::MAX;
 
 impl Data {
+    /// Bytes that stand for the places, for the image's UUID.
+    pub(crate) fn to_key(&self) -> Vec<u8> {
+        match self {
+            Self::Flat { start } => start.to_le_bytes().to_vec(),
+            Self::Chunks { format, blocks } => {
+                let blocks = blocks.iter().flat_map(|block| block.to_le_bytes());
+                format.encode().to_le_bytes().into_iter().chain(blocks).collect()
+            }
+        }
+    }
+
     /// Bytes that the inode's table takes, alignment left out.
     pub(crate) fn table_size(&self) -> u64 {
         match self {

@@ -4,6 +4,7 @@
 use erofs_format::datalayout::{DataLayout, chunk::ChunkFormat, flat};
 use erofs_format::dirent::{self, BlockPlan};
 use erofs_format::inode::{Version, compact_holds};
+use erofs_format::units::INODE_SLOT_SIZE;
 use erofs_format::{BlockBits, FormatError, superblock};
 use erofs_tree::{Inode, InodeId, Kind, Timestamp, Tree};
 
@@ -12,6 +13,9 @@ use super::xattrs::{Xattrs, carries_fingerprint};
 use super::zone::Zone;
 use crate::error::BuildError;
 use crate::options::{BuildOptions, ChunkTable, FingerprintValue, InodeForm, LayoutOptions};
+
+/// The least room for xattrs of the root that is not none: a header alone is refused by Linux.
+const ROOT_XATTR_MIN: usize = erofs_format::xattr::HEADER_SIZE + erofs_format::xattr::ENTRY_SIZE;
 
 /// Where and how one inode is stored.
 #[derive(Debug, Clone, Copy)]
@@ -117,8 +121,9 @@ impl<'t> Plan<'t> {
         let mut times: Vec<Timestamp> =
             self.tree.inodes.iter().filter(small).map(|inode| inode.mtime).collect();
         times.sort_unstable();
-        let reachable =
-            |time: &Timestamp| time.sec <= build.sec && u32::try_from(build.sec - time.sec).is_ok();
+        let reachable = |time: &Timestamp| {
+            build.sec.checked_sub(time.sec).is_some_and(|distance| u32::try_from(distance).is_ok())
+        };
         let groups = times.chunk_by(|a, b| a == b).filter(|group| reachable(&group[0]));
         // The first of the longest runs, so that the choice depends on the times alone.
         let best = groups.max_by(|a, b| a.len().cmp(&b.len()).then(b[0].cmp(&a[0])));
@@ -181,7 +186,7 @@ impl<'t> Plan<'t> {
         let version = self.version_of(inode)?;
         let mut xattr_size = self.xattrs.body_size(inode, self.fingerprint_size(inode))?;
         if id == self.tree.root && self.root_xattr_isize > xattr_size {
-            xattr_size = self.root_xattr_isize.next_multiple_of(4).max(erofs_format::xattr::HEADER_SIZE);
+            xattr_size = self.root_xattr_isize.next_multiple_of(4).max(ROOT_XATTR_MIN);
         }
         erofs_format::inode::xattr_icount(xattr_size)?;
         let header = (version.size() + xattr_size) as u64;
@@ -199,7 +204,8 @@ impl<'t> Plan<'t> {
             blocks_at: 0,
             serial,
         };
-        placed.at = zone.place(header + reserved);
+        let inline = layout == DataLayout::FlatInline && header > self.block_bits.size();
+        placed.at = if inline { zone.place_long(header, reserved) } else { zone.place(header + reserved) };
         if let Kind::Symlink { target } = &inode.kind {
             let whole = self.block_bits.blocks_ceil(target.len() as u64 - reserved);
             if whole != 0 {
@@ -231,11 +237,10 @@ impl<'t> Plan<'t> {
         }
         let tail = flat::tail_len(size, self.block_bits);
         let wanted = self.inline_data || !matches!(inode.kind, Kind::File { .. });
-        if tail != 0 && wanted && header + tail <= self.block_bits.size() {
-            (DataLayout::FlatInline, tail)
-        } else {
-            (DataLayout::FlatPlain, 0)
-        }
+        // A header that is longer than a block can be placed so that the tail begins right behind a block's start.
+        let block = self.block_bits.size();
+        let fits = header + tail <= block || (header > block && tail + INODE_SLOT_SIZE <= block);
+        if tail != 0 && wanted && fits { (DataLayout::FlatInline, tail) } else { (DataLayout::FlatPlain, 0) }
     }
 
     fn version_of(&self, inode: &Inode) -> Result<Version, FormatError> {

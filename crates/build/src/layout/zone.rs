@@ -8,8 +8,8 @@
 use erofs_format::BlockBits;
 use erofs_format::units::INODE_SLOT_SIZE;
 
-/// How many gaps are remembered. More would fill a little better and let places jump further back.
-const GAPS_MAX: usize = 64;
+/// How far back a gap may be, in blocks. Further would fill a little better and let places jump further back.
+const REACH_BLOCKS: u64 = 64;
 
 /// A metadata area that grows from some byte on.
 #[derive(Debug)]
@@ -53,6 +53,21 @@ impl Zone {
         at
     }
 
+    /// A place for something longer than a block: `header` bytes, and a tail of `tail` bytes behind them that ends in
+    /// the block in which it starts. The tail must be 32 bytes shorter than a block.
+    pub(crate) fn place_long(&mut self, header: u64, tail: u64) -> u64 {
+        let block = self.block_bits.size();
+        let mut at = self.end.next_multiple_of(INODE_SLOT_SIZE);
+        let tail_at = self.block_bits.within(at + header);
+        if tail_at + tail > block {
+            let next = at + (block - tail_at).next_multiple_of(INODE_SLOT_SIZE);
+            self.remember(at, (next - at).min(block - self.block_bits.within(at)));
+            at = next;
+        }
+        self.end = at + header + tail;
+        at
+    }
+
     /// A place for `count` whole blocks, which starts at a block.
     pub(crate) fn place_blocks(&mut self, count: u64) -> u64 {
         let at = self.end.next_multiple_of(self.block_bits.size());
@@ -70,20 +85,16 @@ impl Zone {
     }
 
     fn remember(&mut self, at: u64, length: u64) {
-        if length < INODE_SLOT_SIZE {
-            return;
+        if length >= INODE_SLOT_SIZE {
+            self.gaps.push((at, length));
         }
-        if self.gaps.len() == GAPS_MAX {
-            // The smallest gap is the least loss; of equal ones the oldest.
-            if let Some(least) = (0..self.gaps.len()).min_by_key(|&index| self.gaps[index].1) {
-                self.gaps.remove(least);
-            }
-        }
-        self.gaps.push((at, length));
     }
 
     /// The smallest gap that holds `size` bytes, the newest of equal ones.
     fn take_gap(&mut self, size: u64) -> Option<u64> {
+        let reach = REACH_BLOCKS * self.block_bits.size();
+        let end = self.end;
+        self.gaps.retain(|gap| gap.0 + reach >= end);
         let best = (0..self.gaps.len())
             .rev()
             .filter(|&index| self.gaps[index].1 >= size)

@@ -197,6 +197,30 @@ fn chunks_of_every_size_and_block_size() {
 }
 
 #[test]
+fn long_chunks_of_zeros_have_no_place() {
+    let sparse = holed(noise(1, 9 * MIB), 2 * MIB..7 * MIB);
+    let late = holed(noise(2, 5 * MIB + 9), 0..3 * MIB);
+    let files = vec![("a", sparse), ("b", late), ("c", vec![0; 6 * MIB]), ("d", vec![0; 100])];
+    let chunks = Some(ChunkOptions { bits: 21 });
+    let summary =
+        check("chunks of 2 MiB", &files, &with(&ContentOptions { chunks, ..ContentOptions::default() }));
+    assert_eq!(summary.hole_bytes, (4 + 2 + 6) * MIB as u64 + 100);
+}
+
+#[test]
+fn a_panic_in_a_worker_ends_the_build() {
+    let mut source = Memory::new(&[("a", noise(1, 100)), ("b", noise(2, 5 * MIB)), ("c", noise(3, 5 * MIB))]);
+    source.panics = Some(1);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image");
+    let options = BuildOptions { threads: 4, ..BuildOptions::default() };
+    let outcome =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| build(&mut source, &path, &options)));
+    assert!(!matches!(outcome, Ok(Ok(_))), "the build cannot have succeeded");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[test]
 fn other_forms_of_data() {
     let files = vec![
         ("a", noise(1, 4095)),
@@ -272,5 +296,36 @@ fn the_uuid_follows_the_content() {
         ] {
             assert_ne!(uuid(&base, options), uuid(&other, options), "{what}");
         }
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    let changes: [fn(&mut BuildOptions); 9] = [
+        |_| (),
+        |o| o.content.fingerprint.as_mut().unwrap().key = b"user.other".to_vec(),
+        |o| {
+            let kind = fingerprint::by_name("uuid").unwrap();
+            let value = FingerprintValue::Computed { kind, namespace: uuid::Uuid::NAMESPACE_DNS };
+            o.content.fingerprint.as_mut().unwrap().value = value;
+        },
+        |o| {
+            let kind = fingerprint::by_name("uuid").unwrap();
+            let value = FingerprintValue::Computed { kind, namespace: uuid::Uuid::NAMESPACE_URL };
+            o.content.fingerprint.as_mut().unwrap().value = value;
+        },
+        |o| o.layout.xattr_prefixes = vec![b"user.x".to_vec()],
+        |o| o.layout.xattr_prefixes = vec![b"user.y".to_vec()],
+        |o| o.layout.inodes = InodeForm::Compact,
+        |o| o.content.dsunit = 7,
+        |o| o.content.inline_data = false,
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        let mut options = marked.clone();
+        options.layout.ignore_mtime = true;
+        change(&mut options);
+        let folder = tempfile::tempdir().unwrap();
+        let summary = build(&mut Memory::new(&base), &folder.path().join("image"), &options).unwrap();
+        assert!(
+            seen.insert(summary.uuid),
+            "change {number} of the options changes the image but not its UUID"
+        );
     }
 }

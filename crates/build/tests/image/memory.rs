@@ -11,6 +11,8 @@ pub(crate) struct Memory {
     pub(crate) files: Vec<(String, Vec<u8>, Vec<Xattr>)>,
     /// The file that turns out to be shorter than the scan said.
     pub(crate) shrinks: Option<usize>,
+    /// The file whose opening is a defect of the program.
+    pub(crate) panics: Option<usize>,
 }
 
 impl Memory {
@@ -18,7 +20,7 @@ impl Memory {
         let mut files: Vec<_> =
             files.iter().map(|(name, content)| ((*name).to_owned(), content.clone(), Vec::new())).collect();
         files.sort();
-        Self { files, shrinks: None }
+        Self { files, shrinks: None, panics: None }
     }
 }
 
@@ -62,6 +64,7 @@ impl Source for Memory {
 
     fn open(&self, content: ContentRef) -> Result<Box<dyn Content + '_>, TreeError> {
         let index = content.0 as usize;
+        assert!(self.panics != Some(index), "as the test wants it");
         let bytes = &self.files[index].1;
         let length = if self.shrinks == Some(index) { bytes.len() - 1 } else { bytes.len() };
         Ok(Box::new(Bytes(&bytes[..length])))
