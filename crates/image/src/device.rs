@@ -90,13 +90,13 @@ impl Devices {
         if device != 0 {
             return self.read_extra(device, byte, buf);
         }
-        for (index, slot) in self.slots.iter().enumerate() {
+        // Without extra devices the primary one is the whole unified space.
+        for ((slot, source), number) in self.slots.iter().zip(&self.given).zip(1..) {
             let start = self.block_bits.byte_of(BlkAddr(slot.uniaddr))?;
             let length = self.block_bits.byte_of(BlkAddr(slot.blocks))?;
             let inside = byte.checked_sub(start).filter(|rest| slot.uniaddr != 0 && *rest < length);
-            if let (Some(rest), Some(source)) = (inside, self.given.get(index)) {
-                let name = format!("device {}", index.saturating_add(1));
-                return read_exactly(source.as_ref(), &name, "file data", rest, buf);
+            if let Some(rest) = inside {
+                return read_exactly(source.as_ref(), &device_name(number), "file data", rest, buf);
             }
         }
         read_exactly(self.primary.as_ref(), PRIMARY, "file data", byte, buf)
@@ -107,7 +107,7 @@ impl Devices {
         let absent = |reason| Cause::DeviceAbsent { device, extra: self.slots.len(), reason };
         let slot = self.slots.get(index).ok_or_else(|| absent("the device table has no such slot"))?;
         if let Some(source) = self.given.get(index) {
-            return read_exactly(source.as_ref(), &format!("device {device}"), "file data", byte, buf);
+            return read_exactly(source.as_ref(), &device_name(device), "file data", byte, buf);
         }
         // Without devices Linux takes the primary one for the whole unified space. Where it cannot be that, the bytes that
         // stand there are not those of the file, so this stops here.
@@ -120,6 +120,11 @@ impl Devices {
         let byte = byte.saturating_add(start);
         read_exactly(self.primary.as_ref(), PRIMARY, "file data", byte, buf)
     }
+}
+
+/// What messages call an extra device.
+fn device_name(number: u16) -> String {
+    format!("device {number}")
 }
 
 #[cfg(test)]

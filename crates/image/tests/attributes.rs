@@ -1,5 +1,7 @@
 //! Extended attributes and fingerprints of small images made by hand.
 
+#![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
+
 mod common;
 
 use common::{BLOCK, Maker, inode, xattr_body};
@@ -44,8 +46,11 @@ fn file(image: &Image) -> erofs_image::Inode {
     image.resolve(b"/file", Follow::Never).unwrap()
 }
 
-/// What is listed: name, value, hidden, shared; or the error.
-fn listed(maker: &Maker) -> Result<Vec<(String, Vec<u8>, bool, bool)>, String> {
+/// Name, value, hidden, shared.
+type Row = (String, Vec<u8>, bool, bool);
+
+/// What is listed, or the error.
+fn listed(maker: &Maker) -> Result<Vec<Row>, String> {
     let image = maker.open().map_err(|error| error.to_string())?;
     let list = image.xattrs(&file(&image)).map_err(|error| error.to_string())?;
     list.map(|xattr| {

@@ -1,0 +1,89 @@
+#!/bin/sh
+# Fuzzes each target for SECONDS (60 if none are given), or only the targets named behind: fuzz/run.sh [SECONDS [TARGET...]]
+#
+# Needs cargo with a stable Rust, and a C++ compiler for libFuzzer; no nightly and no cargo-fuzz, which works on this folder
+# as well. Seeds are images made by the builder, and those in testdata/hostile; they and what is found stay in
+# target/fuzz. Exit status: 0 nothing found, 1 something found, 3 the fuzzer cannot be built here.
+set -eu
+
+seconds=${1:-60}
+[ $# -eq 0 ] || shift
+root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+target=${CARGO_TARGET_DIR:-$root/target}
+mkdir -p "$target"
+target=$(CDPATH= cd -- "$target" && pwd)
+work=$target/fuzz
+host=$(rustc -vV | sed -n 's/^host: //p')
+all="open_walk_read records dirent_block chunk_map"
+
+build() {
+    # What `cargo fuzz build --sanitizer none` passes: coverage counters in every block, and comparisons as hints.
+    RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+-Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1" \
+        CARGO_TARGET_DIR="$work/build" \
+        cargo build --quiet --release --target "$host" --manifest-path "$root/fuzz/Cargo.toml"
+}
+
+seed() {
+    (cd "$root" && CARGO_TARGET_DIR=$target cargo build --quiet --bin mkfs-erofs)
+    tree=$work/tree
+    rm -rf "$tree"
+    mkdir -p "$tree/d/e" "$work/corpus/open_walk_read"
+    printf 1 >"$tree/d/one"
+    ln "$tree/d/one" "$tree/same"
+    ln -s d/one "$tree/link"
+    : >"$tree/empty"
+    mkfifo "$tree/d/pipe"
+    head -c 1300 /dev/zero | tr '\0' x >"$tree/d/e/block"
+    cp "$tree/d/e/block" "$tree/d/e/copy"
+    number=0
+    while [ $number -lt 30 ]; do
+        : >"$tree/d/e/name$number"
+        number=$((number + 1))
+    done
+    number=0
+    while IFS= read -r options; do
+        # shellcheck disable=SC2086 # Several options stand on a line.
+        "$target/debug/mkfs-erofs" --quiet -T0 $options "$work/corpus/open_walk_read/seed$number" "$tree"
+        number=$((number + 1))
+    done <<EOF
+-b512
+-b512 --ishare-key -x0
+-b512 --ishare-key=trusted.fp --chunksize=512 -Eforce-chunk-indexes
+-b1024 --chunksize=1024 -x-1
+-b512 -Eforce-inode-extended -E^inline_data
+-b4096 --ishare-key
+EOF
+    cp "$root"/testdata/hostile/*.img "$work/corpus/open_walk_read/"
+    # The decoders see pieces of the same images: from the superblock, and from later 32-byte slots on.
+    for name in records dirent_block chunk_map; do
+        mkdir -p "$work/corpus/$name"
+        for slot in 32 36 38 48 52 64; do
+            dd if="$work/corpus/open_walk_read/seed1" of="$work/corpus/$name/slot$slot" bs=32 skip=$slot count=20 2>/dev/null
+        done
+    done
+}
+
+mkdir -p "$work"
+if ! build >"$work/build.log" 2>&1; then
+    echo "fuzz: the targets cannot be built here, so nothing was fuzzed; the last lines of $work/build.log:" >&2
+    tail -n 5 "$work/build.log" >&2
+    exit 3
+fi
+seed
+
+found=0
+for name in ${*:-$all}; do
+    mkdir -p "$work/corpus/$name" "$work/found"
+    echo "fuzz: $name for $seconds seconds"
+    if ! "$work/build/$host/release/$name" "$work/corpus/$name" -artifact_prefix="$work/found/$name-" \
+        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=65536 -print_final_stats=1 \
+        >"$work/$name.log" 2>&1; then
+        found=1
+        echo "fuzz: $name found something; the last lines of $work/$name.log:" >&2
+        tail -n 12 "$work/$name.log" >&2
+    fi
+    sed -n 's/^stat::number_of_executed_units: */fuzz: runs: /p' "$work/$name.log"
+done
+exit $found
