@@ -9,7 +9,7 @@ use erofs_format::BlockBits;
 use erofs_format::units::INODE_SLOT_SIZE;
 
 /// How far back a gap may be, in blocks. Further would fill a little better and let places jump further back.
-const REACH_BLOCKS: u64 = 64;
+const REACH_BLOCKS: u64 = 256;
 
 /// A metadata area that grows from some byte on.
 #[derive(Debug)]
