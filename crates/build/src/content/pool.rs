@@ -33,6 +33,9 @@ struct State<'a> {
     in_use: usize,
     /// Whether units are left to be taken.
     exhausted: bool,
+    /// Whether somebody writes. Linux lets one thread at a time write to a file; others would only spin on its lock,
+    /// so they read and hash meanwhile.
+    writing: bool,
     failure: Option<BuildError>,
 }
 
@@ -65,6 +68,7 @@ pub(super) fn run(
         spare: Vec::new(),
         in_use: 0,
         exhausted: false,
+        writing: false,
         failure: None,
     };
     let threads = threads.clamp(1, THREADS_MAX);
@@ -128,8 +132,13 @@ impl<'a> Pool<'a> {
             if state.failure.is_some() {
                 return None;
             }
-            let job = state.commit.hashes.pop_front();
-            if let Some(job) = job.or_else(|| state.commit.writes.pop_front()) {
+            if let Some(job) = state.commit.hashes.pop_front() {
+                return Some(Task::Job(job));
+            }
+            if !state.writing
+                && let Some(job) = state.commit.writes.pop_front()
+            {
+                state.writing = true;
                 return Some(Task::Job(job));
             }
             if !state.exhausted && state.in_use < self.window {
@@ -172,18 +181,18 @@ impl<'a> Pool<'a> {
         match job {
             Job::Hash { file, mut hasher, buffer, length } => {
                 hasher.update(&buffer[..length]);
-                self.after(Some(buffer), |commit| commit.hashed(file, hasher))
+                self.after(Some(buffer), false, |commit| commit.hashed(file, hasher))
             }
             Job::Write { buffer, runs, inodes, large, files, bytes } => {
                 write::batch(&self.reader, self.image, &buffer, &runs, &inodes)?;
                 self.progress.advance(files, bytes);
-                self.after(Some(buffer), |commit| large.map_or(Ok(()), |file| commit.written(file)))
+                self.after(Some(buffer), true, |commit| large.map_or(Ok(()), |file| commit.written(file)))
             }
             Job::Inode { ready, tail } => {
                 let mut out = write::Inodes::default();
                 out.add(&self.reader, self.image, &ready, &tail)?;
                 out.flush(self.image)?;
-                self.after(None, |_| Ok(()))
+                self.after(None, true, |_| Ok(()))
             }
         }
     }
@@ -192,9 +201,11 @@ impl<'a> Pool<'a> {
     fn after(
         &self,
         buffer: Option<Arc<Buffer>>,
+        wrote: bool,
         report: impl FnOnce(&mut Commit<'_>) -> Result<(), BuildError>,
     ) -> Result<(), BuildError> {
         let mut state = self.lock();
+        state.writing &= !wrote;
         if let Some(buffer) = buffer.and_then(Arc::into_inner) {
             state.spare.push(buffer);
             state.in_use -= 1;

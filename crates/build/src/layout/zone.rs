@@ -86,18 +86,19 @@ impl Zone {
 
     fn remember(&mut self, at: u64, length: u64) {
         if length >= INODE_SLOT_SIZE {
+            let reach = REACH_BLOCKS * self.block_bits.size();
+            self.gaps.retain(|gap| gap.0 + reach >= at);
             self.gaps.push((at, length));
         }
     }
 
     /// The smallest gap that holds `size` bytes, the newest of equal ones.
     fn take_gap(&mut self, size: u64) -> Option<u64> {
-        let reach = REACH_BLOCKS * self.block_bits.size();
-        let end = self.end;
-        self.gaps.retain(|gap| gap.0 + reach >= end);
+        let first = self.end.saturating_sub(REACH_BLOCKS * self.block_bits.size());
+        let fits = |gap: &(u64, u64)| gap.1 >= size && gap.0 >= first;
         let best = (0..self.gaps.len())
             .rev()
-            .filter(|&index| self.gaps[index].1 >= size)
+            .filter(|&index| fits(&self.gaps[index]))
             .min_by_key(|&i| self.gaps[i].1)?;
         let (at, length) = self.gaps[best];
         let used = size.next_multiple_of(INODE_SLOT_SIZE);
