@@ -40,8 +40,8 @@ pub(crate) enum Job {
         runs: Vec<Run>,
         /// Files and the place of their inline tails in the buffer.
         inodes: Vec<(Ready, Range<usize>)>,
-        /// The large file to which the data belongs.
-        large: Option<usize>,
+        /// The large file to which the data belongs, and the segment's first byte in it.
+        large: Option<(usize, u64)>,
         /// For the progress.
         files: u64,
         bytes: u64,
@@ -50,6 +50,8 @@ pub(crate) enum Job {
     Inode { ready: Ready, tail: Vec<u8> },
     /// The next segment of a large file for its fingerprint.
     Hash { file: usize, hasher: Box<dyn Hasher>, buffer: Arc<Buffer>, length: usize },
+    /// The same for a segment whose buffer was given back: it is read from byte `at` of the image.
+    HashStored { file: usize, hasher: Box<dyn Hasher>, at: u64, length: usize },
 }
 
 /// A file that others can be equal to.

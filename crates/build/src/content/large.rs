@@ -1,6 +1,10 @@
 //! Large files: they pass through segment by segment. Each segment gets its blocks when its turn comes; the segments
 //! are hashed one after the other beside that; the inode follows when both are done.
 //!
+//! Hashing one file is serial and slower than reading and writing it. Segments that wait for it must not hold up the
+//! other workers, so those that are written already give their buffers back when these run out, and are hashed from
+//! the image: what is hashed is what was written, and the source is still read once.
+//!
 //! A large file may turn out to be equal to an earlier one only after its blocks were given out. So a file that has
 //! the size and the first segment of an earlier one holds up all others behind it until its digest is known, and gives
 //! its blocks back if it is one.
@@ -29,12 +33,28 @@ enum Hashing {
     Busy,
 }
 
+/// A segment that was committed and not hashed.
+struct Waiting {
+    offset: u64,
+    length: usize,
+    bytes: Held,
+    /// Where it is in the image, if it is there in one piece.
+    stored_at: Option<u64>,
+}
+
+/// Where the bytes of a waiting segment are.
+enum Held {
+    /// In memory; whether they are in the image as well.
+    Memory { buffer: Arc<Buffer>, written: bool },
+    /// In the image alone.
+    Image { at: u64 },
+}
+
 /// A large file between its first segment and its inode.
 #[derive(Default)]
 pub(super) struct Large {
     hashing: Hashing,
-    /// Segments that were committed and not hashed.
-    waiting: VecDeque<(Arc<Buffer>, usize)>,
+    waiting: VecDeque<Waiting>,
     /// Segments that were committed and whose data is not written.
     writing: usize,
     /// Whether the last segment was committed.
@@ -91,7 +111,14 @@ impl Commit<'_> {
         self.stored.stored_bytes += large.tail.len() as u64;
         self.keys[file] = xxh3_128(&[self.keys[file].to_le_bytes(), part.key.to_le_bytes()].concat());
         if !matches!(large.hashing, Hashing::Never) {
-            large.waiting.push_back((Arc::clone(&buffer), length));
+            let stored_at = match runs.as_slice() {
+                [run] if run.range == (0..length) => {
+                    Some(u64::from(run.block) * self.reader.plan.block_bits.size())
+                }
+                _ => None,
+            };
+            let bytes = Held::Memory { buffer: Arc::clone(&buffer), written: false };
+            large.waiting.push_back(Waiting { offset, length, bytes, stored_at });
         }
         large.writing += 1;
         large.committed = last;
@@ -104,7 +131,7 @@ impl Commit<'_> {
             buffer,
             runs,
             inodes: Vec::new(),
-            large: Some(file),
+            large: Some((file, offset)),
             files,
             bytes,
         });
@@ -171,10 +198,13 @@ impl Commit<'_> {
     fn advance(&mut self, file: usize) -> Result<(), BuildError> {
         let Some(large) = self.large.get_mut(&file) else { return Ok(()) };
         if let Hashing::Idle(_) = large.hashing
-            && let Some((buffer, length)) = large.waiting.pop_front()
+            && let Some(Waiting { length, bytes, .. }) = large.waiting.pop_front()
             && let Hashing::Idle(hasher) = std::mem::replace(&mut large.hashing, Hashing::Busy)
         {
-            self.hashes.push_back(Job::Hash { file, hasher, buffer, length });
+            self.hashes.push_back(match bytes {
+                Held::Memory { buffer, .. } => Job::Hash { file, hasher, buffer, length },
+                Held::Image { at } => Job::HashStored { file, hasher, at, length },
+            });
             return Ok(());
         }
         let hashed = large.waiting.is_empty() && !matches!(large.hashing, Hashing::Busy);
@@ -249,11 +279,33 @@ impl Commit<'_> {
         self.advance(file)
     }
 
-    /// The data of a segment was written.
-    pub(super) fn written(&mut self, file: usize) -> Result<(), BuildError> {
+    /// The data of the segment at byte `offset` of a file was written.
+    pub(super) fn written(&mut self, file: usize, offset: u64) -> Result<(), BuildError> {
         if let Some(large) = self.large.get_mut(&file) {
             large.writing -= 1;
+            let waiting = large.waiting.iter_mut().find(|waiting| waiting.offset == offset);
+            if let Some(Waiting { bytes: Held::Memory { written, .. }, .. }) = waiting {
+                *written = true;
+            }
         }
         self.advance(file)
+    }
+
+    /// Takes the buffer of the segment that will be hashed last among those that can be hashed from the image.
+    pub(super) fn spill(&mut self) -> Option<Buffer> {
+        for large in self.large.values_mut() {
+            for waiting in large.waiting.iter_mut().rev() {
+                let Some(at) = waiting.stored_at else { continue };
+                if !matches!(waiting.bytes, Held::Memory { written: true, .. }) {
+                    continue;
+                }
+                if let Held::Memory { buffer, .. } = std::mem::replace(&mut waiting.bytes, Held::Image { at })
+                {
+                    // Whoever wrote it has let go of it before it said so.
+                    return Arc::into_inner(buffer);
+                }
+            }
+        }
+        None
     }
 }

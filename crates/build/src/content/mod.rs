@@ -1,4 +1,4 @@
-//! File contents: read once, in parallel; placed one after the other, in layout order; written in parallel.
+//! File contents: read once, in parallel; placed one after the other, in a fixed order; written in parallel.
 //!
 //! ```text
 //! units ─► read (any thread) ─► commit (one at a time, in order) ─► write data and inodes (any thread)
@@ -49,7 +49,7 @@ pub(crate) struct Stored {
     pub(crate) fingerprints: u64,
     /// Whether any inode has chunks.
     pub(crate) chunked: bool,
-    /// Stands for all contents, in layout order.
+    /// Stands for all contents, in the order in which they are stored.
     pub(crate) key: u128,
 }
 

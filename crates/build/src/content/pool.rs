@@ -113,9 +113,10 @@ impl<'a> Pool<'a> {
 
     fn work(&self) {
         let _guard = PanicGuard(self);
+        let mut scratch = None;
         while let Some(task) = self.take() {
             let outcome = match task {
-                Task::Job(job) => self.run(job),
+                Task::Job(job) => self.run(job, &mut scratch),
                 Task::Read(number, unit, buffer) => self.read(number, &unit, buffer),
             };
             if let Err(failure) = outcome {
@@ -140,6 +141,13 @@ impl<'a> Pool<'a> {
             {
                 state.writing = true;
                 return Some(Task::Job(job));
+            }
+            if !state.exhausted
+                && state.in_use >= self.window
+                && let Some(buffer) = state.commit.spill()
+            {
+                state.spare.push(buffer);
+                state.in_use -= 1;
             }
             if !state.exhausted && state.in_use < self.window {
                 if let Some((number, unit)) = state.units.next() {
@@ -177,8 +185,14 @@ impl<'a> Pool<'a> {
         Ok(())
     }
 
-    fn run(&self, job: Job) -> Result<(), BuildError> {
+    fn run(&self, job: Job, scratch: &mut Option<Buffer>) -> Result<(), BuildError> {
         match job {
+            Job::HashStored { file, mut hasher, at, length } => {
+                let bytes = &mut scratch.get_or_insert_with(new_buffer)[..length];
+                self.image.read_at(at, bytes)?;
+                hasher.update(bytes);
+                self.after(None, false, |commit| commit.hashed(file, hasher))
+            }
             Job::Hash { file, mut hasher, buffer, length } => {
                 hasher.update(&buffer[..length]);
                 self.after(Some(buffer), false, |commit| commit.hashed(file, hasher))
@@ -186,7 +200,9 @@ impl<'a> Pool<'a> {
             Job::Write { buffer, runs, inodes, large, files, bytes } => {
                 write::batch(&self.reader, self.image, &buffer, &runs, &inodes)?;
                 self.progress.advance(files, bytes);
-                self.after(Some(buffer), true, |commit| large.map_or(Ok(()), |file| commit.written(file)))
+                self.after(Some(buffer), true, |commit| {
+                    large.map_or(Ok(()), |(file, offset)| commit.written(file, offset))
+                })
             }
             Job::Inode { ready, tail } => {
                 let mut out = write::Inodes::default();

@@ -1,4 +1,4 @@
-//! The units of work: runs of small files, and segments of large ones, in the order in which they are laid out.
+//! The units of work: segments of large files, and runs of small ones, in the order in which they are stored.
 //!
 //! The units depend on the tree alone, never on the number of threads, so that the image does not either.
 
@@ -38,7 +38,8 @@ pub(crate) enum Unit {
     },
 }
 
-/// The regular files with content, in layout order.
+/// The regular files with content, in the order in which they are stored: large ones first, the largest of them first,
+/// because hashing one file is serial and the longest work has to begin first; then the others in layout order.
 pub(crate) fn files(tree: &Tree, order: &[InodeId]) -> Vec<File> {
     let mut files: Vec<File> = order
         .iter()
@@ -47,6 +48,8 @@ pub(crate) fn files(tree: &Tree, order: &[InodeId]) -> Vec<File> {
             (size != 0).then_some(File { inode, size, content, has_twin: false })
         })
         .collect();
+    let large = |file: &File| if file.size > SEGMENT_SIZE as u64 { file.size } else { 0 };
+    files.sort_by_key(|file| std::cmp::Reverse(large(file)));
     let mut sizes: Vec<u64> = files.iter().map(|file| file.size).collect();
     sizes.sort_unstable();
     for file in &mut files {
