@@ -2,8 +2,10 @@
 //!
 //! Two rules of the format decide: an inode starts at a multiple of 32 bytes, and a tail behind it must end in the
 //! block in which it starts. What does not fit into the rest of a block begins the next one; the rest is remembered
-//! and given to the next thing that fits it best, as long as it is one of the last few. So places ascend but for a
+//! and given to the next thing that fits it best, as long as it is near. So places ascend but for a
 //! short way back, and walking a mounted tree reads the area from front to end.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use erofs_format::BlockBits;
 use erofs_format::units::INODE_SLOT_SIZE;
@@ -16,14 +18,16 @@ const REACH_BLOCKS: u64 = 256;
 pub(crate) struct Zone {
     block_bits: BlockBits,
     end: u64,
-    /// Unused rests of blocks: first byte and length, oldest first.
-    gaps: Vec<(u64, u64)>,
+    /// Unused rests of blocks: length by first byte.
+    by_place: BTreeMap<u64, u64>,
+    /// The same as length and first byte.
+    by_length: BTreeSet<(u64, u64)>,
 }
 
 impl Zone {
     /// An area whose first free byte is `start`.
     pub(crate) fn new(block_bits: BlockBits, start: u64) -> Self {
-        Self { block_bits, end: start, gaps: Vec::new() }
+        Self { block_bits, end: start, by_place: BTreeMap::new(), by_length: BTreeSet::new() }
     }
 
     /// The first byte behind everything that was given out, rounded up to a whole block.
@@ -86,27 +90,29 @@ impl Zone {
 
     fn remember(&mut self, at: u64, length: u64) {
         if length >= INODE_SLOT_SIZE {
-            let reach = REACH_BLOCKS * self.block_bits.size();
-            self.gaps.retain(|gap| gap.0 + reach >= at);
-            self.gaps.push((at, length));
+            self.by_place.insert(at, length);
+            self.by_length.insert((length, at));
         }
     }
 
-    /// The smallest gap that holds `size` bytes, the newest of equal ones.
+    fn forget(&mut self, at: u64, length: u64) {
+        self.by_place.remove(&at);
+        self.by_length.remove(&(length, at));
+    }
+
+    /// The smallest gap that holds `size` bytes, the first of equal ones. Gaps that have fallen out of reach are
+    /// forgotten.
     fn take_gap(&mut self, size: u64) -> Option<u64> {
         let first = self.end.saturating_sub(REACH_BLOCKS * self.block_bits.size());
-        let fits = |gap: &(u64, u64)| gap.1 >= size && gap.0 >= first;
-        let best = (0..self.gaps.len())
-            .rev()
-            .filter(|&index| fits(&self.gaps[index]))
-            .min_by_key(|&i| self.gaps[i].1)?;
-        let (at, length) = self.gaps[best];
-        let used = size.next_multiple_of(INODE_SLOT_SIZE);
-        if length.saturating_sub(used) < INODE_SLOT_SIZE {
-            self.gaps.remove(best);
-        } else {
-            self.gaps[best] = (at + used, length - used);
+        while let Some((&at, &length)) = self.by_place.first_key_value()
+            && at < first
+        {
+            self.forget(at, length);
         }
+        let &(length, at) = self.by_length.range((size, 0)..).next()?;
+        self.forget(at, length);
+        let used = size.next_multiple_of(INODE_SLOT_SIZE).min(length);
+        self.remember(at + used, length - used);
         Some(at)
     }
 }
