@@ -31,6 +31,9 @@ _erofs__ishare() {
             erofs__ishare,ls)
                 cmd="erofs__ishare__subcmd__ls"
                 ;;
+            erofs__ishare,simulate)
+                cmd="erofs__ishare__subcmd__simulate"
+                ;;
             erofs__ishare__subcmd__help,cat)
                 cmd="erofs__ishare__subcmd__help__subcmd__cat"
                 ;;
@@ -46,6 +49,9 @@ _erofs__ishare() {
             erofs__ishare__subcmd__help,ls)
                 cmd="erofs__ishare__subcmd__help__subcmd__ls"
                 ;;
+            erofs__ishare__subcmd__help,simulate)
+                cmd="erofs__ishare__subcmd__help__subcmd__simulate"
+                ;;
             *)
                 ;;
         esac
@@ -53,7 +59,7 @@ _erofs__ishare() {
 
     case "${cmd}" in
         erofs__ishare)
-            opts="-h -V --help --version inspect ls cat extract help"
+            opts="-h -V --help --version inspect ls cat extract simulate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -119,7 +125,7 @@ _erofs__ishare() {
             return 0
             ;;
         erofs__subcmd__ishare__subcmd__help)
-            opts="inspect ls cat extract help"
+            opts="inspect ls cat extract simulate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -202,6 +208,20 @@ _erofs__ishare() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        erofs__subcmd__ishare__subcmd__help__subcmd__simulate)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         erofs__subcmd__ishare__subcmd__inspect)
             opts="-h --device --offset --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -236,6 +256,44 @@ _erofs__ishare() {
                     return 0
                     ;;
                 --offset)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        erofs__subcmd__ishare__subcmd__simulate)
+            opts="-h --domain --backend --kernel --access --fail-under --max-marginal --json --csv --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --domain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --backend)
+                    COMPREPLY=($(compgen -W "block file" -- "${cur}"))
+                    return 0
+                    ;;
+                --kernel)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --access)
+                    COMPREPLY=($(compgen -W "read sendfile" -- "${cur}"))
+                    return 0
+                    ;;
+                --fail-under)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-marginal)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -30,6 +30,7 @@ complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "inspect" 
 complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "ls" -d 'List a directory of an image, or one file'
 complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "cat" -d 'Write the content of files in an image to stdout'
 complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "extract" -d 'Copy files out of an image'
+complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "simulate" -d 'Say how much page cache a set of images takes on Linux, with sharing and without'
 complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand inspect" -l device -d 'An extra device of the image, in the order of its device table; give all of them or none' -r -F
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand inspect" -l offset -d 'Where the image starts in its file, in bytes' -r
@@ -56,8 +57,20 @@ complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l no
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l quiet -d 'No summary'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l json -d 'The summary as one JSON object'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract help" -f -a "inspect" -d 'Print what an image is: superblock, features with the first kernel of each, devices, fingerprints, and counts'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract help" -f -a "ls" -d 'List a directory of an image, or one file'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract help" -f -a "cat" -d 'Write the content of files in an image to stdout'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract help" -f -a "extract" -d 'Copy files out of an image'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l domain -d 'A domain: its name alone, or with its images (may be repeated). Images of different domains share nothing' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l backend -d 'What lies under the mounts' -r -f -a "block\t'Block devices, loop devices and dm-verity among them'
+file\t'The image files themselves'"
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l kernel -d 'The kernel: 7.2 (from 7.2.7 on), 7.0 (before), or splice (kernels that share for sendfile too)' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l access -d 'How files are read' -r -f -a "read\t'By read, or mapped'
+sendfile\t'By sendfile or splice'"
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l fail-under -d 'Exit with 3 if less than this share of the memory is saved' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l max-marginal -d 'Exit with 3 if the last image adds more than this' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l json -d 'One JSON object'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l csv -d 'One line per image, as comma-separated values'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate help" -f -a "inspect" -d 'Print what an image is: superblock, features with the first kernel of each, devices, fingerprints, and counts'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate help" -f -a "ls" -d 'List a directory of an image, or one file'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate help" -f -a "cat" -d 'Write the content of files in an image to stdout'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate help" -f -a "extract" -d 'Copy files out of an image'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate help" -f -a "simulate" -d 'Say how much page cache a set of images takes on Linux, with sharing and without'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -7,6 +7,9 @@ pub const FAILED: u8 = 1;
 /// The command line, or an environment variable that belongs to it, was wrong. Nothing was done.
 pub const USAGE: u8 = 2;
 
+/// The work is done, and its result is not within the limits that the command line sets.
+pub const GATE: u8 = 3;
+
 /// Why a command did not do its work.
 #[derive(Debug)]
 pub enum Failure {
@@ -36,9 +39,24 @@ impl From<clap::Error> for Failure {
     }
 }
 
+/// An error of the command line that only the verb itself can see.
+#[derive(Debug)]
+pub struct WrongUse(pub String);
+
+impl std::fmt::Display for WrongUse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for WrongUse {}
+
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::Failed(error)
+        match error.downcast::<WrongUse>() {
+            Ok(WrongUse(text)) => Self::Usage(text),
+            Err(error) => Self::Failed(error),
+        }
     }
 }
 
@@ -71,6 +89,7 @@ mod tests {
             (parse(&["program", "--wrong"]), USAGE),
             (Failure::Usage("wrong".into()), USAGE),
             (Failure::from(anyhow::anyhow!("disk full")), FAILED),
+            (Failure::from(anyhow::Error::new(WrongUse("wrong".into()))), USAGE),
         ] {
             assert_eq!(failure.code(), code, "{failure:?}");
         }

@@ -4,6 +4,7 @@ pub mod cat;
 pub mod extract;
 pub mod inspect;
 pub mod ls;
+pub mod simulate;
 mod source;
 mod text;
 
@@ -24,7 +25,7 @@ pub const NAME: &str = "erofs-ishare";
 /// Images are never trusted: a malformed one is an error that names what was found and what was wanted, and nothing is
 /// ever written outside the directory given to extract.
 ///
-/// Exit status: 0 done, 1 failed, in whole or in part, 2 wrong command line.
+/// Exit status: 0 done, 1 failed, in whole or in part, 2 wrong command line, 3 a limit given to simulate is not kept.
 #[derive(Debug, Parser)]
 #[command(name = NAME, version, max_term_width = 100)]
 pub struct Cli {
@@ -39,6 +40,7 @@ enum Verb {
     Ls(ls::Args),
     Cat(cat::Args),
     Extract(extract::Args),
+    Simulate(simulate::Args),
 }
 
 /// Whether all that was asked for was done. What was not has been said on stderr.
@@ -48,6 +50,8 @@ pub enum Done {
     Whole,
     /// Not everything.
     Partly,
+    /// Everything, but the result is not what was asked for.
+    Gate,
 }
 
 impl Done {
@@ -62,6 +66,7 @@ fn dispatch(verb: Verb) -> anyhow::Result<Done> {
         Verb::Ls(args) => ls::run(&args),
         Verb::Cat(args) => cat::run(&args),
         Verb::Extract(args) => extract::run(&args),
+        Verb::Simulate(args) => simulate::run(&args),
     }
 }
 
@@ -73,6 +78,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     ExitCode::from(match outcome {
         Ok(Done::Whole) => exit::OK,
         Ok(Done::Partly) => exit::FAILED,
+        Ok(Done::Gate) => exit::GATE,
         // Whoever closed the pipe has read what it wanted.
         Err(Failure::Failed(error)) if output::is_broken_pipe(&error) => exit::OK,
         Err(failure) => output::failure(NAME, &failure),
