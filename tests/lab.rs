@@ -9,6 +9,9 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use erofs_lab::{Lab, LabError, Limits, Located, Report, ScenarioReport};
+use erofs_sim::kernel::KernelModel;
+use erofs_sim::run::Runner;
+use erofs_sim::scenario::{Event, Method};
 use erofs_testkit::content::{noise, sparse};
 use erofs_testkit::require::{self, Absent, need};
 use erofs_testkit::{peers, place};
@@ -460,4 +463,57 @@ fn a_file_costs_whole_pages() {
     for (at, (size, want)) in SIZES.into_iter().enumerate() {
         assert_eq!(pages[4 + 2 * at..6 + 2 * at], [want, 0], "{size} bytes");
     }
+}
+
+/// The model of `erofs-sim` runs every scenario of this file: each event that reads or drops data must have the same
+/// effect, and at the end every file must have the same pages, shared and its own. Left out are programs that were
+/// started, whose pages depend on what they do, and events that also bring in or drop pages of directories.
+#[test]
+fn the_model_says_the_same() {
+    let Some(report) = measured("the model of page cache sharing against a real kernel") else { return };
+    let dir = place::disk_scratch().unwrap();
+    // A program of another length than the real one has other pages, but nobody looks at them.
+    let program = dir.path().join("program");
+    fs::write(&program, noise(9, 1 << 20)).unwrap();
+    build(dir.path(), &program);
+    let facts = |name: &str| {
+        erofs_sim::facts::read(&dir.path().join(format!("{name}.img")), &[] as &[&Path]).unwrap()
+    };
+    let images = ["a", "b", "s", "t"].map(|name| (name.to_owned(), facts(name))).into();
+    let mut compared = 0;
+    for (draft, real) in scenarios().into_iter().zip(&report.scenarios) {
+        let Located { scenario, .. } = draft.finish(dir.path());
+        let mut runner = Runner::new(KernelModel::default(), &images);
+        for (event, real) in scenario.events.iter().zip(&real.events) {
+            let what = format!("{}: {event:?}", scenario.title);
+            let effect = match runner.event(event) {
+                Ok(effect) => effect,
+                Err(error) => {
+                    assert!(real.measured.errno.is_some(), "{what}: only the model refuses it: {error}");
+                    continue;
+                }
+            };
+            assert_eq!(real.measured.errno, None, "{what}: only the kernel refuses it");
+            let data = matches!(event, Event::Read { .. } | Event::Dontneed { .. });
+            let started = matches!(event, Event::Read { method: Method::Exec, .. });
+            let listed =
+                scenario.events.iter().any(|event| matches!(event, Event::StatAll { mount } if mount == "a"));
+            if data && !started && listed {
+                let model = i64::try_from(effect.added).unwrap() - i64::try_from(effect.dropped).unwrap();
+                assert_eq!(model, real.data_pages, "{what}");
+                compared += 1;
+            }
+        }
+        for mount in &real.mounts {
+            runner.look_at_all(&mount.mount).unwrap();
+        }
+        for file in real.files.iter().filter(|file| file.path != "/program") {
+            let what = format!("{}: {}:{}", scenario.title, file.mount, file.path);
+            let index = runner.file(&file.mount, &file.path).unwrap();
+            let model = runner.world().visible(&file.mount, index).unwrap();
+            assert_eq!(model, (file.mincore_pages, file.cachestat_pages), "{what}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 300, "only {compared} figures were compared");
 }

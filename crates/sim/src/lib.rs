@@ -5,14 +5,15 @@
 //! values.
 //!
 //! Reading order: [`kernel`] (what differs between versions), [`facts`] (what is read from images), [`scenario`] (what
-//! happens), [`pages`] and [`readahead`] (how pages come into memory), [`world`] (who shares them,
-//! event by event), [`tally`] (what a set of images costs when everything is read). Invariant: after
+//! happens), [`pages`] and [`readahead`] (how pages come into memory), [`world`] (who shares them, event by event),
+//! [`run`] (a scenario in the model), [`tally`] (what a set of images costs when everything is read). Invariant: after
 //! [`facts`] no I/O; one kernel rule, one function.
 
 pub mod facts;
 pub mod kernel;
 pub mod pages;
 pub mod readahead;
+pub mod run;
 pub mod scenario;
 pub mod tally;
 pub mod world;
