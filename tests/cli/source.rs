@@ -36,7 +36,7 @@ fn sources_that_are_no_directories() {
     mkfs(&file, &file).assert_refused(1, &format!("IMAGE and SOURCE are the same: {}", file.display()));
     let source = room.source();
     mkfs(&source, &source).assert_refused(1, &format!("IMAGE and SOURCE are the same: {}", source.display()));
-    let line = format!("{}: is a directory", source.join("sub").display());
+    let line = format!("{}: cannot be an image: is a directory", source.join("sub").display());
     mkfs(&source.join("sub"), &source).assert_refused(1, &line);
     assert!(!image.exists());
     assert_eq!(fs::read(file).unwrap(), vec![b'a'; 5000]);

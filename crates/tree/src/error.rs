@@ -84,8 +84,8 @@ pub enum TreeError {
         /// What it has to be.
         wanted: &'static str,
     },
-    /// A user or group identifier with its offset does not fit in 32 bits.
-    #[error("{}: {what} {value} with offset {offset} is more than 4294967295", show_path(path))]
+    /// A user or group identifier with its offset is larger than any that a file can have.
+    #[error("{}: {what} {value} with offset {offset} is more than 4294967294", show_path(path))]
     IdOverflow {
         /// The path inside the tree, from `/`.
         path: PathBuf,

@@ -113,7 +113,7 @@ mod tests {
             (Some(0), Some(0), 0, 0, (0, 0)),
             (None, None, 100_000, 200_000, (100_010, 200_020)),
             (Some(5), None, 1, 2, (6, 22)),
-            (None, None, u32::MAX - 10, u32::MAX - 20, (u32::MAX, u32::MAX)),
+            (None, None, u32::MAX - 11, u32::MAX - 21, (u32::MAX - 1, u32::MAX - 1)),
         ];
         for (force_uid, force_gid, uid_offset, gid_offset, wanted) in cases {
             let mut tree = sample();
@@ -133,13 +133,14 @@ mod tests {
         for (options, wanted) in [
             (ShapeOptions { uid_offset: 1, ..Default::default() }, "/a/f: uid 4294967295 with offset 1"),
             (ShapeOptions { gid_offset: 5, ..Default::default() }, "/c: gid 4294967291 with offset 5"),
+            (ShapeOptions { gid_offset: 4, ..Default::default() }, "/c: gid 4294967291 with offset 4"),
             (
                 ShapeOptions { force_uid: Some(9), uid_offset: u32::MAX, ..Default::default() },
                 "/: uid 9 with offset 4294967295",
             ),
         ] {
             let error = apply(&mut tree, &options).unwrap_err().to_string();
-            assert_eq!(error, format!("{wanted} is more than 4294967295"));
+            assert_eq!(error, format!("{wanted} is more than 4294967294"));
             assert_eq!(tree, before);
         }
     }
