@@ -2,6 +2,8 @@
 //! and a full one give the same image.
 
 use erofs_format::BlockBits;
+use erofs_format::datalayout::chunk::MAP_ENTRY_SIZE;
+use erofs_format::inode::EXTENDED_SIZE;
 
 /// Files up to this many bytes are looked at as a whole; longer ones pass through in segments of this size.
 pub(crate) const SEGMENT_SIZE: usize = 1 << SEGMENT_BITS;
@@ -47,9 +49,9 @@ pub(crate) fn chunks_pay(content: &[u8], unit: usize, block_bits: BlockBits, res
     let size = content.len() as u64;
     let flat =
         if reserved == 0 { block_bits.blocks_ceil(size) } else { block_bits.blocks_floor(size) } * block;
-    let table = 4 * units;
+    let table = MAP_ENTRY_SIZE as u64 * units;
     // A table that is longer than what the plan reserved makes the inode move, and the old place is lost.
-    let moved = if table > reserved { 64 + table } else { 0 };
+    let moved = if table > reserved { EXTENDED_SIZE as u64 + table } else { 0 };
     blocks * block + moved < flat
 }
 

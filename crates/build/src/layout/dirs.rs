@@ -56,8 +56,9 @@ pub(crate) fn encode(
     block_bits: BlockBits,
     nid: impl Fn(InodeId) -> Result<Nid, FormatError>,
 ) -> Result<Vec<u8>, FormatError> {
-    let plan = directory_plan(tree, id, block_bits);
-    let mut names = with_dots(tree.inodes[id.index()].entries());
+    let entries = tree.inodes[id.index()].entries();
+    let plan = directory_plan(entries, block_bits);
+    let mut names = with_dots(entries);
     let mut bytes = Vec::with_capacity(plan.len() * block_bits.bytes());
     let mut block = Vec::new();
     for (number, planned) in plan.iter().enumerate() {

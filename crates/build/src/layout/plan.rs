@@ -6,7 +6,7 @@ use erofs_format::dirent::{self, BlockPlan};
 use erofs_format::inode::{Version, compact_holds};
 use erofs_format::units::INODE_SLOT_SIZE;
 use erofs_format::{BlockBits, FormatError, superblock};
-use erofs_tree::{Inode, InodeId, Kind, Timestamp, Tree};
+use erofs_tree::{Entry, Inode, InodeId, Kind, Timestamp, Tree};
 
 use super::order::{Step, steps};
 use super::xattrs::{Xattrs, carries_fingerprint};
@@ -68,7 +68,6 @@ pub(crate) struct Plan<'t> {
     fingerprint_len: Option<usize>,
     fingerprint_from_source: Option<Vec<u8>>,
     root_xattr_isize: usize,
-    epoch_is_build_time: bool,
     options: LayoutOptions,
     inline_data: bool,
 }
@@ -94,7 +93,6 @@ impl<'t> Plan<'t> {
             fingerprint_len: None,
             fingerprint_from_source: None,
             root_xattr_isize: options.layout.root_xattr_isize as usize,
-            epoch_is_build_time: true,
             options: options.layout.clone(),
             inline_data: options.content.inline_data,
         };
@@ -112,7 +110,7 @@ impl<'t> Plan<'t> {
 
     /// The time that compact inodes have. It is the build time, unless a build time was given and another time, not
     /// later, would spare more extended inodes: then the superblock tells the build time as a distance from it.
-    fn choose_epoch(&mut self) -> Timestamp {
+    fn choose_epoch(&self) -> Timestamp {
         let build = Timestamp { sec: self.options.build_time, nsec: 0 };
         if self.options.ignore_mtime || self.options.inodes != InodeForm::ByNeed || build.sec <= 0 {
             return build;
@@ -127,18 +125,13 @@ impl<'t> Plan<'t> {
         let groups = times.chunk_by(|a, b| a == b).filter(|group| reachable(&group[0]));
         // The first of the longest runs, so that the choice depends on the times alone.
         let best = groups.max_by(|a, b| a.len().cmp(&b.len()).then(b[0].cmp(&a[0])));
-        let chosen = best.map_or(build, |group| group[0]);
-        self.epoch_is_build_time = chosen == build;
-        chosen
+        best.map_or(build, |group| group[0])
     }
 
     /// Seconds from the epoch to the build time.
     pub(crate) fn build_time_delta(&self) -> u32 {
-        if self.epoch_is_build_time {
-            0
-        } else {
-            u32::try_from(self.options.build_time - self.epoch.sec).unwrap_or(0)
-        }
+        // Every epoch that is chosen is this near.
+        u32::try_from(self.options.build_time.saturating_sub(self.epoch.sec)).unwrap_or(0)
     }
 
     fn lay_out(&mut self) -> Result<(), BuildError> {
@@ -186,7 +179,8 @@ impl<'t> Plan<'t> {
         let version = self.version_of(inode)?;
         let mut xattr_size = self.xattrs.body_size(inode, self.fingerprint_size(inode))?;
         if id == self.tree.root && self.root_xattr_isize > xattr_size {
-            xattr_size = self.root_xattr_isize.next_multiple_of(4).max(ROOT_XATTR_MIN);
+            xattr_size =
+                self.root_xattr_isize.next_multiple_of(erofs_format::xattr::ALIGNMENT).max(ROOT_XATTR_MIN);
         }
         erofs_format::inode::xattr_icount(xattr_size)?;
         let header = (version.size() + xattr_size) as u64;
@@ -216,7 +210,7 @@ impl<'t> Plan<'t> {
     }
 
     fn place_directory_blocks(&mut self, id: InodeId, zone: &mut Zone) {
-        let plan = directory_plan(self.tree, id, self.block_bits);
+        let plan = directory_plan(self.tree.inodes[id.index()].entries(), self.block_bits);
         let inline = self.placed[id.index()].layout == DataLayout::FlatInline;
         let whole = plan.len() - usize::from(inline);
         if whole != 0 {
@@ -304,8 +298,7 @@ impl<'t> Plan<'t> {
 }
 
 /// The blocks of a directory, `.` and `..` among its entries.
-pub(crate) fn directory_plan(tree: &Tree, id: InodeId, block_bits: BlockBits) -> Vec<BlockPlan> {
-    let entries = tree.inodes[id.index()].entries();
+pub(crate) fn directory_plan(entries: &[Entry], block_bits: BlockBits) -> Vec<BlockPlan> {
     dirent::plan_blocks(super::dirs::names(entries).map(<[u8]>::len), block_bits.bytes())
 }
 
@@ -326,8 +319,7 @@ fn size_of_data(inode: &Inode) -> u64 {
 pub(crate) fn size_of_data_in(inode: &Inode, block_bits: BlockBits) -> u64 {
     match &inode.kind {
         Kind::Directory { entries } => {
-            let plan = dirent::plan_blocks(super::dirs::names(entries).map(<[u8]>::len), block_bits.bytes());
-            dirent::directory_size(&plan, block_bits.bytes())
+            dirent::directory_size(&directory_plan(entries, block_bits), block_bits.bytes())
         }
         Kind::File { .. }
         | Kind::Symlink { .. }

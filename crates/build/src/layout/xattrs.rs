@@ -271,7 +271,7 @@ impl<'t> Xattrs<'t> {
                 filter |= xattr::filter_bit(base, rest);
             }
             match self.shared_id(own, &mut used) {
-                Some(at) => ids.push(at / 4),
+                Some(at) => ids.push(at / xattr::SHARED_ID_UNIT),
                 None => self.entry(&own.name, &own.value)?.encode(&mut entries)?,
             }
         }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use erofs_format::BlockBits;
 use erofs_format::units::INODE_SLOT_SIZE;
+use erofs_format::xattr::SHARED_ID_UNIT;
 
 /// How far back a gap may be, in blocks. Further would fill a little better and let places jump further back.
 const REACH_BLOCKS: u64 = 256;
@@ -81,9 +82,9 @@ impl Zone {
         at
     }
 
-    /// A place for `size` bytes that starts at a multiple of 4, right behind what was given out last.
+    /// A place for `size` bytes of xattr tables, which start at multiples of 4, right behind what was given out last.
     pub(crate) fn append(&mut self, size: u64) -> u64 {
-        let at = self.end.next_multiple_of(4);
+        let at = self.end.next_multiple_of(SHARED_ID_UNIT);
         self.end = at + size;
         at
     }

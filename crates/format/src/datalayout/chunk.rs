@@ -20,6 +20,11 @@ const ALL: u32 = 0x7f;
 /// The largest chunk, as a power of two of bytes: what 5 bits on top of the largest block size say.
 pub const CHUNK_BITS_MAX: u8 = 31;
 
+/// The length of an entry of a block map, in bytes (`EROFS_BLOCK_MAP_ENTRY_SIZE`).
+pub const MAP_ENTRY_SIZE: usize = 4;
+/// The length of a chunk index, in bytes.
+pub const INDEX_SIZE: usize = 8;
+
 /// What `i_u` of a chunk-based inode says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkFormat {
@@ -56,7 +61,7 @@ impl ChunkFormat {
 
     /// The length of an entry in bytes; entries are aligned to it as well.
     pub fn entry_size(self) -> usize {
-        if self.indexes { 8 } else { 4 }
+        if self.indexes { INDEX_SIZE } else { MAP_ENTRY_SIZE }
     }
 
     /// The size of a chunk as a power of two of bytes; up to 47.
