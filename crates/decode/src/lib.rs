@@ -1,0 +1,1 @@
+//! Decoders for the compression algorithms of EROFS, safe on hostile input.

@@ -1,0 +1,1 @@
+//! dm-verity hash trees, their superblock, and detached signatures over root hashes.
