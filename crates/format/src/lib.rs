@@ -9,7 +9,8 @@
 //! with `get`, and a wrong value is an error that names the field, the byte and both values.
 //!
 //! Reading order: [`units`], [`error`], [`feature`], [`superblock`], [`inode`], [`filetype`], [`dirent`], [`xattr`],
-//! [`xattr_prefix`], [`device`], [`extent`], [`datalayout`], [`compression`].
+//! [`xattr_prefix`], [`device`], [`compression`], [`extent`], [`datalayout`],
+//! [`map_header`].
 
 #![cfg_attr(
     not(test),
@@ -26,6 +27,7 @@ pub mod feature;
 pub mod filetype;
 pub mod hash;
 pub mod inode;
+pub mod map_header;
 pub mod superblock;
 pub mod units;
 pub mod xattr;

@@ -1,7 +1,11 @@
 //! The data layouts: how an inode says where its bytes are (`EROFS_INODE_FLAT_PLAIN` and so on).
 
 pub mod chunk;
+pub mod compact;
+pub mod extents;
 pub mod flat;
+pub mod full;
+pub mod lcluster;
 
 /// The data layout of an inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
