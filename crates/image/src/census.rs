@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use erofs_format::extent::{Coding, Stored, ZExtent};
 use erofs_format::filetype::FileType;
 
 use crate::error::Result;
@@ -34,10 +35,28 @@ pub struct Census {
     pub unfingerprinted: u64,
     /// How many inodes with content have each data layout, by its name.
     pub layouts: BTreeMap<&'static str, u64>,
+    /// How many compressed inodes start with each algorithm, by its name; `plain` is data that is not compressed in such an
+    /// inode, `fragment` is the packed inode.
+    pub encodings: BTreeMap<&'static str, u64>,
 }
 
 fn add(count: &mut u64, more: u64) {
     *count = count.saturating_add(more);
+}
+
+fn first_extent(image: &Image, inode: &Inode) -> Result<Option<ZExtent>> {
+    if !inode.layout().is_compressed() || inode.size() == 0 {
+        return Ok(None);
+    }
+    image.data(inode)?.zmap(0)
+}
+
+fn encoding(extent: &ZExtent) -> &'static str {
+    match (extent.stored, extent.coding) {
+        (Stored::Fragment { .. }, _) => "fragment",
+        (_, Coding::Compressed(algorithm)) => algorithm.name(),
+        (_, Coding::Shifted | Coding::Interlaced) => "plain",
+    }
 }
 
 impl Census {
@@ -45,6 +64,9 @@ impl Census {
         add(&mut self.inodes, 1);
         if inode.has_data() {
             add(self.layouts.entry(inode.layout().name()).or_default(), 1);
+            if let Some(extent) = first_extent(image, inode)? {
+                add(self.encodings.entry(encoding(&extent)).or_default(), 1);
+            }
         }
         match inode.file_type {
             FileType::Regular => self.count_file(image, inode)?,

@@ -1,27 +1,29 @@
-//! The bytes of a file: extents become copies and zeros. A file inside an image is a [`ReadAt`] again.
+//! The bytes of a file: extents become copies, zeros and decoded pclusters. A file inside an image is a [`ReadAt`] again.
 
 use std::io;
 use std::sync::Arc;
 
-use erofs_format::extent::{Extent, Place};
+use erofs_format::compression::Algorithm;
+use erofs_format::extent::{Extent, Place, Stored, ZExtent};
 
 use crate::device::Devices;
 use crate::error::Result;
 use crate::inode::Inode;
 use crate::map;
+use crate::pcluster::{Compressed, Context, Run};
 use crate::read_at::ReadAt;
 use crate::space::{Space, length_of};
 
 /// How many bytes a copy moves at once.
 const PIECE: usize = 1 << 18;
 
-/// The content of an inode.
+/// The content of an inode. Clones share what is kept of a compressed file.
 #[derive(Debug, Clone)]
 pub struct FileData {
     devices: Arc<Devices>,
     space: Space,
-    algorithms: Arc<str>,
     inode: Inode,
+    compressed: Option<Arc<Compressed>>,
 }
 
 /// A piece of a file, in order: bytes, or zeros that are stored nowhere.
@@ -34,8 +36,21 @@ pub enum Piece<'a> {
 }
 
 impl FileData {
-    pub(crate) fn new(devices: Arc<Devices>, space: Space, algorithms: Arc<str>, inode: Inode) -> Self {
-        Self { devices, space, algorithms, inode }
+    /// The content of an inode; of a compressed one the map header is read.
+    pub(crate) fn open(
+        devices: Arc<Devices>,
+        space: Space,
+        context: &Arc<Context>,
+        inode: Inode,
+    ) -> Result<Self> {
+        let filled = inode.has_data() && inode.size() > 0;
+        let compressed = if filled && inode.layout().is_compressed() {
+            let opened = Compressed::open(Arc::clone(context), Arc::clone(&devices), space.clone(), &inode);
+            Some(Arc::new(opened.map_err(|error| error.at_nid(inode.nid))?))
+        } else {
+            None
+        };
+        Ok(Self { devices, space, inode, compressed })
     }
 
     /// The inode.
@@ -53,33 +68,64 @@ impl FileData {
         self.len() == 0
     }
 
-    /// The extent that holds byte `offset`; it may start before. An error at or past the end.
+    /// The extent that holds byte `offset`; it may start before. An error at or past the end. What is stored of a compressed
+    /// file is [`Place::Encoded`]; [`FileData::zmap`] says more.
     pub fn map(&self, offset: u64) -> Result<Extent> {
-        map::map(&self.devices, &self.space, &self.algorithms, &self.inode, offset)
-            .map_err(|error| error.at_nid(self.inode.nid))
+        match self.zmap(offset)? {
+            None => map::map(&self.devices, &self.space, &self.inode, offset)
+                .map_err(|error| error.at_nid(self.inode.nid)),
+            Some(extent) => {
+                let hole = extent.stored == Stored::Hole;
+                let place = if hole { Place::Hole } else { Place::Encoded(extent.stored) };
+                Ok(Extent { start: extent.start, length: extent.length, place })
+            }
+        }
+    }
+
+    /// The extent of a compressed file that holds byte `offset`; it may start before. `None` for files that are not
+    /// compressed, an error at or past the end.
+    pub fn zmap(&self, offset: u64) -> Result<Option<ZExtent>> {
+        let extent = self.compressed.as_ref().map(|compressed| compressed.map().extent(offset)).transpose();
+        extent.map_err(|error| error.at_nid(self.inode.nid))
+    }
+
+    /// The algorithms that the map header of a compressed file names; none with extent records, which name them one by one.
+    pub fn algorithms(&self) -> Vec<Algorithm> {
+        self.compressed.as_ref().map(|compressed| compressed.map().algorithms()).unwrap_or_default()
     }
 
     /// Fills `buf` from `offset` on, up to the end of the file, and returns how many bytes that was. 0 at or past the end.
     pub fn read_range(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
         let left = usize::try_from(self.len().saturating_sub(offset)).unwrap_or(usize::MAX);
         let wanted = left.min(buf.len());
-        let mut rest = buf.get_mut(..wanted).unwrap_or_default();
+        let buf = buf.get_mut(..wanted).unwrap_or_default();
+        match &self.compressed {
+            Some(compressed) => compressed.read(offset, buf),
+            None => self.read_plain(offset, buf),
+        }
+        .map_err(|error| error.at_nid(self.inode.nid))?;
+        Ok(wanted)
+    }
+
+    fn read_plain(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let mut rest = buf;
         let mut offset = offset;
         while !rest.is_empty() {
             let extent = self.map(offset)?;
             let skip = offset.saturating_sub(extent.start);
             let length = usize::try_from(extent.length.saturating_sub(skip)).unwrap_or(usize::MAX);
             let (now, later) = rest.split_at_mut(length.min(rest.len()));
-            self.fill(extent.place, skip, now).map_err(|error| error.at_nid(self.inode.nid))?;
+            self.fill(extent.place, skip, now)?;
             offset = offset.saturating_add(length_of(now));
             rest = later;
         }
-        Ok(wanted)
+        Ok(())
     }
 
     fn fill(&self, place: Place, skip: u64, buf: &mut [u8]) -> Result<()> {
         match place {
-            Place::Hole => buf.fill(0),
+            // Nothing of a file that is not compressed is encoded.
+            Place::Hole | Place::Encoded(_) => buf.fill(0),
             Place::Device { device, byte } => self.devices.read(device, byte.saturating_add(skip), buf)?,
             Place::Inline { byte } => self.space.read("inline data", byte.saturating_add(skip), buf)?,
         }
@@ -97,21 +143,36 @@ impl FileData {
         let mut offset = 0;
         let mut buf = Vec::new();
         while offset < self.len() {
-            let extent = self.map(offset)?;
-            let end = extent.start.saturating_add(extent.length);
-            if extent.place == Place::Hole {
-                sink(Piece::Hole(end.saturating_sub(offset)))?;
-                offset = end;
-                continue;
-            }
-            let length = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX).min(PIECE);
-            buf.resize(length, 0);
-            let skip = offset.saturating_sub(extent.start);
-            self.fill(extent.place, skip, &mut buf).map_err(|error| error.at_nid(self.inode.nid))?;
-            sink(Piece::Bytes(&buf))?;
-            offset = offset.saturating_add(length_of(&buf));
+            let length = match self.run(offset)? {
+                Run::Hole(length) => {
+                    sink(Piece::Hole(length))?;
+                    length
+                }
+                Run::Decoded(bytes, skip) => {
+                    let bytes = bytes.get(skip..).unwrap_or_default();
+                    sink(Piece::Bytes(bytes))?;
+                    length_of(bytes)
+                }
+                Run::Plain(length) => {
+                    buf.resize(usize::try_from(length).unwrap_or(usize::MAX).min(PIECE), 0);
+                    self.read_range(offset, &mut buf)?;
+                    sink(Piece::Bytes(&buf))?;
+                    length_of(&buf)
+                }
+            };
+            offset = offset.saturating_add(length);
         }
         Ok(())
+    }
+
+    /// What comes at byte `offset`, which must be below the length; never of length 0.
+    fn run(&self, offset: u64) -> Result<Run> {
+        if let Some(compressed) = &self.compressed {
+            return compressed.run(offset).map_err(|error| error.at_nid(self.inode.nid));
+        }
+        let extent = self.map(offset)?;
+        let left = extent.start.saturating_add(extent.length).saturating_sub(offset);
+        Ok(if extent.place == Place::Hole { Run::Hole(left) } else { Run::Plain(left) })
     }
 }
 

@@ -28,8 +28,13 @@ pub struct Entry {
 impl Entry {
     /// Whether this is `.` or `..`.
     pub fn is_dot(&self) -> bool {
-        matches!(self.name.as_slice(), b"." | b"..")
+        is_dot(&self.name)
     }
+}
+
+/// Whether a name is `.` or `..`.
+pub(crate) fn is_dot(name: &[u8]) -> bool {
+    matches!(name, b"." | b"..")
 }
 
 /// What happens at a symbolic link on the way of a path.
@@ -72,27 +77,46 @@ impl Entries {
         self.block = Vec::new();
     }
 
-    fn read_next(&mut self) -> Result<Option<Entry>> {
-        loop {
-            if self.start >= self.data.len() {
-                return Ok(None);
-            }
+    /// The next entry, whose name stays in the block that it was read from.
+    pub(crate) fn next_ref(&mut self) -> Option<Result<Dirent<'_>>> {
+        if self.ended {
+            return None;
+        }
+        // Unless an entry is found, there is none behind it either.
+        self.ended = true;
+        let nid = self.data.inode().nid;
+        match self.find_next() {
+            Ok(true) => Some(self.take().map_err(|error| error.at_nid(nid))),
+            Ok(false) => None,
+            Err(error) => Some(Err(error.at_nid(nid))),
+        }
+    }
+
+    /// Goes on to the block of the next entry, if there is one.
+    fn find_next(&mut self) -> Result<bool> {
+        while self.start < self.data.len() {
             if self.block.is_empty() {
                 read_block(&self.data, self.start, self.block_size, &mut self.block)?;
             }
-            let block = DirBlock::new(&self.block, self.start)?;
-            if self.index < block.count() {
-                let entry = block.entry(self.index)?;
-                check_order(&self.last, entry.name, self.start)?;
-                self.index = self.index.saturating_add(1);
-                self.last.clear();
-                self.last.extend_from_slice(entry.name);
-                return Ok(Some(owned(&entry)));
+            if self.index < DirBlock::new(&self.block, self.start)?.count() {
+                return Ok(true);
             }
             self.start = self.start.saturating_add(u64::try_from(self.block_size).unwrap_or(u64::MAX));
             self.index = 0;
             self.block.clear();
         }
+        Ok(false)
+    }
+
+    /// The entry that was found.
+    fn take(&mut self) -> Result<Dirent<'_>> {
+        let entry = DirBlock::new(&self.block, self.start)?.entry(self.index)?;
+        check_order(&self.last, entry.name, self.start)?;
+        self.index = self.index.saturating_add(1);
+        self.last.clear();
+        self.last.extend_from_slice(entry.name);
+        self.ended = false;
+        Ok(entry)
     }
 }
 
@@ -100,12 +124,7 @@ impl Iterator for Entries {
     type Item = Result<Entry>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        let entry = self.read_next().map_err(|error| error.at_nid(self.data.inode().nid)).transpose();
-        self.ended = !matches!(entry, Some(Ok(_)));
-        entry
+        self.next_ref().map(|entry| entry.map(|entry| owned(&entry)))
     }
 }
 

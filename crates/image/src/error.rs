@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use erofs_decode::DecodeError;
+use erofs_format::map_header::ALGORITHM_FIELD;
 use erofs_format::{FormatError, Nid};
 
 /// An error of reading an image. It prints as one line: path, nid, cause.
@@ -73,11 +75,25 @@ pub enum Cause {
         /// Devices in the table.
         wanted: usize,
     },
-    /// The data is compressed.
-    #[error("is compressed ({algorithms}), which this version cannot read")]
-    Compressed {
-        /// The algorithms that the image announces.
-        algorithms: String,
+    /// Compressed data could not be decoded.
+    #[error("{length} bytes at byte {start} of the file, stored at byte {at}: {source}")]
+    Decode {
+        /// First byte of the extent in the file.
+        start: u64,
+        /// Length of the extent in bytes.
+        length: u64,
+        /// First byte that is stored.
+        at: u64,
+        /// What the decoder says.
+        source: DecodeError,
+    },
+    /// A fragment in an image without a packed inode, or in the packed inode itself.
+    #[error(
+        "fragment at byte {offset} of the packed inode: found no packed inode, want one where a fragment is"
+    )]
+    NoPackedInode {
+        /// First byte of the fragment.
+        offset: u64,
     },
     /// A nid with the metabox bit in an image that has none.
     #[error("nid: found {nid:#x} with the metabox bit, want a nid without it in an image without a metabox")]
@@ -163,9 +179,9 @@ impl ImageError {
         matches!(self.0.cause, Cause::NotFound)
     }
 
-    /// Whether this version cannot read something that is not wrong.
+    /// Whether this version cannot read something that may be right: a compression algorithm that it does not know.
     pub fn is_unsupported(&self) -> bool {
-        matches!(self.0.cause, Cause::Compressed { .. })
+        matches!(self.0.cause, Cause::Format(FormatError::Field { field: ALGORITHM_FIELD, .. }))
     }
 }
 

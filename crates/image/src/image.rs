@@ -3,15 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use erofs_format::compression::Configs;
 use erofs_format::feature::{compat, incompat};
 use erofs_format::superblock::{self, Superblock};
 use erofs_format::xattr_prefix::{self, LongPrefix};
 use erofs_format::{BlkAddr, FormatError, Nid, compression};
 
+use crate::cache::Cached;
+use crate::compressed::Compression;
 use crate::data::FileData;
 use crate::device::{Devices, PRIMARY};
 use crate::error::{Cause, ImageError, Result};
 use crate::inode::Inode;
+use crate::pcluster::Context;
 use crate::read_at::{FileSource, OffsetView, ReadAt};
 use crate::space::{Space, read_exactly};
 
@@ -36,10 +40,11 @@ impl Default for OpenOptions {
 pub struct Image {
     superblock: Superblock,
     devices: Arc<Devices>,
-    algorithms: Arc<str>,
+    configs: Configs,
+    context: Arc<Context>,
     space: Space,
-    metabox: Option<std::result::Result<Space, ImageError>>,
-    prefixes: std::result::Result<Vec<LongPrefix>, ImageError>,
+    metabox: Option<Space>,
+    prefixes: Vec<LongPrefix>,
 }
 
 impl Image {
@@ -47,20 +52,31 @@ impl Image {
     /// the order of the device table (all of them, or none; see [`Image::open`]).
     pub fn open_path(path: &Path, extra: &[impl AsRef<Path>], offset: u64) -> Result<Self> {
         let primary = OffsetView::new(FileSource::open(path)?, offset);
+        Self::open_with(Arc::new(primary), extra)
+    }
+
+    /// The same as [`Image::open_path`], for walks: small reads are served from windows of the image that are kept in
+    /// memory (see [`crate::cache`]), which takes 1 MiB more.
+    pub fn open_path_cached(path: &Path, extra: &[impl AsRef<Path>], offset: u64) -> Result<Self> {
+        let primary = Cached::new(OffsetView::new(FileSource::open(path)?, offset));
+        Self::open_with(Arc::new(primary), extra)
+    }
+
+    fn open_with(primary: Arc<dyn ReadAt>, extra: &[impl AsRef<Path>]) -> Result<Self> {
         let mut devices: Vec<Arc<dyn ReadAt>> = Vec::new();
         for device in extra {
             let device = device.as_ref();
             let named = |error: ImageError| Cause::Source(format!("{}: {error}", device.display()));
             devices.push(Arc::new(FileSource::open(device).map_err(named)?));
         }
-        Self::open(Arc::new(primary), devices, OpenOptions::default())
+        Self::open(primary, devices, OpenOptions::default())
     }
 
     /// Opens the image whose first byte is the first of `primary`. `extra` are the extra devices in the order of the
     /// device table; without any, the primary device must hold the unified address space, as in Linux.
     ///
-    /// Refused is what Linux refuses to mount: a wrong superblock, checksum, device count, or prefix table. A metabox or
-    /// prefix table that this version cannot read because it is compressed is no error here, but where it is needed.
+    /// Refused is what Linux refuses to mount: a wrong superblock, checksum, device count, compression configuration, or
+    /// prefix table, and a packed or metabox inode that cannot be read.
     pub fn open(primary: Arc<dyn ReadAt>, extra: Vec<Arc<dyn ReadAt>>, options: OpenOptions) -> Result<Self> {
         let superblock = read_superblock(primary.as_ref())?;
         if options.verify_checksum && superblock.compat & compat::SB_CHKSUM != 0 {
@@ -71,17 +87,20 @@ impl Image {
         let devices = Arc::new(Devices::open(primary, extra, &superblock)?);
         let base = superblock.block_bits.byte_of(BlkAddr(u64::from(superblock.meta_blkaddr)))?;
         let space = Space::new(Arc::clone(devices.primary()), PRIMARY, base);
-        let algorithms = match compression::announced(&superblock).as_slice() {
-            [] => "with an unknown algorithm".into(),
-            names => names.join(", ").into(),
-        };
+        let configs = read_configs(primary_of(&devices), &superblock)?;
+        let context = Arc::new(context_of(&superblock));
         let mut image =
-            Self { superblock, devices, algorithms, space, metabox: None, prefixes: Ok(Vec::new()) };
+            Self { superblock, devices, configs, context, space, metabox: None, prefixes: Vec::new() };
         if image.has_incompat(incompat::METABOX) {
-            let metabox = image.special_space(image.superblock.metabox_nid, METABOX);
-            image.metabox = Some(tolerate_unsupported(metabox)?);
+            let data = image.special_data(image.superblock.metabox_nid)?;
+            image.metabox = Some(Space::new(Arc::new(data), METABOX, 0));
         }
-        image.prefixes = tolerate_unsupported(image.read_prefixes())?;
+        if image.has_incompat(incompat::FRAGMENTS) && image.superblock.packed_nid != Nid(0) {
+            // The context of the packed inode has none, so that no fragment leads to a fragment.
+            let packed = Some(image.special_data(image.superblock.packed_nid)?);
+            image.context = Arc::new(Context { packed, ..Context::clone(&image.context) });
+        }
+        image.prefixes = image.read_prefixes()?;
         Ok(image)
     }
 
@@ -89,31 +108,26 @@ impl Image {
         self.superblock.incompat & bit != 0
     }
 
-    /// The content of an inode that holds metadata, as a space in which places count from its first byte.
-    fn special_space(&self, nid: Nid, name: &'static str) -> Result<Space> {
-        let inode = Inode::read(&self.space, &self.superblock, nid)?;
+    /// The content of an inode that holds metadata or fragments.
+    fn special_data(&self, nid: Nid) -> Result<FileData> {
+        let inode = self.inode(nid)?;
         if !inode.is_file() {
             return Err(ImageError::from(Cause::NotAFile { found: inode.file_type.name() }).at_nid(nid));
         }
-        let data = self.data(&inode)?;
-        if !data.is_empty() {
-            // A layout that this version cannot read is found here, not at the first byte that is needed.
-            data.map(0)?;
-        }
-        Ok(Space::new(Arc::new(data), name, 0))
+        self.data(&inode)
     }
 
     /// Where the prefix table is: on the device, in the metabox, or in the packed inode
     /// (`erofs_xattr_prefixes_init` and `erofs_fc_fill_super`).
-    fn prefix_space(&self) -> Result<Space> {
+    fn prefix_space(&self) -> Space {
         if self.superblock.compat & compat::PLAIN_XATTR_PFX != 0 {
-            Ok(Space::new(Arc::clone(self.devices.primary()), PRIMARY, 0))
+            Space::new(Arc::clone(self.devices.primary()), PRIMARY, 0)
         } else if let Some(metabox) = &self.metabox {
             metabox.clone()
-        } else if self.has_incompat(incompat::FRAGMENTS) && self.superblock.packed_nid != Nid(0) {
-            self.special_space(self.superblock.packed_nid, "the packed inode")
+        } else if let Some(packed) = &self.context.packed {
+            Space::new(Arc::new(packed.clone()), "the packed inode", 0)
         } else {
-            Ok(Space::new(Arc::clone(self.devices.primary()), PRIMARY, 0))
+            Space::new(Arc::clone(self.devices.primary()), PRIMARY, 0)
         }
     }
 
@@ -122,7 +136,7 @@ impl Image {
         if count == 0 {
             return Ok(Vec::new());
         }
-        let space = self.prefix_space()?;
+        let space = self.prefix_space();
         let mut at = u64::from(self.superblock.xattr_prefix_start).saturating_mul(xattr_prefix::START_UNIT);
         let mut prefixes = Vec::new();
         for _ in 0..count {
@@ -149,9 +163,19 @@ impl Image {
         self.devices.primary().len()
     }
 
-    /// The table of long xattr prefixes; an error where it is in a compressed inode.
+    /// The table of long xattr prefixes. It was read when the image was opened.
     pub fn prefixes(&self) -> Result<&[LongPrefix]> {
-        self.prefixes.as_deref().map_err(Clone::clone)
+        Ok(&self.prefixes)
+    }
+
+    /// The configurations of the compression algorithms; none without the feature `COMPR_CFGS`.
+    pub fn compression_configs(&self) -> &Configs {
+        &self.configs
+    }
+
+    /// The packed inode, where fragments are.
+    pub fn packed(&self) -> Option<&FileData> {
+        self.context.packed.as_ref()
     }
 
     /// The long prefix that names the fingerprints; `None` without the feature `ISHARE_XATTRS`.
@@ -173,11 +197,7 @@ impl Image {
         if !nid.in_metabox() {
             return Ok(&self.space);
         }
-        match &self.metabox {
-            Some(Ok(space)) => Ok(space),
-            Some(Err(error)) => Err(error.clone()),
-            None => Err(Cause::NoMetabox { nid: nid.0 }.into()),
-        }
+        self.metabox.as_ref().ok_or_else(|| Cause::NoMetabox { nid: nid.0 }.into())
     }
 
     /// The space in which shared xattrs stand, and the byte where they start.
@@ -207,7 +227,7 @@ impl Image {
     /// The content of an inode.
     pub fn data(&self, inode: &Inode) -> Result<FileData> {
         let space = self.space_of(inode.nid)?.clone();
-        Ok(FileData::new(Arc::clone(&self.devices), space, Arc::clone(&self.algorithms), *inode))
+        FileData::open(Arc::clone(&self.devices), space, &self.context, *inode)
     }
 
     /// Where a symbolic link leads: 1 to 4095 bytes without NUL, as Linux takes them.
@@ -238,10 +258,40 @@ fn read_superblock(primary: &dyn ReadAt) -> Result<Superblock> {
     Ok(Superblock::decode(&bytes)?)
 }
 
-/// An error only if the image is wrong; what this version cannot read is kept for later.
-fn tolerate_unsupported<T>(outcome: Result<T>) -> Result<std::result::Result<T, ImageError>> {
-    match outcome {
-        Err(error) if !error.is_unsupported() => Err(error),
-        other => Ok(other),
+fn primary_of(devices: &Devices) -> &dyn ReadAt {
+    devices.primary().as_ref()
+}
+
+/// The compression configurations (`z_erofs_parse_cfgs`).
+fn read_configs(primary: &dyn ReadAt, superblock: &Superblock) -> Result<Configs> {
+    if superblock.incompat & incompat::COMPR_CFGS == 0 {
+        return Ok(Configs::default());
     }
+    let at = compression::records_at(superblock.extslots);
+    let left = usize::try_from(primary.len().saturating_sub(at)).unwrap_or(usize::MAX);
+    let mut parsed = Ok(Configs::default());
+    // Records as long as the format lets them be are read only where short ones do not do.
+    for limit in [CONFIGS_USUAL, compression::RECORDS_MAX] {
+        let mut bytes = vec![0; left.min(limit)];
+        read_exactly(primary, PRIMARY, "compression configurations", at, &mut bytes)?;
+        parsed = Configs::decode(superblock.compression, &bytes, at, superblock.block_bits);
+        if !matches!(parsed, Err(FormatError::Short { .. })) {
+            break;
+        }
+    }
+    Ok(parsed?)
+}
+
+/// How many bytes the configurations of all algorithms take today, rounded up.
+const CONFIGS_USUAL: usize = 64;
+
+fn context_of(superblock: &Superblock) -> Context {
+    let algorithms = compression::announced_algorithms(superblock);
+    let compression = Compression {
+        block_bits: superblock.block_bits,
+        announced: algorithms.iter().fold(0, |bits, algorithm| bits | algorithm.bit()),
+        big_pclusters: superblock.incompat & incompat::COMPR_CFGS != 0,
+    };
+    let lz4_padding = superblock.incompat & incompat::LZ4_0PADDING != 0;
+    Context { compression, lz4_padding, packed: None }
 }

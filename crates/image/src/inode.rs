@@ -34,8 +34,9 @@ impl Inode {
 
     fn read_bare(space: &Space, superblock: &Superblock, nid: Nid) -> Result<Self> {
         let at = space.byte_of(nid)?;
-        let bytes = space.read_up_to("inode", at, COMPACT_SIZE, EXTENDED_SIZE)?;
-        let record = Record::decode(&bytes, at)?;
+        let mut buf = [0; EXTENDED_SIZE];
+        let bytes = space.read_into("inode", at, COMPACT_SIZE, &mut buf)?;
+        let record = Record::decode(bytes, at)?;
         let (sec, nsec) = match record.mtime {
             Mtime::SinceEpoch(delta) => {
                 (superblock.epoch.saturating_add(i64::from(delta)), superblock.fixed_nsec)

@@ -1,10 +1,11 @@
 //! The EROFS reader: opens an image and its extra devices, walks it, and reads it, in the process, without a mount.
 //!
 //! Invariant: it never trusts a byte and never writes one. A malformed image gives an error that names field, byte and
-//! values; never a panic, never more memory than the image is long (and a block for each open directory), never an endless
+//! values; never a panic, never more memory than the image is long (and a block for each open directory, and 16 MiB for each open compressed file), never an endless
 //! walk. What the bytes mean is decided in `erofs-format`; here they are fetched.
 //!
-//! Reading order: [`error`], [`read_at`], [`space`], [`device`], [`inode`], `map`, [`data`], [`image`], [`dir`], [`xattr`],
+//! Reading order: [`error`], [`read_at`], [`cache`], [`space`], [`device`], [`inode`], `map`,
+//! `compressed`, `pcluster`, [`data`], [`image`], [`dir`], [`xattr`],
 //! [`ishare`], [`walk`], [`census`].
 
 #![cfg_attr(
@@ -12,7 +13,9 @@
     deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions, clippy::panic)
 )]
 
+pub mod cache;
 pub mod census;
+mod compressed;
 pub mod data;
 pub mod device;
 pub mod dir;
@@ -21,11 +24,13 @@ pub mod image;
 pub mod inode;
 pub mod ishare;
 mod map;
+mod pcluster;
 pub mod read_at;
 pub mod space;
 pub mod walk;
 pub mod xattr;
 
+pub use cache::Cached;
 pub use data::{FileData, Piece};
 pub use dir::{Entry, Follow};
 pub use error::{Cause, ImageError, printable};

@@ -1,4 +1,4 @@
-//! A place in a file becomes an extent, by the rules of the file's data layout (Linux's `erofs_map_blocks`).
+//! A place in a file that is not compressed becomes an extent, by the rules of the file's data layout (Linux's `erofs_map_blocks`).
 
 use erofs_format::datalayout::DataLayout;
 use erofs_format::datalayout::chunk::{ChunkAddress, ChunkFormat, decode_entry};
@@ -7,7 +7,7 @@ use erofs_format::extent::{Extent, Place};
 use erofs_format::{BlkAddr, FormatError};
 
 use crate::device::Devices;
-use crate::error::{Cause, Result};
+use crate::error::Result;
 use crate::inode::Inode;
 use crate::space::Space;
 
@@ -15,13 +15,7 @@ use crate::space::Space;
 const BATCH: u64 = 512;
 
 /// The extent of `inode` that holds byte `offset`, which must be below its size. The extent may start before it.
-pub(crate) fn map(
-    devices: &Devices,
-    space: &Space,
-    algorithms: &str,
-    inode: &Inode,
-    offset: u64,
-) -> Result<Extent> {
+pub(crate) fn map(devices: &Devices, space: &Space, inode: &Inode, offset: u64) -> Result<Extent> {
     if offset >= inode.size() {
         let limit = format!("{} bytes", inode.size());
         return Err(FormatError::limit("offset in a file", offset, limit).into());
@@ -40,7 +34,8 @@ pub(crate) fn map(
         }
         DataLayout::ChunkBased => map_chunks(devices, space, inode, offset),
         DataLayout::CompressedFull | DataLayout::CompressedCompact => {
-            Err(Cause::Compressed { algorithms: algorithms.to_owned() }.into())
+            let layout = inode.layout().name();
+            Err(FormatError::limit("data layout", layout, "a place for each byte").into())
         }
     }
 }

@@ -84,6 +84,22 @@ impl Space {
         Ok(buf)
     }
 
+    /// Reads as many bytes from byte `at` on as `buf` holds, fewer where the source ends; at least `least`. `buf` is no
+    /// shorter than that.
+    pub(crate) fn read_into<'b>(
+        &self,
+        what: &'static str,
+        at: u64,
+        least: usize,
+        buf: &'b mut [u8],
+    ) -> Result<&'b [u8]> {
+        let left = usize::try_from(self.len().saturating_sub(at)).unwrap_or(usize::MAX);
+        let length = left.min(buf.len()).max(least);
+        let buf = buf.get_mut(..length).unwrap_or_default();
+        self.read(what, at, buf)?;
+        Ok(buf)
+    }
+
     /// Reads up to `limit` bytes from byte `at` on, fewer where the source ends; at least `least`.
     pub(crate) fn read_up_to(
         &self,

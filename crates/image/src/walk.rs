@@ -1,11 +1,10 @@
 //! A walk over every path below a directory, in the order of the entries, parents before children. It ends on any image:
 //! no directory is entered twice, and no more directory data is read than the devices can hold.
 
-use std::collections::HashSet;
-
 use erofs_format::Nid;
+use hashbrown::HashSet;
 
-use crate::dir::{Entries, Entry};
+use crate::dir::{Entries, is_dot};
 use crate::error::{Cause, ImageError, Result};
 use crate::image::Image;
 use crate::inode::Inode;
@@ -103,8 +102,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn step(&mut self, entry: &Entry) -> Result<Step> {
-        let inode = self.image.inode(entry.nid)?;
+    fn step(&mut self, nid: Nid) -> Result<Step> {
+        let inode = self.image.inode(nid)?;
         let first = self.seen.insert(inode.nid);
         let depth = self.stack.len();
         if inode.is_dir() {
@@ -132,7 +131,7 @@ impl Iterator for Walk<'_> {
         loop {
             let level = self.stack.last_mut()?;
             self.path.truncate(level.path_len);
-            let entry = match level.entries.next() {
+            let entry = match level.entries.next_ref() {
                 None => {
                     self.stack.pop();
                     continue;
@@ -145,12 +144,13 @@ impl Iterator for Walk<'_> {
                 return Some(Err(self.stop(Cause::TooMuch { unit: "entries", limit }.into())));
             };
             self.entries_left = left;
-            if entry.is_dot() {
+            if is_dot(entry.name) {
                 continue;
             }
             self.path.push(b'/');
-            self.path.extend_from_slice(&entry.name);
-            return Some(self.step(&entry).map_err(|error| error.at_path(&self.path)));
+            self.path.extend_from_slice(entry.name);
+            let nid = entry.nid;
+            return Some(self.step(nid).map_err(|error| error.at_path(&self.path)));
         }
     }
 }

@@ -124,9 +124,11 @@ impl<'a> Stored<'a> {
             let at = start.saturating_add(4);
             FormatError::field("xattr header h_shared_count", at, header.shared_count, want)
         })?;
-        let decode = |id| xattr::decode_shared_id(id, start);
-        let ids: Vec<u32> =
-            ids.chunks_exact(SHARED_ID_SIZE).map(decode).collect::<std::result::Result<_, FormatError>>()?;
+        let stored_ids = ids.chunks_exact(SHARED_ID_SIZE);
+        let mut ids = Vec::with_capacity(stored_ids.len());
+        for id in stored_ids {
+            ids.push(xattr::decode_shared_id(id, start)?);
+        }
         let shared_space = if ids.is_empty() { None } else { Some(image.shared_xattrs()?) };
         let stored = Self { space, body, start, next: inline, ids: ids.into_iter(), shared_space };
         Ok(Some((header.name_filter, stored)))

@@ -1,0 +1,82 @@
+//! What can be wrong with compressed bytes.
+
+use erofs_format::compression::Algorithm;
+
+/// Why bytes could not be decoded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// There is nothing but padding where the data should start.
+    #[error("compressed data: found {found} zero bytes at its start, want data in the first {window}")]
+    OnlyPadding {
+        /// Zero bytes that were found.
+        found: usize,
+        /// Where the data has to start, in bytes.
+        window: usize,
+    },
+    /// The data does not follow the rules of its algorithm, or ends too early.
+    #[error("{} data of {input} bytes: {reason}", .algorithm.name())]
+    Corrupt {
+        /// The algorithm.
+        algorithm: Algorithm,
+        /// Length of the compressed data in bytes.
+        input: usize,
+        /// What the decoder says about it.
+        reason: String,
+    },
+    /// The data decodes to another length than was wanted.
+    #[error("{} data of {input} bytes: found {found} bytes when decoded, want {want}", .algorithm.name())]
+    Length {
+        /// The algorithm.
+        algorithm: Algorithm,
+        /// Length of the compressed data in bytes.
+        input: usize,
+        /// How many bytes it decodes to; one more than wanted stands for any number above.
+        found: usize,
+        /// How many were wanted.
+        want: usize,
+    },
+}
+
+/// What a decoder of one algorithm found wrong; the table adds algorithm and length.
+#[derive(Debug)]
+pub(crate) enum Wrong {
+    /// Not the algorithm's data.
+    Corrupt(String),
+    /// So many bytes came out, or one more than wanted.
+    Length(usize),
+}
+
+impl Wrong {
+    #[expect(clippy::needless_pass_by_value, reason = "callers hand over errors and literals")]
+    pub(crate) fn corrupt(reason: impl ToString) -> Self {
+        Self::Corrupt(one_line(&reason.to_string()))
+    }
+}
+
+/// The messages of the libraries as part of a line.
+fn one_line(text: &str) -> String {
+    let mut line = text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    line.truncate(line.trim_end_matches('.').len());
+    match line.chars().next() {
+        Some(first) if first.is_ascii_uppercase() => {
+            let lower = first.to_ascii_lowercase();
+            line.replace_range(..1, lower.encode_utf8(&mut [0; 4]));
+            line
+        }
+        _ => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_messages_become_part_of_a_line() {
+        for (text, want) in
+            [("Wrong magic.\n at 3", "wrong magic. at 3"), ("Ends.", "ends"), ("", ""), ("é.", "é")]
+        {
+            assert_eq!(one_line(text), want);
+        }
+    }
+}
