@@ -1,0 +1,138 @@
+//! The table of algorithms: one row each, and the way from parameters to an encoder.
+
+use crate::codec::{Params, PrefixEncoder};
+use crate::error::EncodeError;
+
+/// What makes an encoder.
+pub(crate) type Open = fn(&Params) -> Result<Box<dyn PrefixEncoder>, EncodeError>;
+
+/// The dictionary (window) of an algorithm.
+#[derive(Clone, Copy)]
+pub struct Dictionary {
+    /// Smallest size in bytes.
+    pub min: u32,
+    /// Largest size in bytes: `Z_EROFS_*_MAX_DICT_SIZE` of Linux.
+    pub max: u32,
+    /// Whether the size must be a power of two.
+    pub power_of_two: bool,
+    /// The size for pclusters of at most so many bytes, when the user names none.
+    pub default: fn(max_output: usize) -> u32,
+    /// The sizes in words, for help and errors.
+    pub help: &'static str,
+}
+
+/// One algorithm as the command line names it.
+#[derive(Clone, Copy)]
+pub struct Algorithm {
+    /// The name in `-z NAME`.
+    pub name: &'static str,
+    /// The number on disk: `Z_EROFS_COMPRESSION_*`.
+    pub number: u8,
+    /// Whether a level is one that the algorithm has.
+    pub has_level: fn(i32) -> bool,
+    /// The levels in words, for help and errors.
+    pub levels: &'static str,
+    /// The level when the user names none.
+    pub default_level: i32,
+    /// The dictionary, where there is a choice.
+    pub dictionary: Option<Dictionary>,
+    /// The first Linux that reads it: version and patch level.
+    pub first_kernel: (u8, u8),
+    /// One line for `-z help`.
+    pub help: &'static str,
+    pub(crate) open: Open,
+    pub(crate) open_stronger: fn(&Params) -> Option<Box<dyn PrefixEncoder>>,
+}
+
+impl std::fmt::Debug for Algorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Algorithm({})", self.name)
+    }
+}
+
+impl std::fmt::Debug for Dictionary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Dictionary({})", self.help)
+    }
+}
+
+/// Every algorithm, in the order of `-z help`.
+pub static TABLE: [Algorithm; 6] = [
+    crate::lz4::LZ4,
+    crate::lz4::LZ4HC,
+    crate::zstd::ZSTD,
+    crate::deflate::DEFLATE,
+    crate::deflate::LIBDEFLATE,
+    crate::lzma::LZMA,
+];
+
+/// The algorithm that the command line calls `name`.
+pub fn by_name(name: &str) -> Option<&'static Algorithm> {
+    TABLE.iter().find(|algorithm| algorithm.name == name)
+}
+
+/// An encoder for `params`.
+///
+/// # Errors
+///
+/// When the level or the dictionary size is out of range, or the algorithm cannot be written by this build.
+pub fn encoder(params: &Params) -> Result<Box<dyn PrefixEncoder>, EncodeError> {
+    check(params)?;
+    (params.algorithm.open)(params)
+}
+
+/// A slower encoder of smaller output for `params`, for the last pcluster of a file when it ends a little behind a block
+/// boundary; `None` where the algorithm has nothing stronger than the level already given.
+///
+/// What counts is whether all of the input fits: such an encoder may answer "nothing fits" when a shorter prefix would.
+pub fn encoder_stronger(params: &Params) -> Option<Box<dyn PrefixEncoder>> {
+    check(params).ok()?;
+    (params.algorithm.open_stronger)(params)
+}
+
+fn check(params: &Params) -> Result<(), EncodeError> {
+    let algorithm = params.algorithm;
+    if !(algorithm.has_level)(params.level) {
+        return Err(EncodeError::Level {
+            algorithm: algorithm.name,
+            found: params.level,
+            want: algorithm.levels,
+        });
+    }
+    let Some(dictionary) = algorithm.dictionary else {
+        return Ok(());
+    };
+    let size = params.dict_size;
+    let in_range = (dictionary.min..=dictionary.max).contains(&size);
+    if in_range && (!dictionary.power_of_two || size.is_power_of_two()) {
+        return Ok(());
+    }
+    Err(EncodeError::Dictionary { algorithm: algorithm.name, found: size, want: dictionary.help })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_have_names_of_their_own_and_defaults_within_range() {
+        for (row, algorithm) in TABLE.iter().enumerate() {
+            assert_eq!(TABLE.iter().position(|other| other.name == algorithm.name), Some(row));
+            for max_output in [4096, 65536, 1 << 20] {
+                check(&Params::new(algorithm, max_output)).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_levels_and_dictionaries_are_refused_in_one_line() {
+        let zstd = by_name("zstd").unwrap();
+        let params = Params { level: 23, ..Params::new(zstd, 65536) };
+        assert_eq!(encoder(&params).err().unwrap().to_string(), "zstd: level 23, want 1 to 22");
+        let params = Params { dict_size: 3000, ..Params::new(zstd, 65536) };
+        assert_eq!(
+            encoder(&params).err().unwrap().to_string(),
+            "zstd: dictionary of 3000 bytes, want a power of two from 1 KiB to 1 MiB"
+        );
+    }
+}

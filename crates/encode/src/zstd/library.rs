@@ -1,0 +1,71 @@
+//! libzstd, for the levels whose parsers are its own, for whole inputs, and for squeezing.
+
+use zstd_safe::{CCtx, CParameter};
+
+use crate::codec::{Params, Prefix, PrefixEncoder};
+use crate::error::EncodeError;
+use crate::search::Search;
+
+/// A context of libzstd that is used again and again: one call does not depend on another.
+pub(super) struct Library(CCtx<'static>);
+
+impl Library {
+    /// A context for `level` with a window of `window` bytes, a power of two.
+    ///
+    /// # Errors
+    ///
+    /// When libzstd has no memory for it or refuses a parameter.
+    pub(super) fn new(level: i32, window: u32) -> Result<Self, EncodeError> {
+        let refused = |code| EncodeError::Library {
+            algorithm: "zstd",
+            reason: zstd_safe::get_error_name(code).to_lowercase(),
+        };
+        let mut context = CCtx::try_create().ok_or(EncodeError::Library {
+            algorithm: "zstd",
+            reason: "no memory for a context".to_owned(),
+        })?;
+        context.set_parameter(CParameter::CompressionLevel(level)).map_err(refused)?;
+        context.set_parameter(CParameter::WindowLog(window.ilog2())).map_err(refused)?;
+        Ok(Self(context))
+    }
+
+    /// One frame of all of `src`; `None` when `dst` is too short for it.
+    pub(super) fn encode(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
+        self.0.compress2(dst, src).ok()
+    }
+}
+
+/// Fixed-size output by search with libzstd.
+pub(super) struct Searched {
+    library: Library,
+    search: Search,
+    max_input: usize,
+}
+
+impl Searched {
+    /// An encoder for the level of `params`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Library::new`].
+    pub(super) fn new(params: &Params) -> Result<Self, EncodeError> {
+        let library = Library::new(params.level, params.dict_size)?;
+        Ok(Self { library, search: Search::default(), max_input: params.max_input })
+    }
+}
+
+impl PrefixEncoder for Searched {
+    fn begin_segment(&mut self) {
+        self.search.begin_segment();
+    }
+
+    fn encode_prefix(&mut self, src: &[u8], dst: &mut [u8]) -> Prefix {
+        let src = &src[..src.len().min(self.max_input)];
+        let prefix = self.search.fit(src, dst, &mut |src, dst| self.library.encode(src, dst));
+        if prefix.written < prefix.consumed { prefix } else { Prefix::default() }
+    }
+
+    fn encode_whole(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
+        if src.is_empty() { None } else { self.library.encode(src, dst) }
+    }
+}

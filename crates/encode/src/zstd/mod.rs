@@ -1,0 +1,100 @@
+//! zstd: frames of a fixed size from one pass for levels 1 to 9, and libzstd's for the levels above.
+
+mod bits;
+mod block;
+mod chain;
+mod cut;
+mod doublefast;
+mod frame;
+mod fse;
+mod huffman;
+mod library;
+mod parse;
+mod sequence;
+mod stronger;
+
+use crate::codec::{Params, PrefixEncoder};
+use crate::error::EncodeError;
+use crate::table::{Algorithm, Dictionary};
+
+use chain::{Chain, Effort};
+use doublefast::DoubleFast;
+use frame::FrameEncoder;
+use library::{Library, Searched};
+use parse::Parser;
+use stronger::Stronger;
+
+/// The row of zstd.
+pub(crate) const ZSTD: Algorithm = Algorithm {
+    name: "zstd",
+    number: 3,
+    has_level: |level| matches!(level, 1..=22),
+    levels: "1 to 22",
+    default_level: 3,
+    dictionary: Some(Dictionary {
+        min: 1 << 10,
+        max: 1 << 20,
+        power_of_two: true,
+        default: |max_output| {
+            let wanted =
+                u32::try_from(max_output.saturating_mul(8)).unwrap_or(u32::MAX).clamp(1 << 10, 1 << 20);
+            1 << wanted.ilog2()
+        },
+        help: "a power of two from 1 KiB to 1 MiB",
+    }),
+    first_kernel: (6, 10),
+    help: "small and fast to read: the one to take for new kernels",
+    open,
+    open_stronger,
+};
+
+/// The last level of the single-pass encoder.
+const SINGLE_PASS: i32 = 9;
+/// The level of libzstd that squeezes: the first one with its best parser.
+const SQUEEZE: i32 = 19;
+/// What the single-pass encoder does at its best.
+const BEST: Effort = Effort { depth: 32, lazy: 2, nice: 128, min: 4 };
+/// Pclusters of at most so many bytes take tables that stay in the first cache.
+const SMALL: usize = 8192;
+
+fn open(params: &Params) -> Result<Box<dyn PrefixEncoder>, EncodeError> {
+    if params.level > SINGLE_PASS {
+        return Ok(Box::new(Searched::new(params)?));
+    }
+    Ok(Box::new(frame(params, parser(params))?))
+}
+
+fn open_stronger(params: &Params) -> Option<Box<dyn PrefixEncoder>> {
+    let library = Library::new(params.level.max(SQUEEZE), params.dict_size).ok()?;
+    match params.level {
+        ..SINGLE_PASS => {
+            let chain = frame(params, Box::new(Chain::new(params.dict_size, BEST))).ok()?;
+            Some(Box::new(Stronger::new(Some(chain), library)))
+        }
+        SINGLE_PASS..SQUEEZE => Some(Box::new(Stronger::new(None, library))),
+        _ => None,
+    }
+}
+
+fn frame(params: &Params, parser: Box<dyn Parser>) -> Result<FrameEncoder, EncodeError> {
+    let whole = Library::new(params.level, params.dict_size)?;
+    Ok(FrameEncoder::new(parser, whole, params.dict_size, params.max_input))
+}
+
+/// The parser of a level: what each level does is part of the layout, because it decides about the bytes.
+fn parser(params: &Params) -> Box<dyn Parser> {
+    let window = params.dict_size;
+    let chain = |depth, lazy, min, nice| Box::new(Chain::new(window, Effort { depth, lazy, nice, min }));
+    match params.level {
+        ..=1 => Box::new(DoubleFast::<{ 1 << 16 }, { 1 << 15 }, 5>::new(window)),
+        2 => Box::new(DoubleFast::<{ 1 << 17 }, { 1 << 16 }, 5>::new(window)),
+        3 if params.max_output <= SMALL => Box::new(DoubleFast::<{ 1 << 15 }, { 1 << 14 }, 4>::new(window)),
+        3 => Box::new(DoubleFast::<{ 1 << 17 }, { 1 << 16 }, 4>::new(window)),
+        4 => chain(2, 0, 5, 64),
+        5 => chain(4, 0, 5, 64),
+        6 => chain(8, 1, 5, 64),
+        7 => chain(8, 2, 4, 64),
+        8 => chain(16, 2, 4, 64),
+        _ => Box::new(Chain::new(window, BEST)),
+    }
+}
