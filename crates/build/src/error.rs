@@ -34,6 +34,9 @@ pub enum BuildError {
         /// What the system said.
         cause: std::io::Error,
     },
+    /// The file for what does not fit into memory could not be used.
+    #[error("temporary file beside the image: {0}")]
+    Spool(std::io::Error),
     /// Options that exclude each other, or values out of range.
     #[error("{0}")]
     Options(String),
@@ -73,6 +76,11 @@ pub enum BuildError {
 }
 
 impl BuildError {
+    /// A [`BuildError::Spool`].
+    pub(crate) fn spool(cause: std::io::Error) -> Self {
+        Self::Spool(cause)
+    }
+
     /// A [`BuildError::Format`] for the file at `path` of the tree.
     pub(crate) fn at(path: &[u8], cause: FormatError) -> Self {
         Self::Format { path: shown(path), cause }

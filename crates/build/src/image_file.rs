@@ -19,14 +19,27 @@ const NEW_MODE: u32 = 0o666;
 /// As many symlinks as Linux follows.
 const LINKS_MAX: u32 = 40;
 
+/// What is done when the image is complete, but has neither its length nor its name: takes the image and its length in
+/// bytes, returns the length with what was put behind it.
+pub type LastStep = Box<dyn FnOnce(&ImageFile, u64) -> Result<u64, BuildError> + Send + Sync>;
+
 /// An image that is being written.
-#[derive(Debug)]
 pub struct ImageFile {
     file: File,
     path: PathBuf,
     /// First byte of the image in the file.
     offset: u64,
     how: How,
+    last: Option<LastStep>,
+}
+
+impl std::fmt::Debug for ImageFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { file, path, offset, how, last: _ } = self;
+        let mut shown = f.debug_struct("ImageFile");
+        shown.field("file", file).field("path", path).field("offset", offset).field("how", how);
+        shown.finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -65,7 +78,7 @@ impl ImageFile {
                 .custom_flags(flags)
                 .open(path)
                 .map_err(fail("cannot be opened for writing"))?;
-            return Ok(Self { file, path: path.to_path_buf(), offset, how: How::InPlace });
+            return Ok(Self { file, path: path.to_path_buf(), offset, how: How::InPlace, last: None });
         }
         let target = if existing.is_some() {
             path.canonicalize().map_err(fail("cannot be resolved"))?
@@ -93,7 +106,18 @@ impl ImageFile {
             keep_start(&target, &file, offset.min(metadata.len()))
                 .map_err(fail("bytes before the offset cannot be kept"))?;
         }
-        Ok(Self { file, path: target, offset, how })
+        Ok(Self { file, path: target, offset, how, last: None })
+    }
+
+    /// Has `last` done as the last step before the image is durable and gets its name; if it fails, there is no image.
+    #[must_use]
+    pub fn with_last_step(self, last: LastStep) -> Self {
+        Self { last: Some(last), ..self }
+    }
+
+    /// Where the image will be, symlinks resolved.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Device and inode number of the files that must not become part of the image: the image itself, finished or not.
@@ -102,8 +126,17 @@ impl ImageFile {
         [of(self.file.metadata()), of(std::fs::metadata(&self.path))].into_iter().flatten().collect()
     }
 
+    /// The folder in which temporary files of this build belong.
+    pub(crate) fn folder(&self) -> &Path {
+        match self.how {
+            // Devices have no room for files beside them.
+            How::InPlace => Path::new("/tmp"),
+            How::Nameless | How::Named(_) => folder_of(&self.path),
+        }
+    }
+
     /// Writes `bytes` at byte `at` of the image. May be called from several threads.
-    pub(crate) fn write_at(&self, at: u64, bytes: &[u8]) -> Result<(), BuildError> {
+    pub fn write_at(&self, at: u64, bytes: &[u8]) -> Result<(), BuildError> {
         let place = self.offset.checked_add(at).ok_or(io::ErrorKind::FileTooLarge);
         let outcome = place.map_err(io::Error::from).and_then(|place| self.file.write_all_at(bytes, place));
         outcome.map_err(|cause| self.failed("cannot be written", cause))
@@ -128,7 +161,7 @@ impl ImageFile {
     }
 
     /// Reads bytes of the image back; what lies past its end so far reads as zeros.
-    pub(crate) fn read_at(&self, at: u64, bytes: &mut [u8]) -> Result<(), BuildError> {
+    pub fn read_at(&self, at: u64, bytes: &mut [u8]) -> Result<(), BuildError> {
         let mut filled = 0;
         while filled < bytes.len() {
             let place = self.offset.saturating_add(at).saturating_add(filled as u64);
@@ -163,9 +196,13 @@ impl ImageFile {
         self.file.set_len(end).map_err(|cause| self.failed("cannot be given its length", cause))
     }
 
-    /// Sets the length of the image, makes it durable and gives it its name.
-    pub(crate) fn finish(self, length: u64) -> Result<(), BuildError> {
-        let Self { file, path, offset, how } = self;
+    /// Takes the last step, sets the length of the image, makes it durable and gives it its name.
+    pub fn finish(mut self, length: u64) -> Result<(), BuildError> {
+        let length = match self.last.take() {
+            None => length,
+            Some(last) => last(&self, length)?,
+        };
+        let Self { file, path, offset, how, last: _ } = self;
         let fail = |action| {
             let path = path.clone();
             move |cause| BuildError::Write { path, action, cause }

@@ -17,6 +17,7 @@ pub mod image_file;
 pub mod options;
 pub mod summary;
 
+mod compress;
 mod content;
 mod layout;
 mod pour;
@@ -29,10 +30,10 @@ pub use image_file::ImageFile;
 pub use options::BuildOptions;
 pub use summary::Summary;
 
-use content::Stored;
+use options::CompressionOptions;
 use layout::plan::Plan;
 use pour::Poured;
-use summary::FingerprintSummary;
+use summary::{FingerprintSummary, Sums};
 
 /// The version of the layout: the promise that the same tree and options give the same bytes. What it holds is written
 /// in `docs/layout-1.md`.
@@ -57,12 +58,39 @@ pub fn build(
     erofs_tree::apply(&mut tree, &options.shape)?;
     let mut warnings = source.warnings();
     let dropped = layout::xattrs::sift(&mut tree, options.content.fingerprint.as_ref(), &mut warnings)?;
+    if let Some(compression) = &options.content.compression {
+        return compressed(&tree, source, image, options, compression, progress)
+            .map(|summary| Summary { warnings, ..summary.with_dropped(dropped) });
+    }
     let plan = Plan::new(&tree, options)?;
     pour::clear(&plan, &image)?;
     let stored = content::store(&plan, source, &image, &options.content, threads(options), progress)?;
     let poured = pour::pour(&plan, &stored, &image, options, progress)?;
     image.finish(poured.image_bytes)?;
-    Ok(summarise(&plan, &stored, &poured, options, dropped, warnings))
+    let summary = summarise(&plan, &Sums::of(&stored), &poured, options);
+    Ok(Summary { warnings, ..summary.with_dropped(dropped) })
+}
+
+/// Builds an image whose contents are compressed: they come first, because how long they are shows only then.
+fn compressed(
+    tree: &erofs_tree::Tree,
+    source: &dyn Source,
+    image: ImageFile,
+    options: &BuildOptions,
+    compression: &CompressionOptions,
+    progress: &dyn Progress,
+) -> Result<Summary, BuildError> {
+    let mut plan = Plan::prepare(tree, options)?;
+    let announced = compress::Announced::new(compression, plan.block_bits);
+    plan.data_at = plan.front(announced.records.len() as u64)?.end();
+    pour::clear(&plan, &image)?;
+    let contents = compress::Contents { source, options: &options.content, compression };
+    let mut outcome = compress::store(&plan, contents, &image, threads(options), progress)?;
+    let packed = outcome.packed.map(|(body, size)| (body.shape(), size));
+    let end = plan.behind(outcome.end, &outcome.shapes(), packed)?;
+    let poured = pour::pour_behind(&plan, &mut outcome, &announced, end, &image, options, progress)?;
+    image.finish(poured.image_bytes)?;
+    Ok(summarise(&plan, &outcome.sums, &poured, options))
 }
 
 fn threads(options: &BuildOptions) -> usize {
@@ -74,19 +102,17 @@ fn threads(options: &BuildOptions) -> usize {
 
 fn summarise(
     plan: &Plan<'_>,
-    stored: &Stored,
+    sums: &Sums,
     poured: &Poured,
     options: &BuildOptions,
-    dropped_from_source: u64,
-    warnings: Vec<String>,
 ) -> Summary {
     let counts = plan.tree.counts();
     let superblock = &poured.superblock;
     let fingerprints = options.content.fingerprint.as_ref().map(|wanted| FingerprintSummary {
         key: wanted.key.clone(),
         digest: wanted.value.name(),
-        files: stored.fingerprints,
-        dropped_from_source,
+        files: sums.fingerprints,
+        dropped_from_source: 0,
     });
     Summary {
         image_bytes: poured.image_bytes,
@@ -99,14 +125,15 @@ fn summarise(
         special_files: counts.devices + counts.fifos + counts.sockets,
         hard_links: counts.hard_links,
         logical_bytes: counts.file_bytes,
-        stored_bytes: stored.stored_bytes,
-        deduplicated_bytes: stored.deduplicated_bytes,
-        hole_bytes: stored.hole_bytes,
+        stored_bytes: sums.stored_bytes,
+        deduplicated_bytes: sums.deduplicated_bytes,
+        hole_bytes: sums.hole_bytes,
+        compression: options.content.compression.as_ref().map(|_| sums.compression.clone()),
         kernel_to_share: fingerprints.is_some().then_some(PAGE_CACHE_SHARE_SINCE),
         fingerprints,
         compat: superblock.compat,
         incompat: superblock.incompat,
         kernel_to_mount: first_kernel(superblock.incompat, superblock.block_bits),
-        warnings,
+        warnings: Vec::new(),
     }
 }

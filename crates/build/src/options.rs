@@ -42,6 +42,8 @@ pub struct ContentOptions {
     pub inline_data: bool,
     /// Data of each file starts at a multiple of this many blocks (`--dsunit`); 0 or 1 for none.
     pub dsunit: u32,
+    /// Compress the contents; `None` stores them as they are.
+    pub compression: Option<CompressionOptions>,
 }
 
 impl Default for ContentOptions {
@@ -53,8 +55,100 @@ impl Default for ContentOptions {
             chunks: None,
             inline_data: true,
             dsunit: 0,
+            compression: None,
         }
     }
+}
+
+/// How contents are compressed.
+#[derive(Debug, Clone)]
+pub struct CompressionOptions {
+    /// The algorithms with their levels; the first is for every file that no hint gives another. At least one.
+    pub algorithms: Vec<AlgorithmOptions>,
+    /// The largest pcluster in bytes: a multiple of the block size up to 1 MiB (`-C`).
+    pub pcluster_size: u32,
+    /// Which files are stored compressed.
+    pub class: CompressClass,
+    /// How places of pclusters are told.
+    pub index: IndexForm,
+    /// The last pcluster of a file stands behind its inode where it fits (`-E ztailpacking`).
+    pub tail_packing: bool,
+    /// Small files and ends of files go to one shared inode that is compressed as a whole (`-E fragments`).
+    pub fragments: Option<FragmentOptions>,
+    /// Parts of files that occur more than once are stored once (`-E dedupe`).
+    pub dedupe: bool,
+    /// The most bytes of content that one pcluster stands for; 0 for as many as the format allows
+    /// (`--max-extent-bytes`).
+    pub max_extent_size: u32,
+    /// Other algorithms and pcluster sizes for some paths; the first that matches counts.
+    pub hints: Vec<CompressHint>,
+    /// Memory for contents on their way, in bytes; 0 for a share of what the machine has free.
+    pub memory: u64,
+}
+
+impl CompressionOptions {
+    /// The largest pcluster that any file may have, in bytes.
+    pub fn largest_pcluster(&self) -> u32 {
+        let hints = self.hints.iter().map(|hint| hint.pcluster_size);
+        let fragments = self.fragments.map(|fragments| fragments.pcluster_size);
+        hints.chain(fragments).fold(self.pcluster_size, u32::max)
+    }
+}
+
+/// One algorithm as `-z` names it.
+#[derive(Debug, Clone, Copy)]
+pub struct AlgorithmOptions {
+    /// The row of the table.
+    pub algorithm: &'static erofs_encode::Algorithm,
+    /// Effort, one of the algorithm's levels.
+    pub level: i32,
+    /// Dictionary size in bytes; `None` for the algorithm's own choice.
+    pub dict_size: Option<u32>,
+}
+
+/// Which files are stored compressed. Linux shares pages between two images only where both store a file compressed,
+/// or neither does, so the rule depends on content and options alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompressClass {
+    /// Those that become at least a block smaller.
+    Auto,
+    /// All that are not empty.
+    Always,
+    /// None.
+    Never,
+}
+
+/// How places of pclusters are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IndexForm {
+    /// 2 or 4 bytes per block of content where that holds everything, else 8 (`z_erofs_lcluster_index`).
+    Compact,
+    /// 8 bytes per block of content (`-E legacy-compress`).
+    Full,
+    /// One record per pcluster, whose bytes may start anywhere (`-E 48bit`, Linux 6.15).
+    Extents,
+}
+
+/// What goes to the packed inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FragmentOptions {
+    /// Whole files, not only small ones and ends (`-E all-fragments`).
+    pub all: bool,
+    /// The largest pcluster of the packed inode in bytes (`-E fragments=SIZE`).
+    pub pcluster_size: u32,
+    /// Equal fragments are stored once.
+    pub dedupe: bool,
+}
+
+/// A line of a file of hints.
+#[derive(Debug, Clone)]
+pub struct CompressHint {
+    /// What the path in the image, without a slash at its start, has to match somewhere.
+    pub pattern: regex::bytes::Regex,
+    /// The largest pcluster in bytes; 0 leaves the file uncompressed.
+    pub pcluster_size: u32,
+    /// Index of the algorithm.
+    pub algorithm: usize,
 }
 
 /// Chunk-based files for everything.
@@ -186,6 +280,11 @@ pub enum UuidRule {
 }
 
 impl BuildOptions {
+    /// Whether the image has 48-bit block addresses.
+    pub(crate) fn is_wide(&self) -> bool {
+        self.content.compression.as_ref().is_some_and(|compression| compression.index == IndexForm::Extents)
+    }
+
     /// Refuses options that exclude each other and values out of range.
     pub fn check(&self) -> Result<(), BuildError> {
         let wrong = |text: String| Err(BuildError::Options(text));

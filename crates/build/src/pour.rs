@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use erofs_format::feature::{compat, incompat};
-use erofs_format::inode::Version;
+use erofs_format::compression::records_at;
+use erofs_format::inode::{self, Mtime, Version};
 use erofs_format::superblock::{self, Superblock};
 use erofs_format::xattr_prefix::START_UNIT;
 use erofs_format::{FormatError, Nid};
@@ -12,6 +13,7 @@ use erofs_tree::{InodeId, Kind, Progress, Stage};
 use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::compress::{Announced, Body, Outcome};
 use crate::content::{Inodes, Stored};
 use crate::error::BuildError;
 use crate::image_file::ImageFile;
@@ -23,6 +25,8 @@ use crate::options::{BuildOptions, UuidRule};
 
 /// The namespace of UUIDs that are derived from an image's content. A random number, drawn once for `layout 1`.
 const CONTENT_NAMESPACE: Uuid = Uuid::from_u128(0x7a0f_6f0e_9a55_4c1d_8f0b_6a6d_5d21_c3b4);
+/// The file type of the packed inode.
+const S_IFREG: u16 = 0o100_000;
 /// Zeros are written in pieces of this size where a target does not start out as zeros.
 const ZERO_PIECE: usize = 1 << 20;
 
@@ -47,18 +51,68 @@ pub(crate) fn pour(
     let mut zone = Zone::new(plan.block_bits, stored.end_block * plan.block_bits.size());
     let places: BTreeMap<InodeId, u64> =
         moved.iter().map(|(id, bytes)| (*id, zone.place(bytes.len() as u64))).collect();
-    let blocks = total_blocks(plan, stored, &zone, options);
+    let blocks = align_end(total_blocks(plan, stored, &zone), options);
     let image_bytes = blocks * plan.block_bits.size();
     clear_leftovers(plan, stored, image, image_bytes)?;
     for (id, bytes) in &moved {
         image.write_at(places.get(id).copied().unwrap_or_default(), bytes)?;
     }
     let place = |id: InodeId| places.get(&id).copied().unwrap_or(plan.placed[id.index()].at);
-    write_others(plan, image, &place, progress)?;
+    write_others(plan, image, &place, None, progress)?;
+    let mut value = superblock_of(plan, options, blocks, Nid::at_byte(place(plan.tree.root))?)?;
+    value.incompat |= if stored.chunked { incompat::CHUNKED_FILE } else { 0 };
+    end(plan, image, options, stored.key, value, image_bytes, progress)
+}
+
+/// Writes the rest of an image whose data comes first: all inodes, directories and tables behind it, up to byte `end`.
+pub(crate) fn pour_behind(
+    plan: &Plan<'_>,
+    outcome: &mut Outcome,
+    announced: &Announced,
+    metadata_end: u64,
+    image: &ImageFile,
+    options: &BuildOptions,
+    progress: &dyn Progress,
+) -> Result<Poured, BuildError> {
+    progress.begin(Stage::Write, plan.tree.inodes.len() as u64, 0);
+    let blocks = align_end(plan.block_bits.blocks_ceil(metadata_end), options);
+    let image_bytes = blocks * plan.block_bits.size();
+    for (first, length) in &outcome.gaps {
+        write_zeros(image, *first, first + length)?;
+    }
+    if image.starts_as_zeros() { image.cut(outcome.end)? } else { write_zeros(image, outcome.end, image_bytes)? }
+    let place = |id: InodeId| plan.placed[id.index()].at;
+    write_others(plan, image, &place, Some(outcome), progress)?;
+    image.write_at(records_at(0), &announced.records)?;
+    let nid = |at: u64| Nid::at_byte(at - plan.meta_at);
+    let mut value = superblock_of(plan, options, blocks, nid(place(plan.tree.root))?)?;
+    value.compression = announced.field;
+    value.meta_blkaddr = block_32(plan.block_bits.blocks_floor(plan.meta_at))?;
+    value.xattr_blkaddr = value.meta_blkaddr;
+    if let (Some((placed, size)), Some((body, _))) = (&plan.packed, outcome.packed) {
+        write_packed(plan, outcome, placed, &body, *size, image)?;
+        value.packed_nid = nid(placed.at)?;
+        value.inodes += 1;
+    }
+    if let Some(compression) = &options.content.compression {
+        value.incompat |= announced.incompat(&outcome.sums, compression, plan.packed.is_some());
+    }
+    end(plan, image, options, outcome.key, value, image_bytes, progress)
+}
+
+/// Writes the tables that stand apart, and the superblock last of all.
+fn end(
+    plan: &Plan<'_>,
+    image: &ImageFile,
+    options: &BuildOptions,
+    key: u128,
+    mut value: Superblock,
+    image_bytes: u64,
+    progress: &dyn Progress,
+) -> Result<Poured, BuildError> {
     image.write_at(plan.xattrs.shared_at(), plan.xattrs.shared_area())?;
-    let mut value = superblock_of(plan, stored, options, blocks, Nid::at_byte(place(plan.tree.root))?)?;
     if options.layout.uuid == UuidRule::Content {
-        value.uuid = content_uuid(plan, stored, &value)?;
+        value.uuid = content_uuid(plan, key, &value)?;
     }
     // In place nothing hides a half-written image but the superblock, so everything else comes first, to the disk too.
     if !image.starts_as_zeros() {
@@ -67,6 +121,69 @@ pub(crate) fn pour(
     write_front(plan, image, &mut value, options.layout.superblock_checksum)?;
     progress.end(Stage::Write);
     Ok(Poured { superblock: value, image_bytes })
+}
+
+/// Writes the inode of a regular file whose content is placed already.
+fn write_file(
+    plan: &Plan<'_>,
+    image: &ImageFile,
+    out: &mut Inodes,
+    id: InodeId,
+    outcome: &mut Outcome,
+) -> Result<(), BuildError> {
+    let path = || plan.tree.path_of(id);
+    let Some(body) = outcome.bodies[id.index()] else {
+        return Err(BuildError::Internal(format!("{}: its content was not stored", crate::error::shown(&path()))));
+    };
+    let stored = body.load(&mut outcome.spool)?;
+    let fingerprint = Some(stored.fingerprint.as_slice()).filter(|value| !value.is_empty());
+    if plan.wants_fingerprints() && fingerprint.is_none() {
+        let path = crate::error::shown(&path());
+        return Err(BuildError::Internal(format!("{path}: no fingerprint was made")));
+    }
+    let placed = plan.placed[id.index()];
+    out.begin(image, placed.at)?;
+    plan.encode_inode(id, &placed, &stored.data, fingerprint, out.bytes())
+        .map_err(|cause| BuildError::at(&path(), cause))?;
+    out.bytes().extend_from_slice(&stored.tail);
+    Ok(())
+}
+
+/// Writes the packed inode, which has no name.
+fn write_packed(
+    plan: &Plan<'_>,
+    outcome: &mut Outcome,
+    placed: &Placed,
+    body: &Body,
+    size: u64,
+    image: &ImageFile,
+) -> Result<(), BuildError> {
+    let stored = body.load(&mut outcome.spool)?;
+    let i_u = match &stored.data {
+        Data::Compressed { blocks, .. } => *blocks,
+        Data::Flat { start } => block_32(*start)?,
+        Data::Chunks { .. } => 0,
+    };
+    let record = inode::Inode {
+        version: Version::Extended,
+        layout: placed.layout,
+        bit4: false,
+        xattr_icount: 0,
+        mode: S_IFREG,
+        size,
+        mtime: Mtime::Absolute { sec: plan.epoch.sec, nsec: plan.epoch.nsec },
+        i_u,
+        hi: 0,
+        ino: placed.serial,
+        uid: 0,
+        gid: 0,
+        nlink: 1,
+    };
+    let mut bytes = record.encode()?;
+    if let Data::Compressed { table, .. } = &stored.data {
+        bytes.extend_from_slice(table);
+    }
+    image.write_at(placed.at, &bytes)
 }
 
 /// Fills the metadata area with zeros where the target holds something else. Must come before anything is written.
@@ -109,11 +226,12 @@ fn encode_moved(plan: &Plan<'_>, stored: &Stored) -> Result<Vec<(InodeId, Vec<u8
     Ok(moved)
 }
 
-/// Writes everything that is not a regular file with content.
+/// Writes everything that is not a regular file with content, and those too where their content is placed already.
 fn write_others(
     plan: &Plan<'_>,
     image: &ImageFile,
     place: &impl Fn(InodeId) -> u64,
+    mut outcome: Option<&mut Outcome>,
     progress: &dyn Progress,
 ) -> Result<(), BuildError> {
     let parents = parents(plan);
@@ -123,10 +241,14 @@ fn write_others(
         let placed = plan.placed[id.index()];
         let failed = |cause| BuildError::at(&plan.tree.path_of(id), cause);
         match &inode.kind {
-            Kind::File { size, .. } if *size != 0 => {}
+            Kind::File { size, .. } if *size != 0 => {
+                if let Some(outcome) = outcome.as_deref_mut() {
+                    write_file(plan, image, &mut out, id, outcome)?;
+                }
+            }
             Kind::Directory { .. } => {
                 let parent = parents.get(&id).copied().unwrap_or(id);
-                let nid = |inode: InodeId| Nid::at_byte(place(inode));
+                let nid = |inode: InodeId| Nid::at_byte(place(inode) - plan.meta_at);
                 let bytes = dirs::encode(plan.tree, id, parent, plan.block_bits, nid).map_err(failed)?;
                 write_inode(plan, image, &mut out, id, &placed, &bytes)?;
             }
@@ -178,15 +300,16 @@ fn parents(plan: &Plan<'_>) -> BTreeMap<InodeId, InodeId> {
         .collect()
 }
 
-fn total_blocks(plan: &Plan<'_>, stored: &Stored, zone: &Zone, options: &BuildOptions) -> u64 {
-    let end =
-        if stored.moved.is_empty() { stored.end_block } else { plan.block_bits.blocks_ceil(zone.end()) };
-    end.next_multiple_of(u64::from(options.layout.fsalignblks.max(1)).next_power_of_two())
+fn total_blocks(plan: &Plan<'_>, stored: &Stored, zone: &Zone) -> u64 {
+    if stored.moved.is_empty() { stored.end_block } else { plan.block_bits.blocks_ceil(zone.end()) }
+}
+
+fn align_end(blocks: u64, options: &BuildOptions) -> u64 {
+    blocks.next_multiple_of(u64::from(options.layout.fsalignblks.max(1)).next_power_of_two())
 }
 
 fn superblock_of(
     plan: &Plan<'_>,
-    stored: &Stored,
     options: &BuildOptions,
     blocks: u64,
     root_nid: Nid,
@@ -205,13 +328,13 @@ fn superblock_of(
             | bit(any_xattrs && plan.xattrs.has_filter(), compat::XATTR_FILTER)
             | bit(has_prefixes, compat::PLAIN_XATTR_PFX)
             | bit(plan.wants_fingerprints(), compat::ISHARE_XATTRS),
-        incompat: bit(stored.chunked, incompat::CHUNKED_FILE) | bit(has_prefixes, incompat::XATTR_PREFIXES),
+        incompat: bit(has_prefixes, incompat::XATTR_PREFIXES),
         block_bits: plan.block_bits,
         root_nid,
         inodes: plan.tree.inodes.len() as u64,
         epoch: plan.epoch.sec,
         fixed_nsec: plan.epoch.nsec,
-        blocks: u64::from(block_32(blocks)?),
+        blocks: if options.is_wide() { blocks } else { u64::from(block_32(blocks)?) },
         uuid: match options.layout.uuid {
             UuidRule::Given(uuid) => uuid,
             UuidRule::Content => [0; 16],
@@ -255,10 +378,10 @@ fn write_front(
 
 /// A UUID that stands for everything in the image: names and metadata, contents and fingerprints, and where all of it
 /// is.
-fn content_uuid(plan: &Plan<'_>, stored: &Stored, value: &Superblock) -> Result<[u8; 16], BuildError> {
+fn content_uuid(plan: &Plan<'_>, key: u128, value: &Superblock) -> Result<[u8; 16], BuildError> {
     let mut hash = Xxh3::new();
     hash.update(&value.encode()?);
-    hash.update(&stored.key.to_le_bytes());
+    hash.update(&key.to_le_bytes());
     hash.update(&plan.prefix_table.1);
     hash.update(plan.xattrs.shared_area());
     let mut bytes = Vec::new();

@@ -1,5 +1,8 @@
 //! What was built: plain values for people and for machines.
 
+use std::collections::BTreeMap;
+
+use erofs_format::compression::Algorithm;
 use erofs_format::feature::KernelVersion;
 
 /// What a build did.
@@ -31,6 +34,8 @@ pub struct Summary {
     pub deduplicated_bytes: u64,
     /// Bytes of file data that were not stored because they are holes.
     pub hole_bytes: u64,
+    /// What compression did, if it was wanted.
+    pub compression: Option<CompressionSummary>,
     /// Fingerprints, if any were wanted.
     pub fingerprints: Option<FingerprintSummary>,
     /// Compatible feature bits.
@@ -43,6 +48,64 @@ pub struct Summary {
     pub kernel_to_share: Option<KernelVersion>,
     /// What the user should know.
     pub warnings: Vec<String>,
+}
+
+impl Summary {
+    /// The same with the number of xattrs that claimed to be fingerprints and were left out.
+    pub(crate) fn with_dropped(mut self, dropped: u64) -> Self {
+        if let Some(fingerprints) = &mut self.fingerprints {
+            fingerprints.dropped_from_source = dropped;
+        }
+        self
+    }
+}
+
+/// Sums over the contents of all files.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sums {
+    pub(crate) stored_bytes: u64,
+    pub(crate) deduplicated_bytes: u64,
+    pub(crate) hole_bytes: u64,
+    pub(crate) fingerprints: u64,
+    pub(crate) compression: CompressionSummary,
+}
+
+impl Sums {
+    /// Those of an image that is not compressed.
+    pub(crate) fn of(stored: &crate::content::Stored) -> Self {
+        Self {
+            stored_bytes: stored.stored_bytes,
+            deduplicated_bytes: stored.deduplicated_bytes,
+            hole_bytes: stored.hole_bytes,
+            fingerprints: stored.fingerprints,
+            compression: CompressionSummary::default(),
+        }
+    }
+}
+
+/// What compression did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CompressionSummary {
+    /// By algorithm.
+    pub algorithms: BTreeMap<Algorithm, AlgorithmSummary>,
+    /// Bytes of content that are stored as they are, because they would not become smaller or should not be
+    /// compressed.
+    pub plain_bytes: u64,
+    /// Bytes of content in the packed inode, each fragment once.
+    pub fragment_bytes: u64,
+    /// Whether any pcluster is larger than a block.
+    pub big_pclusters: bool,
+    /// Whether any pcluster stands behind an inode.
+    pub inline_pclusters: bool,
+}
+
+/// What one algorithm did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AlgorithmSummary {
+    /// Bytes of content.
+    pub content_bytes: u64,
+    /// What they take in the image, padding included.
+    pub stored_bytes: u64,
 }
 
 /// What was done about fingerprints.

@@ -228,7 +228,7 @@ impl<'a> Commit<'a> {
             Data::Flat { .. } if inline => {
                 usize::try_from(self.reader.plan.block_bits.within(file.size)).unwrap_or(0)
             }
-            Data::Flat { .. } | Data::Chunks { .. } => 0,
+            Data::Flat { .. } | Data::Chunks { .. } | Data::Compressed { .. } => 0,
         }
     }
 

@@ -17,6 +17,8 @@ mod read;
 mod units;
 mod write;
 
+pub(crate) use read::fill;
+pub(crate) use units::{File, Unit, Units, files};
 pub(crate) use write::Inodes;
 
 use std::collections::BTreeMap;
@@ -62,7 +64,7 @@ pub(crate) fn store(
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<Stored, BuildError> {
-    let files = units::files(plan.tree, &plan.order);
+    let files = files(plan.tree, &plan.order);
     let bytes = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
     progress.begin(Stage::Content, files.len() as u64, bytes);
     let reader = read::Reader { source, plan, files: &files, options };

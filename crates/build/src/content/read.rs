@@ -118,16 +118,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Fills `bytes` from byte `offset` of a file, and makes sure that the file is still what the scan saw.
     fn fill(&self, file: usize, offset: u64, bytes: &mut [u8]) -> Result<(), BuildError> {
-        let File { content, size, .. } = self.files[file];
-        let open = self.source.open(content)?;
-        let found = open.read_at(offset, bytes)?;
-        open.finish()?;
-        if found == bytes.len() {
-            return Ok(());
-        }
-        Err(BuildError::Resized { path: self.source.path(content), found: offset + found as u64, want: size })
+        fill(self.source, &self.files[file], offset, bytes)
     }
 
     fn whole(&self, file: usize, range: Range<usize>, bytes: &[u8]) -> ReadPart {
@@ -165,4 +157,16 @@ impl Reader<'_> {
         };
         bytes.chunks(1 << bits).map(judge).collect()
     }
+}
+
+/// Fills `bytes` from byte `offset` of a file, and makes sure that the file is still what the scan saw.
+pub(crate) fn fill(source: &dyn Source, file: &File, offset: u64, bytes: &mut [u8]) -> Result<(), BuildError> {
+    let &File { content, size, .. } = file;
+    let open = source.open(content)?;
+    let found = open.read_at(offset, bytes)?;
+    open.finish()?;
+    if found == bytes.len() {
+        return Ok(());
+    }
+    Err(BuildError::Resized { path: source.path(content), found: offset + found as u64, want: size })
 }

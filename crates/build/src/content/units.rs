@@ -67,18 +67,25 @@ pub(crate) struct Units<'f> {
     file: usize,
     /// The next byte of that file, if it is a large one.
     offset: u64,
+    /// Files up to this many bytes are read as a whole.
+    segment: usize,
 }
 
 impl<'f> Units<'f> {
     /// The units that cover all files.
     pub(crate) fn new(files: &'f [File]) -> Self {
-        Self { files, file: 0, offset: 0 }
+        Self::with_segments(files, SEGMENT_SIZE)
+    }
+
+    /// The same with segments of `segment` bytes, no less than [`SEGMENT_SIZE`].
+    pub(crate) fn with_segments(files: &'f [File], segment: usize) -> Self {
+        Self { files, file: 0, offset: 0, segment }
     }
 
     fn segment(&mut self, size: u64) -> Unit {
         let (file, offset) = (self.file, self.offset);
         let rest = size - offset;
-        let length = usize::try_from(rest).map_or(SEGMENT_SIZE, |rest| rest.min(SEGMENT_SIZE));
+        let length = usize::try_from(rest).map_or(self.segment, |rest| rest.min(self.segment));
         let last = length as u64 == rest;
         (self.file, self.offset) = if last { (file + 1, 0) } else { (file, offset + length as u64) };
         Unit::Segment { file, offset, length, last }
@@ -90,13 +97,13 @@ impl Iterator for Units<'_> {
 
     fn next(&mut self) -> Option<Unit> {
         let first = self.files.get(self.file)?;
-        if first.size > SEGMENT_SIZE as u64 {
+        if first.size > self.segment as u64 {
             return Some(self.segment(first.size));
         }
         let start = self.file;
         let mut bytes = 0;
         while let Some(file) = self.files.get(self.file)
-            && file.size <= SEGMENT_SIZE as u64
+            && file.size <= self.segment as u64
             && self.file - start < BATCH_FILES
             && (bytes == 0 || bytes + file.size <= BATCH_BYTES)
         {

@@ -4,6 +4,7 @@ use erofs_format::FormatError;
 use erofs_format::datalayout::DataLayout;
 use erofs_format::datalayout::chunk::{self, ChunkAddress, ChunkFormat};
 use erofs_format::inode::{self, Mtime, Version};
+use erofs_format::map_header;
 use erofs_tree::{InodeId, Kind};
 
 use super::dirs::file_type;
@@ -16,6 +17,15 @@ pub(crate) enum Data {
     Flat {
         /// First block.
         start: u64,
+    },
+    /// Pclusters.
+    Compressed {
+        /// Compact or full.
+        layout: DataLayout,
+        /// Blocks that the pclusters take.
+        blocks: u32,
+        /// Map header and index, to stand at a multiple of 8.
+        table: Vec<u8>,
     },
     /// Chunks, each with a first block or none.
     Chunks {
@@ -34,6 +44,7 @@ impl Data {
     pub(crate) fn to_key(&self) -> Vec<u8> {
         match self {
             Self::Flat { start } => start.to_le_bytes().to_vec(),
+            Self::Compressed { table, .. } => table.clone(),
             Self::Chunks { format, blocks } => {
                 let blocks = blocks.iter().flat_map(|block| block.to_le_bytes());
                 format.encode().to_le_bytes().into_iter().chain(blocks).collect()
@@ -45,6 +56,7 @@ impl Data {
     pub(crate) fn table_size(&self) -> u64 {
         match self {
             Self::Flat { .. } => 0,
+            Self::Compressed { table, .. } => table.len() as u64,
             Self::Chunks { format, blocks } => (format.entry_size() * blocks.len()) as u64,
         }
     }
@@ -67,6 +79,7 @@ impl Plan<'_> {
                 (DataLayout::FlatPlain, inode::encode_device(*major, *minor)?)
             }
             (_, Data::Chunks { format, .. }) => (DataLayout::ChunkBased, format.encode()),
+            (_, Data::Compressed { layout, blocks, .. }) => (*layout, *blocks),
             (_, Data::Flat { start }) => (placed.layout, block_32(*start)?),
         };
         let mtime = match placed.version {
@@ -96,6 +109,10 @@ impl Plan<'_> {
             return Err(FormatError::limit("xattrs of an inode", out.len() - start, placed.header_size()));
         }
         out.resize(header, 0);
+        if let Data::Compressed { table, .. } = data {
+            out.resize(start + (header - start).next_multiple_of(map_header::SIZE), 0);
+            out.extend_from_slice(table);
+        }
         if let Data::Chunks { format, blocks } = data {
             let aligned = (header - start).next_multiple_of(format.entry_size());
             out.resize(start + aligned, 0);

@@ -17,6 +17,9 @@ use crate::options::{BuildOptions, ChunkTable, FingerprintValue, InodeForm, Layo
 /// The least room for xattrs of the root that is not none: a header alone is refused by Linux.
 const ROOT_XATTR_MIN: usize = erofs_format::xattr::HEADER_SIZE + erofs_format::xattr::ENTRY_SIZE;
 
+/// What a map header's place is a multiple of.
+const MAP_ALIGNMENT: u64 = erofs_format::map_header::SIZE as u64;
+
 /// Where and how one inode is stored.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Placed {
@@ -43,6 +46,17 @@ impl Placed {
     }
 }
 
+/// How the content of a file is stored, where that is known before its inode has a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// The data layout.
+    pub(crate) layout: DataLayout,
+    /// Bytes from the map header on: index or records.
+    pub(crate) table: u32,
+    /// Bytes behind them, which must end in the block in which they start.
+    pub(crate) tail: u32,
+}
+
 /// The plan of an image.
 #[derive(Debug)]
 pub(crate) struct Plan<'t> {
@@ -60,6 +74,11 @@ pub(crate) struct Plan<'t> {
     pub(crate) epoch: Timestamp,
     /// First byte of the data area, at a block.
     pub(crate) data_at: u64,
+    /// The byte from which nids and shared xattrs count, at a block: the metadata area of an image whose data stands
+    /// in front of it, else 0.
+    pub(crate) meta_at: u64,
+    /// The packed inode, where there is one: its place and size.
+    pub(crate) packed: Option<(Placed, u64)>,
     /// The table of long xattr prefixes and where it starts.
     pub(crate) prefix_table: (u64, Vec<u8>),
     /// The form of chunk tables where chunks are wanted for every file.
@@ -73,8 +92,17 @@ pub(crate) struct Plan<'t> {
 }
 
 impl<'t> Plan<'t> {
-    /// Plans the image of a tree.
+    /// Plans the image of a tree whose contents stand behind its metadata.
     pub(crate) fn new(tree: &'t Tree, options: &BuildOptions) -> Result<Self, BuildError> {
+        let mut plan = Self::prepare(tree, options)?;
+        let mut zone = plan.front(0)?;
+        plan.lay_out(&mut zone, None)?;
+        plan.data_at = zone.end();
+        Ok(plan)
+    }
+
+    /// Everything that does not depend on places.
+    pub(crate) fn prepare(tree: &'t Tree, options: &BuildOptions) -> Result<Self, BuildError> {
         let block_bits = options.content.block_bits;
         let mut plan = Self {
             tree,
@@ -84,6 +112,8 @@ impl<'t> Plan<'t> {
             block_bits,
             epoch: Timestamp { sec: options.layout.build_time, nsec: 0 },
             data_at: 0,
+            meta_at: 0,
+            packed: None,
             prefix_table: (0, Vec::new()),
             chunk_format: options.content.chunks.map(|chunks| ChunkFormat {
                 blkbits: chunks.bits - block_bits.bits(),
@@ -104,8 +134,40 @@ impl<'t> Plan<'t> {
             None => {}
         }
         plan.epoch = plan.choose_epoch();
-        plan.lay_out()?;
         Ok(plan)
+    }
+
+    /// Plans what stands in front of data and metadata: the superblock, `configurations` bytes of compression
+    /// configurations behind it, and the table of long prefixes.
+    pub(crate) fn front(&mut self, configurations: u64) -> Result<Zone, BuildError> {
+        let start = superblock::OFFSET + superblock::BASE_SIZE as u64 + configurations;
+        let mut zone = Zone::new(self.block_bits, start);
+        let table = self.xattrs.prefix_table()?;
+        let table_at = zone.append(table.len() as u64);
+        self.prefix_table = (table_at, table);
+        Ok(zone)
+    }
+
+    /// Plans the metadata behind the data, which ends at byte `end`. `shapes` has one entry per inode, for regular
+    /// files with content; the last one is for the packed inode, of so many bytes.
+    pub(crate) fn behind(
+        &mut self,
+        end: u64,
+        shapes: &[Option<Shape>],
+        packed: Option<(Shape, u64)>,
+    ) -> Result<u64, BuildError> {
+        let zone = Zone::new(self.block_bits, end);
+        self.meta_at = zone.end();
+        let mut zone = Zone::new(self.block_bits, self.meta_at);
+        self.lay_out(&mut zone, Some(shapes))?;
+        if let Some((shape, size)) = packed {
+            let header = Version::Extended.size() as u64;
+            let mut placed = self.place_shape(header, &shape, &mut zone)?;
+            placed.version = Version::Extended;
+            placed.serial = u32::try_from(self.order.len() + 1).unwrap_or(u32::MAX);
+            self.packed = Some((placed, size));
+        }
+        Ok(zone.end())
     }
 
     /// The time that compact inodes have. It is the build time, unless a build time was given and another time, not
@@ -134,12 +196,7 @@ impl<'t> Plan<'t> {
         u32::try_from(self.options.build_time.saturating_sub(self.epoch.sec)).unwrap_or(0)
     }
 
-    fn lay_out(&mut self) -> Result<(), BuildError> {
-        let start = superblock::OFFSET + superblock::BASE_SIZE as u64;
-        let mut zone = Zone::new(self.block_bits, start);
-        let table = self.xattrs.prefix_table()?;
-        let table_at = zone.append(table.len() as u64);
-        self.prefix_table = (table_at, table);
+    fn lay_out(&mut self, zone: &mut Zone, shapes: Option<&[Option<Shape>]>) -> Result<(), BuildError> {
         let nowhere = Placed {
             at: 0,
             xattr_size: 0,
@@ -153,20 +210,21 @@ impl<'t> Plan<'t> {
         for step in steps(self.tree) {
             match step {
                 Step::Inode(id) => {
-                    let placed = self.place_inode(id, &mut zone).map_err(|cause| self.at_path(id, cause))?;
+                    let shape = shapes.and_then(|shapes| shapes.get(id.index()).copied().flatten());
+                    let placed =
+                        self.place_inode(id, shape, zone).map_err(|cause| self.at_path(id, cause))?;
                     self.placed[id.index()] = placed;
                     self.order.push(id);
                 }
-                Step::Blocks(id) => self.place_directory_blocks(id, &mut zone),
+                Step::Blocks(id) => self.place_directory_blocks(id, zone),
             }
             if self.order.len() == 1 && self.xattrs.shared_at() == 0 {
                 // Right behind the root, whose nid must stay small.
                 let size = self.xattrs.shared_area().len() as u64;
                 let at = zone.append(size);
-                self.xattrs.set_shared_at(at);
+                self.xattrs.set_shared_at(at, self.meta_at);
             }
         }
-        self.data_at = zone.end();
         Ok(())
     }
 
@@ -174,7 +232,19 @@ impl<'t> Plan<'t> {
         BuildError::at(&self.tree.path_of(id), cause)
     }
 
-    fn place_inode(&self, id: InodeId, zone: &mut Zone) -> Result<Placed, FormatError> {
+    /// The inodes in the order in which they will be laid out.
+    pub(crate) fn walk(&self) -> Vec<InodeId> {
+        steps(self.tree)
+            .into_iter()
+            .filter_map(|step| match step {
+                Step::Inode(id) => Some(id),
+                Step::Blocks(_) => None,
+            })
+            .collect()
+    }
+
+    /// The length of an inode with its xattrs.
+    fn header_of(&self, id: InodeId) -> Result<(Version, usize), FormatError> {
         let inode = &self.tree.inodes[id.index()];
         let version = self.version_of(inode)?;
         let mut xattr_size = self.xattrs.body_size(inode, self.fingerprint_size(inode))?;
@@ -183,13 +253,38 @@ impl<'t> Plan<'t> {
                 self.root_xattr_isize.next_multiple_of(erofs_format::xattr::ALIGNMENT).max(ROOT_XATTR_MIN);
         }
         erofs_format::inode::xattr_icount(xattr_size)?;
+        Ok((version, xattr_size))
+    }
+
+    /// Where what follows an inode and its xattrs starts, counted from the inode, and how many bytes of the end of a
+    /// file that is stored as it is stand there.
+    pub(crate) fn behind_header(&self, id: InodeId) -> Result<(u64, usize), BuildError> {
+        let (version, xattr_size) = self.header_of(id).map_err(|cause| self.at_path(id, cause))?;
         let header = (version.size() + xattr_size) as u64;
-        let (layout, reserved) = self.shape_of_data(inode, header);
+        let (_, tail) = self.shape_of_data(&self.tree.inodes[id.index()], header);
+        Ok((header, usize::try_from(tail).unwrap_or(0)))
+    }
+
+    fn place_inode(
+        &self,
+        id: InodeId,
+        shape: Option<Shape>,
+        zone: &mut Zone,
+    ) -> Result<Placed, FormatError> {
+        let inode = &self.tree.inodes[id.index()];
+        let (version, xattr_size) = self.header_of(id)?;
+        let header = (version.size() + xattr_size) as u64;
         let serial = u32::try_from(self.order.len() + 1)
             .map_err(|_| FormatError::limit("number of inodes", self.order.len(), "fewer than 2^32"))?;
+        let xattr_size = u32::try_from(xattr_size).unwrap_or(u32::MAX);
+        if let Some(shape) = shape {
+            let placed = self.place_shape(header, &shape, zone)?;
+            return Ok(Placed { xattr_size, version, serial, ..placed });
+        }
+        let (layout, reserved) = self.shape_of_data(inode, header);
         let mut placed = Placed {
             at: 0,
-            xattr_size: u32::try_from(xattr_size).unwrap_or(u32::MAX),
+            xattr_size,
             reserved: u32::try_from(reserved).map_err(|_| {
                 FormatError::limit("chunk table of a file", reserved, "fewer than 2^32 bytes")
             })?,
@@ -207,6 +302,27 @@ impl<'t> Plan<'t> {
             }
         }
         Ok(placed)
+    }
+
+    /// A place for an inode of `header` bytes, xattrs included, with what its shape asks for.
+    fn place_shape(&self, header: u64, shape: &Shape, zone: &mut Zone) -> Result<Placed, FormatError> {
+        let table = u64::from(shape.table);
+        // Inodes stand on multiples of 32, so what aligns the map header is the length in front of it alone.
+        let front = if table == 0 { header } else { header.next_multiple_of(MAP_ALIGNMENT) + table };
+        let tail = u64::from(shape.tail);
+        let long = tail != 0 && front + tail > self.block_bits.size();
+        let at = if long { zone.place_long(front, tail) } else { zone.place(front + tail) };
+        let reserved = front + tail - header;
+        Ok(Placed {
+            at,
+            xattr_size: 0,
+            reserved: u32::try_from(reserved)
+                .map_err(|_| FormatError::limit("index of a file", reserved, "fewer than 2^32 bytes"))?,
+            version: Version::Extended,
+            layout: shape.layout,
+            blocks_at: 0,
+            serial: 0,
+        })
     }
 
     fn place_directory_blocks(&mut self, id: InodeId, zone: &mut Zone) {

@@ -23,6 +23,7 @@ pub(crate) struct Xattrs<'t> {
     shared: BTreeMap<(&'t [u8], &'t [u8]), u64>,
     /// The byte at which the shared area starts, once it has a place.
     shared_at: u64,
+    shared_base: u64,
     area: Vec<u8>,
     filter: bool,
 }
@@ -117,6 +118,7 @@ impl<'t> Xattrs<'t> {
             fingerprint,
             shared: BTreeMap::new(),
             shared_at: 0,
+            shared_base: 0,
             area: Vec::new(),
             filter: options.layout.xattr_filter,
         };
@@ -156,9 +158,10 @@ impl<'t> Xattrs<'t> {
         &self.area
     }
 
-    /// Tells where the shared area is: at this byte, a multiple of 4. Its ids count from the start of the image.
-    pub(crate) fn set_shared_at(&mut self, at: u64) {
+    /// Tells where the shared area is: at byte `at`, a multiple of 4. Its ids count from byte `base`.
+    pub(crate) fn set_shared_at(&mut self, at: u64, base: u64) {
         self.shared_at = at;
+        self.shared_base = base;
     }
 
     /// Where the shared area starts.
@@ -244,7 +247,7 @@ impl<'t> Xattrs<'t> {
             return None;
         }
         *used += 1;
-        Some(self.shared_at + at)
+        Some(self.shared_at - self.shared_base + at)
     }
 
     /// Appends the xattrs of `inode`: header, shared ids, fingerprint, the other entries in the order of their names.
@@ -280,7 +283,7 @@ impl<'t> Xattrs<'t> {
         BodyHeader { name_filter, shared_count }.encode(out);
         for id in ids {
             let id = u32::try_from(id).map_err(|_| {
-                FormatError::limit("place of a shared xattr", id, "the first 16 GiB of the image")
+                FormatError::limit("place of a shared xattr", id, "the first 16 GiB of the metadata")
             })?;
             out.extend_from_slice(&id.to_le_bytes());
         }

@@ -1,0 +1,174 @@
+//! What the inode of a file will need besides its attributes, worked out once the places of its content are known.
+
+use erofs_format::compression::Algorithm;
+use erofs_format::datalayout::DataLayout;
+use erofs_format::extent::{Coding, Stored, ZExtent};
+use erofs_format::{BlockBits, FormatError};
+
+use super::encode::Extent;
+use super::spool::Spool;
+use crate::error::BuildError;
+use crate::layout::compose::{Data, block_32};
+use crate::layout::plan::Shape;
+use crate::options::IndexForm;
+
+/// Bytes behind the inode that are content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Inline {
+    /// Bytes of content, for a pcluster; 0 for the tail of a plain file.
+    pub(crate) length: u32,
+    pub(crate) plain: bool,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// The end of a file in the packed inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fragment {
+    pub(crate) length: u32,
+    pub(crate) at: u64,
+}
+
+/// Where the content of a file is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Content {
+    /// Pclusters and plain blocks with the places they have, in the order of the content.
+    extents: Vec<(Extent, u64)>,
+    /// The first byte of a file that is stored as it is.
+    pub(crate) flat: Option<u64>,
+    pub(crate) inline: Option<Inline>,
+    pub(crate) fragment: Option<Fragment>,
+}
+
+impl Content {
+    /// Adds what follows.
+    pub(crate) fn push(&mut self, extent: Extent, at: u64) {
+        self.extents.push((extent, at));
+    }
+
+    /// Makes a file of nothing but plain blocks, one behind the other, one that is stored as it is. Anything else stays.
+    pub(crate) fn flatten(&mut self) {
+        let Some(&(_, start)) = self.extents.first() else { return };
+        let mut next = start;
+        for (extent, at) in &self.extents {
+            if !extent.plain || *at != next || self.inline.is_some() || self.fragment.is_some() {
+                return;
+            }
+            next += u64::from(extent.stored);
+        }
+        self.extents.clear();
+        self.flat = Some(start);
+    }
+
+    fn list(&self, coding: Coding) -> Vec<ZExtent> {
+        let mut start = 0;
+        let mut list = Vec::with_capacity(self.extents.len() + 1);
+        let mut add = |length: u32, stored: Stored, coding: Coding| {
+            list.push(ZExtent { start, length: u64::from(length), stored, coding, partial: false });
+            start += u64::from(length);
+        };
+        let of = |plain: bool| if plain { Coding::Shifted } else { coding };
+        for (extent, at) in &self.extents {
+            add(extent.length, Stored::Pcluster { byte: *at, length: extent.stored }, of(extent.plain));
+        }
+        if let Some(Inline { length, plain, bytes }) = &self.inline {
+            let stored = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+            add(*length, Stored::Inline { byte: 0, length: stored }, of(*plain));
+        }
+        if let Some(Fragment { length, at }) = self.fragment {
+            // Before Linux 7.0 a fragment whose head says "plain" was taken for damage.
+            add(length, Stored::Fragment { offset: at }, coding);
+        }
+        list
+    }
+
+    /// Blocks that the pclusters take, as the inode tells them.
+    fn blocks(&self, block_bits: BlockBits) -> u64 {
+        let bytes = self.extents.iter().map(|(extent, _)| u64::from(extent.stored)).sum();
+        block_bits.blocks_ceil(bytes)
+    }
+}
+
+/// What rules the form of a body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Form {
+    /// Bytes of content.
+    pub(crate) size: u64,
+    pub(crate) block_bits: BlockBits,
+    /// Where the xattrs end, counted from the inode.
+    pub(crate) header: u64,
+    pub(crate) index: IndexForm,
+    pub(crate) algorithm: Algorithm,
+}
+
+/// What [`encode`] made.
+#[derive(Debug)]
+pub(crate) struct Made<'c> {
+    pub(crate) layout: DataLayout,
+    /// The union of the inode: first block, or number of blocks.
+    pub(crate) i_u: u32,
+    /// From the map header on.
+    pub(crate) table: Vec<u8>,
+    /// What follows it.
+    pub(crate) tail: &'c [u8],
+}
+
+/// What an inode needs, by its place in the spool: fingerprint, then table, then tail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Body {
+    pub(crate) layout: DataLayout,
+    pub(crate) i_u: u32,
+    /// Where it starts in the spool.
+    pub(crate) at: u64,
+    /// Length of the fingerprint's value.
+    pub(crate) fingerprint: u32,
+    /// Length of map header and index.
+    pub(crate) table: u32,
+    /// Length of what stands behind them.
+    pub(crate) tail: u32,
+}
+
+impl Body {
+    /// What the plan has to know.
+    pub(crate) fn shape(&self) -> Shape {
+        Shape { layout: self.layout, table: self.table, tail: self.tail }
+    }
+}
+
+/// The bytes of a body.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) fingerprint: Vec<u8>,
+    pub(crate) data: Data,
+    pub(crate) tail: Vec<u8>,
+}
+
+impl Body {
+    /// Gets the bytes from the spool.
+    pub(crate) fn load(&self, spool: &mut Spool) -> Result<Loaded, BuildError> {
+        let mut bytes = vec![0; (self.fingerprint + self.table + self.tail) as usize];
+        spool.read(self.at, &mut bytes).map_err(BuildError::spool)?;
+        let tail = bytes.split_off((self.fingerprint + self.table) as usize);
+        let table = bytes.split_off(self.fingerprint as usize);
+        let data = if self.layout.is_compressed() {
+            Data::Compressed { layout: self.layout, blocks: self.i_u, table }
+        } else {
+            Data::Flat { start: u64::from(self.i_u) }
+        };
+        Ok(Loaded { fingerprint: bytes, data, tail })
+    }
+}
+
+/// Encodes what the inode of a file needs.
+pub(crate) fn encode<'c>(content: &'c Content, form: &Form) -> Result<Made<'c>, FormatError> {
+    let tail = content.inline.as_ref().map_or(&[][..], |inline| &inline.bytes);
+    if let Some(start) = content.flat {
+        let layout = if tail.is_empty() { DataLayout::FlatPlain } else { DataLayout::FlatInline };
+        let i_u = block_32(form.block_bits.blocks_floor(start))?;
+        return Ok(Made { layout, i_u, table: Vec::new(), tail });
+    }
+    let extents = content.list(Coding::Compressed(form.algorithm));
+    let (layout, table) = super::index::encode(&extents, form)?;
+    let blocks = content.blocks(form.block_bits);
+    let i_u = u32::try_from(blocks).map_err(|_| FormatError::limit("compressed blocks of a file", blocks, u32::MAX))?;
+    Ok(Made { layout, i_u, table, tail })
+}

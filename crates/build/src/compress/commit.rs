@@ -1,0 +1,486 @@
+//! Committing: units come in order, and each file gets its bytes of the data area, its entry in the packed inode, or
+//! the place of an equal file before it. What its inode will need goes to the spool.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+use erofs_algo::fingerprint::{Fingerprint, Hasher};
+use erofs_format::compression::Algorithm;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::area::ByteArea;
+use super::body::{self, Body, Content, Fragment, Inline};
+use super::encode::{Encoded, Extent, Rest};
+use super::spool::Spool;
+use super::work::{Buffers, Done, Form, Part, Phase};
+use crate::error::BuildError;
+use crate::layout::plan::Plan;
+use crate::options::CompressClass;
+use crate::summary::Sums;
+
+/// Bytes of a unit's buffers that go to consecutive bytes of the image.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) at: u64,
+    /// Whether they are encoded or content.
+    pub(crate) encoded: bool,
+    pub(crate) range: Range<usize>,
+}
+
+/// Bytes on their way to the image.
+#[derive(Debug)]
+pub(crate) struct WriteJob {
+    /// The buffers of the unit.
+    pub(crate) buffers: Arc<Buffers>,
+    /// What of them goes where, in ascending order of places.
+    pub(crate) runs: Vec<Run>,
+    /// The large file to which this belongs.
+    pub(crate) large: Option<usize>,
+}
+
+impl WriteJob {
+    fn push(&mut self, at: u64, encoded: bool, range: Range<usize>) {
+        if let Some(last) = self.runs.last_mut()
+            && last.encoded == encoded
+            && last.range.end == range.start
+            && last.at + last.range.len() as u64 == at
+        {
+            last.range.end = range.end;
+        } else if !range.is_empty() {
+            self.runs.push(Run { at, encoded, range });
+        }
+    }
+}
+
+/// The next segment of a large file for its fingerprint.
+pub(crate) struct HashJob {
+    pub(crate) file: usize,
+    pub(crate) hasher: Box<dyn Hasher>,
+    pub(crate) buffers: Arc<Buffers>,
+}
+
+/// A file that passes through segment by segment.
+#[derive(Default)]
+struct Large {
+    content: Content,
+    start: u64,
+    hasher: Option<Box<dyn Hasher>>,
+    hashing: bool,
+    waiting: VecDeque<Arc<Buffers>>,
+    writing: usize,
+    complete: bool,
+    /// An earlier file begins with the same bytes and is as long.
+    candidate: bool,
+    smaller: bool,
+    stored: u64,
+    key: u128,
+}
+
+/// The packed inode's content while it grows.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    pub(crate) bytes: Spool,
+    known: BTreeMap<[u8; 32], u64>,
+}
+
+/// Everything that committing decides and remembers.
+pub(crate) struct Commit<'a> {
+    phase: Phase<'a>,
+    plan: &'a Plan<'a>,
+    pub(crate) area: ByteArea,
+    pub(crate) spool: Spool,
+    pub(crate) packed: Option<Packed>,
+    pub(crate) bodies: Vec<Option<Body>>,
+    originals: BTreeMap<Vec<u8>, Content>,
+    heads: BTreeSet<(u64, u128)>,
+    large: BTreeMap<usize, Large>,
+    barrier: Option<usize>,
+    pub(crate) hashes: VecDeque<HashJob>,
+    pub(crate) writes: VecDeque<WriteJob>,
+    keys: Vec<u128>,
+    done: usize,
+    pub(crate) sums: Sums,
+}
+
+impl<'a> Commit<'a> {
+    pub(crate) fn new(
+        phase: Phase<'a>,
+        plan: &'a Plan<'a>,
+        area: ByteArea,
+        spool: Spool,
+        packed: Option<Packed>,
+        sums: Sums,
+    ) -> Self {
+        Self {
+            phase,
+            plan,
+            area,
+            spool,
+            packed,
+            bodies: vec![None; phase.files.len()],
+            originals: BTreeMap::new(),
+            heads: BTreeSet::new(),
+            large: BTreeMap::new(),
+            barrier: None,
+            hashes: VecDeque::new(),
+            writes: VecDeque::new(),
+            keys: vec![0; phase.files.len()],
+            done: 0,
+            sums,
+        }
+    }
+
+    /// Whether the next unit may be committed.
+    pub(crate) fn is_open(&self) -> bool {
+        self.barrier.is_none()
+    }
+
+    /// Whether every file has its body.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.done == self.phase.files.len()
+    }
+
+    /// Stands for all contents and their places.
+    pub(crate) fn key(&self) -> u128 {
+        let keys: Vec<u8> = self.keys.iter().flat_map(|key| key.to_le_bytes()).collect();
+        xxh3_128(&keys)
+    }
+
+    /// Commits the next unit.
+    pub(crate) fn unit(&mut self, done: Done) -> Result<(), BuildError> {
+        let buffers = Arc::new(done.buffers);
+        let mut job = WriteJob { buffers, runs: Vec::new(), large: None };
+        match done.segment {
+            None => {
+                for part in done.parts {
+                    self.small(part, &mut job)?;
+                }
+                self.writes.push_back(job);
+                Ok(())
+            }
+            Some((offset, last)) => {
+                let Some(part) = done.parts.into_iter().next() else {
+                    return Err(BuildError::Internal("a segment without content".into()));
+                };
+                self.segment(part, offset, last, job)
+            }
+        }
+    }
+
+    fn small(&mut self, part: Part, job: &mut WriteJob) -> Result<(), BuildError> {
+        let Part { file, range, key, fingerprint, form, fragment } = part;
+        self.keys[file] = key;
+        let digest = fingerprint.as_ref().map(|known| known.digest.clone());
+        let (header, tail) = self.header(file)?;
+        let original = digest.as_ref().and_then(|digest| self.original(digest, tail));
+        if let Some(content) = original {
+            self.sums.deduplicated_bytes += self.phase.files[file].size;
+            let value = self.value_of(file, fingerprint)?;
+            return self.finish(file, header, &content, value);
+        }
+        let mut content = Content::default();
+        match form {
+            Form::Plain | Form::Twin => {
+                let stored = range.end - tail;
+                content.flat = Some(self.plain(range.start..stored, job)?);
+                content.inline = Some(Inline { length: 0, plain: true, bytes: job.buffers.content[stored..range.end].to_vec() })
+                    .filter(|inline| !inline.bytes.is_empty());
+                self.sums.compression.plain_bytes += range.len() as u64;
+                self.sums.stored_bytes += tail as u64;
+            }
+            Form::Encoded(encoded) => {
+                self.place(file, &mut content, encoded, job)?;
+                self.fragment(&mut content, fragment, &range, &job.buffers.content)?;
+            }
+        }
+        let value = self.value_of(file, fingerprint)?;
+        self.finish(file, header, &content, value)?;
+        if let Some(digest) = digest
+            && self.phase.file_dedupe
+            && self.phase.files[file].has_twin
+        {
+            self.originals.entry(digest).or_insert(content);
+        }
+        Ok(())
+    }
+
+    /// The content of an equal file before this one, if an inode that has `tail` bytes of a plain file behind it can
+    /// refer to it.
+    fn original(&self, digest: &[u8], tail: usize) -> Option<Content> {
+        let content = self.originals.get(digest)?;
+        let same = content.flat.is_none() || content.inline.as_ref().map_or(0, |inline| inline.bytes.len()) == tail;
+        same.then(|| content.clone())
+    }
+
+    /// Where the xattrs of a file end, counted from its inode, and how many bytes of its end stand behind them if it
+    /// is stored as it is.
+    fn header(&self, file: usize) -> Result<(u64, usize), BuildError> {
+        if self.phase.is_packed {
+            return Ok((erofs_format::inode::EXTENDED_SIZE as u64, 0));
+        }
+        self.plan.behind_header(self.phase.files[file].inode)
+    }
+
+    /// Gives bytes of the buffer a place as they are.
+    fn plain(&mut self, range: Range<usize>, job: &mut WriteJob) -> Result<u64, BuildError> {
+        let whole = range.len().next_multiple_of(self.phase.block) as u64;
+        let at = self.area.take_plain(whole)?;
+        self.sums.stored_bytes += whole;
+        job.push(at, false, range);
+        Ok(at)
+    }
+
+    /// Gives encoded bytes a place.
+    fn place(
+        &mut self,
+        file: usize,
+        content: &mut Content,
+        encoded: Encoded,
+        job: &mut WriteJob,
+    ) -> Result<(), BuildError> {
+        let Encoded { extents, bytes, rest, .. } = encoded;
+        let length = bytes.len() as u64;
+        let mut at = if self.phase.is_tight() { self.area.take(length)? } else { self.area.take_blocks(length)? };
+        job.push(at, true, bytes);
+        self.sums.stored_bytes += length;
+        self.count(file, &extents);
+        for extent in extents {
+            content.push(extent, at);
+            at += u64::from(extent.stored);
+        }
+        match rest {
+            Rest::Nothing => {}
+            Rest::Inline { length, plain, bytes } => {
+                self.sums.stored_bytes += bytes.len() as u64;
+                self.sums.compression.inline_pclusters = true;
+                let stored = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                self.count(file, &[Extent { length, stored, plain }]);
+                content.inline = Some(Inline { length, plain, bytes });
+            }
+            Rest::Fragment(length) => content.fragment = Some(Fragment { length, at: 0 }),
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, file: usize, extents: &[Extent]) {
+        let algorithm = self.algorithm(file);
+        for extent in extents {
+            if extent.plain {
+                self.sums.compression.plain_bytes += u64::from(extent.length);
+            } else {
+                let sums = self.sums.compression.algorithms.entry(algorithm).or_default();
+                sums.content_bytes += u64::from(extent.length);
+                sums.stored_bytes += u64::from(extent.stored);
+                self.sums.compression.big_pclusters |= extent.stored as usize > self.phase.block;
+            }
+        }
+    }
+
+    /// Adds the end of a file, which is the end of `range` of the buffer, to the packed inode.
+    fn fragment(
+        &mut self,
+        content: &mut Content,
+        key: Option<[u8; 32]>,
+        range: &Range<usize>,
+        buffer: &[u8],
+    ) -> Result<(), BuildError> {
+        let (Some(fragment), Some(packed)) = (&mut content.fragment, &mut self.packed) else { return Ok(()) };
+        let length = u64::from(fragment.length);
+        if let Some(known) = key.as_ref().and_then(|key| packed.known.get(key)) {
+            fragment.at = *known;
+            self.sums.deduplicated_bytes += length;
+            return Ok(());
+        }
+        let bytes = &buffer[range.end - fragment.length as usize..range.end];
+        fragment.at = packed.bytes.push(bytes).map_err(BuildError::spool)?;
+        self.sums.compression.fragment_bytes += length;
+        if let Some(key) = key {
+            packed.known.insert(key, fragment.at);
+        }
+        Ok(())
+    }
+
+    fn value_of(&self, file: usize, computed: Option<Fingerprint>) -> Result<Option<Vec<u8>>, BuildError> {
+        match computed {
+            Some(fingerprint) => Ok(Some(fingerprint.value)),
+            None if self.phase.fingerprint.is_none() => Ok(None),
+            None => {
+                Ok(self.plan.source_fingerprint(self.phase.files[file].inode)?.map(<[u8]>::to_vec))
+            }
+        }
+    }
+
+    /// Encodes what the inode of a file needs and remembers it.
+    fn finish(
+        &mut self,
+        file: usize,
+        header: u64,
+        content: &Content,
+        value: Option<Vec<u8>>,
+    ) -> Result<(), BuildError> {
+        let form = body::Form {
+            header,
+            size: self.phase.files[file].size,
+            block_bits: self.plan.block_bits,
+            index: self.phase.compression.index,
+            algorithm: self.algorithm(file),
+        };
+        let value = value.unwrap_or_default();
+        let made = body::encode(content, &form).map_err(|cause| self.at_path(file, cause))?;
+        let at = self.spool.push(&value).map_err(BuildError::spool)?;
+        self.spool.push(&made.table).map_err(BuildError::spool)?;
+        self.spool.push(made.tail).map_err(BuildError::spool)?;
+        let narrow = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let body = Body {
+            layout: made.layout,
+            i_u: made.i_u,
+            at,
+            fingerprint: narrow(&value),
+            table: narrow(&made.table),
+            tail: narrow(made.tail),
+        };
+        let stands_for = [&self.keys[file].to_le_bytes()[..], &value, &made.table, &made.i_u.to_le_bytes()];
+        self.keys[file] = xxh3_128(&stands_for.concat());
+        self.sums.fingerprints += u64::from(!value.is_empty());
+        self.end(file, body);
+        Ok(())
+    }
+
+    fn algorithm(&self, file: usize) -> Algorithm {
+        let index = self.phase.choice(file).algorithm.unwrap_or(0);
+        let chosen = self.phase.compression.algorithms.get(index);
+        chosen.and_then(|chosen| Algorithm::from_number(chosen.algorithm.number)).unwrap_or(Algorithm::Lz4)
+    }
+
+    fn at_path(&self, file: usize, cause: erofs_format::FormatError) -> BuildError {
+        BuildError::at(&self.plan.tree.path_of(self.phase.files[file].inode), cause)
+    }
+
+    fn end(&mut self, file: usize, body: Body) {
+        self.bodies[file] = Some(body);
+        self.done += 1;
+    }
+
+    fn segment(&mut self, part: Part, offset: u64, last: bool, mut job: WriteJob) -> Result<(), BuildError> {
+        let Part { file, range, key, form, fragment, .. } = part;
+        let mut large = if offset == 0 { self.begin_large(file, key) } else { self.large.remove(&file).unwrap_or_default() };
+        let before = self.sums.stored_bytes;
+        match form {
+            Form::Encoded(encoded) => {
+                large.smaller |= encoded.smaller;
+                self.place(file, &mut large.content, encoded, &mut job)?;
+                self.fragment(&mut large.content, fragment, &range, &job.buffers.content)?;
+            }
+            Form::Plain | Form::Twin => {
+                self.sums.compression.plain_bytes += range.len() as u64;
+                let at = self.plain(range, &mut job)?;
+                large.content.flat.get_or_insert(at);
+            }
+        }
+        large.stored += self.sums.stored_bytes - before;
+        large.key = xxh3_128(&[large.key.to_le_bytes(), key.to_le_bytes()].concat());
+        if large.hasher.is_some() || large.hashing {
+            large.waiting.push_back(Arc::clone(&job.buffers));
+        }
+        large.writing += 1;
+        large.complete = last;
+        if last && large.candidate {
+            self.barrier = Some(file);
+        }
+        job.large = Some(file);
+        self.large.insert(file, large);
+        self.writes.push_back(job);
+        self.advance(file)
+    }
+
+    fn begin_large(&mut self, file: usize, key: u128) -> Large {
+        let known = &self.phase.files[file];
+        let hasher = self.phase.hasher();
+        let may_twin = hasher.is_some() && self.phase.file_dedupe && known.has_twin;
+        let candidate = may_twin && !self.heads.insert((known.size, key));
+        Large { start: self.area.next(), hasher, candidate, ..Large::default() }
+    }
+
+    /// Takes the next step of a large file: hash its next segment, or, if everything is known, end it.
+    fn advance(&mut self, file: usize) -> Result<(), BuildError> {
+        let Some(large) = self.large.get_mut(&file) else { return Ok(()) };
+        if let Some(hasher) = large.hasher.take() {
+            if let Some(buffers) = large.waiting.pop_front() {
+                large.hashing = true;
+                self.hashes.push_back(HashJob { file, hasher, buffers });
+                return Ok(());
+            }
+            large.hasher = Some(hasher);
+        }
+        let hashed = large.waiting.is_empty() && !large.hashing;
+        // Bytes can be given back only when nothing is on its way to them.
+        let settled = large.writing == 0 || !large.candidate;
+        if large.complete && hashed && settled { self.end_large(file) } else { Ok(()) }
+    }
+
+    fn end_large(&mut self, file: usize) -> Result<(), BuildError> {
+        let size = self.phase.files[file].size;
+        let candidate = self.large.get(&file).is_some_and(|large| large.candidate);
+        if candidate && self.large.range(..file).any(|(&other, _)| self.phase.files[other].size == size) {
+            // The file that this one may be equal to is not done; its end comes back here.
+            return Ok(());
+        }
+        let Some(mut large) = self.large.remove(&file) else { return Ok(()) };
+        let fingerprint = large.hasher.take().map(|hasher| hasher.finish());
+        self.keys[file] = match &fingerprint {
+            Some(fingerprint) => xxh3_128(&fingerprint.digest),
+            None => large.key,
+        };
+        let may_twin = self.phase.file_dedupe && self.phase.files[file].has_twin;
+        let digest = fingerprint.as_ref().map(|known| known.digest.clone()).filter(|_| may_twin);
+        let (header, _) = self.header(file)?;
+        let original = digest.as_ref().filter(|_| candidate).and_then(|digest| self.original(digest, 0));
+        let value = self.value_of(file, fingerprint)?;
+        if let Some(content) = original {
+            self.area.rewind(large.start);
+            self.sums.stored_bytes -= large.stored;
+            self.sums.deduplicated_bytes += size;
+            self.finish(file, header, &content, value)?;
+        } else {
+            if !large.smaller && !self.phase.is_tight() && self.phase.compression.class != CompressClass::Always {
+                large.content.flatten();
+            }
+            self.finish(file, header, &large.content, value)?;
+            if let Some(digest) = digest {
+                self.originals.entry(digest).or_insert(large.content);
+            }
+        }
+        if self.barrier == Some(file) {
+            self.barrier = None;
+        }
+        match self.barrier {
+            Some(waiting) => self.advance(waiting),
+            None => Ok(()),
+        }
+    }
+
+    /// A segment was hashed.
+    pub(crate) fn hashed(&mut self, file: usize, hasher: Box<dyn Hasher>) -> Result<(), BuildError> {
+        if let Some(large) = self.large.get_mut(&file) {
+            large.hasher = Some(hasher);
+            large.hashing = false;
+        }
+        self.advance(file)
+    }
+
+    /// The bytes of a segment were written.
+    pub(crate) fn written(&mut self, file: usize) -> Result<(), BuildError> {
+        if let Some(large) = self.large.get_mut(&file) {
+            large.writing -= 1;
+        }
+        self.advance(file)
+    }
+}
+
+impl Packed {
+    /// An empty one.
+    pub(crate) fn new(bytes: Spool) -> Self {
+        Self { bytes, known: BTreeMap::new() }
+    }
+}

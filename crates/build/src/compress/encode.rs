@@ -1,0 +1,241 @@
+//! From bytes to pclusters: where each begins and ends, and what it holds. Pure; knows no file and no address.
+//!
+//! Every pcluster is filled: the encoder takes as much content as fits into it, so only the last one of a file or
+//! segment is cut to fewer blocks. Whatever would not become smaller is stored plain, block by block.
+
+use std::ops::Range;
+
+use erofs_encode::{EncodeError, Params, PrefixEncoder, is_noise};
+
+/// How much the last pcluster may exceed a block boundary, per block that it has, for the stronger encoder to be tried:
+/// in most cases it then ends before the boundary, which saves a block.
+const SQUEEZE_PER_BLOCK: usize = 200;
+
+/// A pcluster, or a block that is stored plain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Bytes of content.
+    pub(crate) length: u32,
+    /// Bytes that it takes in the image, padding included.
+    pub(crate) stored: u32,
+    /// Whether the content stands there as it is.
+    pub(crate) plain: bool,
+}
+
+/// What is left at the end of a file for another place than the data area.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Rest {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A last pcluster that stands behind the inode.
+    Inline {
+        /// Bytes of content.
+        length: u32,
+        /// Whether the content stands there as it is.
+        plain: bool,
+        /// What stands there.
+        bytes: Vec<u8>,
+    },
+    /// This many bytes of content belong to the packed inode.
+    Fragment(u32),
+}
+
+/// An encoded file or segment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Encoded {
+    /// In the order of the content, without gaps.
+    pub(crate) extents: Vec<Extent>,
+    /// Where the unit's buffer has what the extents hold, one behind the other.
+    pub(crate) bytes: Range<usize>,
+    /// The content behind the extents.
+    pub(crate) rest: Rest,
+    /// Whether anything became smaller, so that it is worth being stored compressed.
+    pub(crate) smaller: bool,
+}
+
+/// What may become of the end of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Blocks of the data area.
+    Blocks,
+    /// A place behind the inode, for up to this many bytes.
+    Inline(usize),
+    /// The packed inode.
+    Fragment,
+}
+
+/// The sizes that rule a file's pclusters, all in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    pub(crate) block: usize,
+    /// The largest pcluster.
+    pub(crate) pcluster: usize,
+    /// The most content of one pcluster.
+    pub(crate) input: usize,
+    /// Pclusters start at any byte and have no padding.
+    pub(crate) tight: bool,
+}
+
+/// What is being encoded.
+struct Output<'b> {
+    encoded: Encoded,
+    bytes: &'b mut Vec<u8>,
+}
+
+/// An encoder with what it needs to be used again and again.
+pub(crate) struct Coder {
+    sizes: Sizes,
+    main: Box<dyn PrefixEncoder>,
+    stronger: Option<Box<dyn PrefixEncoder>>,
+    scratch: Vec<u8>,
+    again: Vec<u8>,
+}
+
+impl Coder {
+    /// An encoder for `params` and the pclusters of `sizes`.
+    pub(crate) fn new(params: &Params, sizes: Sizes) -> Result<Self, EncodeError> {
+        let stronger = if sizes.tight { None } else { erofs_encode::encoder_stronger(params) };
+        let main = erofs_encode::encoder(params)?;
+        let (scratch, again) = (vec![0; sizes.pcluster], Vec::new());
+        Ok(Self { sizes, main, stronger, scratch, again })
+    }
+
+    /// Encodes a file or a segment of one behind what is in `bytes`; `end` says what may become of its end, if that is
+    /// the file's.
+    pub(crate) fn encode(&mut self, source: &[u8], end: End, bytes: &mut Vec<u8>) -> Encoded {
+        self.main.begin_segment();
+        let start = bytes.len();
+        let mut out = Output { encoded: Encoded::default(), bytes };
+        self.fill(source, end, &mut out);
+        let Output { mut encoded, bytes } = out;
+        encoded.bytes = start..bytes.len();
+        encoded
+    }
+
+    fn fill(&mut self, source: &[u8], end: End, out: &mut Output<'_>) {
+        let mut at = 0;
+        let mut failed = false;
+        while at < source.len() {
+            let rest = &source[at..];
+            if end == End::Fragment && rest.len() <= self.sizes.pcluster {
+                out.encoded.rest = Rest::Fragment(narrow(rest.len()));
+                out.encoded.smaller = true;
+                break;
+            }
+            if failed && is_noise(rest, self.sizes.pcluster) {
+                at += self.plain(rest, self.sizes.pcluster, out);
+                continue;
+            }
+            let taken = self.step(rest, end, out);
+            failed = taken == 0;
+            at += if failed { self.fail(rest, end, out) } else { taken };
+            if !matches!(out.encoded.rest, Rest::Nothing) {
+                break;
+            }
+        }
+    }
+
+    /// Encodes the next pcluster; 0 if that would not make it smaller.
+    fn step(&mut self, rest: &[u8], end: End, out: &mut Output<'_>) -> usize {
+        let Sizes { block, pcluster, input, tight } = self.sizes;
+        if rest.len() <= block && !tight && !matches!(end, End::Inline(_)) {
+            return 0;
+        }
+        let source = &rest[..rest.len().min(input)];
+        let found = self.main.encode_prefix(source, &mut self.scratch[..pcluster]);
+        // A first byte of zero would be taken for padding.
+        if found.consumed == 0 || found.written == 0 || self.scratch[0] == 0 {
+            return 0;
+        }
+        let (mut consumed, mut written) = (found.consumed, found.written);
+        let is_end = consumed == rest.len();
+        if is_end && let End::Inline(limit) = end {
+            if written <= limit && written < consumed {
+                let bytes = self.scratch[..written].to_vec();
+                out.encoded.rest = Rest::Inline { length: narrow(consumed), plain: false, bytes };
+                out.encoded.smaller = true;
+                return consumed;
+            }
+            (consumed, written) = self.cut(rest, consumed, written);
+        } else if is_end && end == End::Fragment {
+            (consumed, written) = self.cut(rest, consumed, written);
+        } else if is_end && !tight {
+            written = self.squeeze(rest, written);
+        }
+        let is_end = consumed == rest.len();
+        let stored = if tight { written } else { written.next_multiple_of(block) };
+        let instead = if is_end && !tight { consumed.next_multiple_of(block) } else { consumed };
+        if stored >= instead || (!tight && !is_end && consumed < block) {
+            return 0;
+        }
+        out.encoded.smaller = true;
+        out.bytes.resize(out.bytes.len() + stored - written, 0);
+        out.bytes.extend_from_slice(&self.scratch[..written]);
+        out.encoded.extents.push(Extent { length: narrow(consumed), stored: narrow(stored), plain: false });
+        consumed
+    }
+
+    /// Cuts a last pcluster of more than a block at its last block boundary, so that what is left is short. Leaves the
+    /// bytes in `scratch`.
+    fn cut(&mut self, rest: &[u8], consumed: usize, written: usize) -> (usize, usize) {
+        let whole = written / self.sizes.block * self.sizes.block;
+        if whole == 0 || whole == written {
+            return (consumed, written);
+        }
+        self.again.resize(whole, 0);
+        let found = self.main.encode_prefix(&rest[..consumed], &mut self.again);
+        if found.consumed < self.sizes.block || self.again[0] == 0 {
+            return (consumed, written);
+        }
+        self.scratch[..found.written].copy_from_slice(&self.again[..found.written]);
+        (found.consumed, found.written)
+    }
+
+    /// Tries harder where the last pcluster exceeds a block boundary by little. Leaves the bytes in `scratch`.
+    fn squeeze(&mut self, rest: &[u8], written: usize) -> usize {
+        let block = self.sizes.block;
+        let (blocks, excess) = (written / block, written % block);
+        if blocks == 0 || excess == 0 || excess > SQUEEZE_PER_BLOCK * blocks {
+            return written;
+        }
+        let Some(stronger) = &mut self.stronger else { return written };
+        self.again.resize(blocks * block, 0);
+        let found = stronger.encode_prefix(rest, &mut self.again);
+        if found.consumed != rest.len() || self.again[0] == 0 {
+            return written;
+        }
+        self.scratch[..found.written].copy_from_slice(&self.again[..found.written]);
+        found.written
+    }
+
+    /// Stores what did not become smaller.
+    fn fail(&self, rest: &[u8], end: End, out: &mut Output<'_>) -> usize {
+        if let End::Inline(limit) = end
+            && rest.len() <= limit
+        {
+            out.encoded.rest = Rest::Inline { length: narrow(rest.len()), plain: true, bytes: rest.to_vec() };
+            return rest.len();
+        }
+        let limit = if self.sizes.tight { self.sizes.pcluster } else { self.sizes.block };
+        self.plain(rest, limit, out)
+    }
+
+    /// Stores up to `limit` bytes plain: in whole blocks, or at any byte where that is allowed.
+    fn plain(&self, rest: &[u8], limit: usize, out: &mut Output<'_>) -> usize {
+        let Sizes { block, tight, .. } = self.sizes;
+        let content = &rest[..rest.len().min(limit)];
+        for piece in content.chunks(if tight { limit } else { block }) {
+            let stored = if tight { piece.len() } else { block };
+            out.encoded.extents.push(Extent { length: narrow(piece.len()), stored: narrow(stored), plain: true });
+            out.bytes.extend_from_slice(piece);
+            out.bytes.resize(out.bytes.len() + stored - piece.len(), 0);
+        }
+        content.len()
+    }
+}
+
+/// Nothing here is longer than a segment.
+fn narrow(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}

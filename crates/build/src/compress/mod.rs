@@ -1,0 +1,230 @@
+//! Compressed contents: encoded in parallel, placed one after the other in a fixed order, in front of the metadata.
+//!
+//! ```text
+//! units ─► work: read, fingerprint, encode (any thread) ─► commit (one at a time, in order) ─► write (any thread)
+//!                                                              └─► spool: what each inode will need
+//! ```
+//!
+//! How long a compressed file is shows only when it is done, so the metadata comes behind the data here. Until then an
+//! inode's index, tail and fingerprint wait in a spool. What is decided in order depends on the order of units alone,
+//! so one thread or sixty-four give the same image.
+//!
+//! Reading order: `encode` (one file's pclusters), `work` (a unit), `body` (what an inode needs), `commit`, `pool`.
+
+mod area;
+mod body;
+mod commit;
+mod encode;
+mod index;
+mod pool;
+mod spool;
+mod superblock;
+mod work;
+
+pub(crate) use body::Body;
+pub(crate) use spool::Spool;
+pub(crate) use superblock::Announced;
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use erofs_tree::{ContentRef, Progress, Silent, Source, Stage};
+
+use crate::content::{File, Units, fill, files};
+use crate::error::BuildError;
+use crate::image_file::ImageFile;
+use crate::layout::plan::{Plan, Shape};
+use crate::summary::Sums;
+use crate::options::{CompressionOptions, ContentOptions, FragmentOptions};
+use area::ByteArea;
+use commit::{Commit, Packed};
+use pool::Force;
+use work::{Choice, Input, Phase};
+
+/// Files up to this many bytes are encoded by one worker; longer ones in segments of this size, each on its own.
+const SEGMENT_SIZE: usize = 16 << 20;
+
+/// What became of the contents.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// One per inode of the tree: what regular files with content need.
+    pub(crate) bodies: Vec<Option<Body>>,
+    /// Where the bodies' bytes are.
+    pub(crate) spool: Spool,
+    /// The packed inode and its size.
+    pub(crate) packed: Option<(Body, u64)>,
+    /// First byte behind the data.
+    pub(crate) end: u64,
+    /// Bytes that are to be zeros and were not written: first one and length.
+    pub(crate) gaps: Vec<(u64, u64)>,
+    /// Stands for all contents and their places.
+    pub(crate) key: u128,
+    pub(crate) sums: Sums,
+}
+
+impl Outcome {
+    /// The shapes of the inodes, for the plan.
+    pub(crate) fn shapes(&self) -> Vec<Option<Shape>> {
+        self.bodies.iter().map(|body| body.map(|body| body.shape())).collect()
+    }
+}
+
+/// The files of the source.
+struct Files<'s>(&'s dyn Source);
+
+impl Input for Files<'_> {
+    fn fill(&self, file: &File, offset: u64, bytes: &mut [u8]) -> Result<(), BuildError> {
+        fill(self.0, file, offset, bytes)
+    }
+}
+
+/// The content of the packed inode.
+struct Fragments(Mutex<Spool>);
+
+impl Input for Fragments {
+    fn fill(&self, _file: &File, offset: u64, bytes: &mut [u8]) -> Result<(), BuildError> {
+        let mut spool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        spool.read(offset, bytes).map_err(BuildError::spool)
+    }
+}
+
+/// Where contents come from and what becomes of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Contents<'a> {
+    pub(crate) source: &'a dyn Source,
+    pub(crate) options: &'a ContentOptions,
+    pub(crate) compression: &'a CompressionOptions,
+}
+
+/// Encodes and stores the contents of all files of the tree in the plan's data area.
+pub(crate) fn store(
+    plan: &Plan<'_>,
+    contents: Contents<'_>,
+    image: &ImageFile,
+    threads: usize,
+    progress: &dyn Progress,
+) -> Result<Outcome, BuildError> {
+    let Contents { source, options, compression } = contents;
+    let files = files(plan.tree, &plan.walk());
+    let bytes = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
+    progress.begin(Stage::Content, files.len() as u64, bytes);
+    let input = Files(source);
+    let choices = choices(plan, &files, compression);
+    let phase = Phase {
+        input: &input,
+        files: &files,
+        choices: &choices,
+        compression,
+        fingerprint: options.fingerprint.as_ref(),
+        file_dedupe: options.file_dedupe,
+        block: plan.block_bits.bytes(),
+        is_packed: false,
+    };
+    let force = force(threads, compression.memory);
+    let folder = image.folder();
+    let area = ByteArea::new(plan.data_at, plan.block_bits, options.dsunit, phase.is_tight());
+    let packed = compression.fragments.map(|_| Packed::new(Spool::new(folder)));
+    let commit = Commit::new(phase, plan, area, Spool::new(folder), packed, Sums::default());
+    let units = Units::with_segments(&files, SEGMENT_SIZE);
+    let mut commit = pool::run(phase, units, commit, image, force, progress)?;
+    let mut bodies = vec![None; plan.tree.inodes.len()];
+    for (file, body) in files.iter().zip(std::mem::take(&mut commit.bodies)) {
+        bodies[file.inode.index()] = body;
+    }
+    let key = commit.key();
+    let packed = commit.packed.take();
+    let outcome = Outcome {
+        bodies,
+        end: 0,
+        gaps: Vec::new(),
+        key,
+        packed: None,
+        sums: commit.sums,
+        spool: commit.spool,
+    };
+    let outcome = pack(phase, plan, outcome, commit.area, packed, image, force)?;
+    progress.end(Stage::Content);
+    Ok(outcome)
+}
+
+/// Encodes and stores the packed inode, if anything is in it.
+fn pack(
+    phase: Phase<'_>,
+    plan: &Plan<'_>,
+    outcome: Outcome,
+    area: ByteArea,
+    packed: Option<Packed>,
+    image: &ImageFile,
+    force: Force,
+) -> Result<Outcome, BuildError> {
+    let content = packed.map(|packed| packed.bytes).filter(|bytes| bytes.len() != 0);
+    let (Some(content), Some(fragments)) = (content, phase.compression.fragments) else {
+        return Ok(Outcome { end: area.next(), gaps: area.into_gaps(), ..outcome });
+    };
+    let FragmentOptions { pcluster_size, .. } = fragments;
+    let size = content.len();
+    let files = [File { inode: plan.tree.root, size, content: ContentRef(0), has_twin: false }];
+    let input = Fragments(Mutex::new(content));
+    let choices = [Choice { algorithm: Some(0), pcluster: pcluster_size }];
+    let phase = Phase {
+        input: &input,
+        files: &files,
+        choices: &choices,
+        compression: phase.compression,
+        fingerprint: None,
+        file_dedupe: false,
+        block: phase.block,
+        is_packed: true,
+    };
+    let Outcome { bodies, spool, key, sums, .. } = outcome;
+    let commit = Commit::new(phase, plan, area, spool, None, sums);
+    let units = Units::with_segments(&files, SEGMENT_SIZE);
+    let mut commit = pool::run(phase, units, commit, image, force, &Silent)?;
+    let body = commit.bodies.pop().flatten();
+    let packed = Some(body.map(|body| (body, size)).ok_or_else(|| BuildError::Internal("no packed inode".into()))?);
+    let key = xxhash_rust::xxh3::xxh3_128(&[key.to_le_bytes(), commit.key().to_le_bytes()].concat());
+    Ok(Outcome {
+        bodies,
+        packed,
+        end: commit.area.next(),
+        key,
+        sums: commit.sums,
+        spool: commit.spool,
+        gaps: commit.area.into_gaps(),
+    })
+}
+
+/// How each file is encoded: one answer for all of them, or one each where hints tell them apart.
+fn choices(plan: &Plan<'_>, files: &[File], compression: &CompressionOptions) -> Vec<Choice> {
+    let usual = Choice { algorithm: Some(0), pcluster: compression.pcluster_size };
+    if compression.hints.is_empty() {
+        return vec![usual];
+    }
+    let chosen = |file: &File| {
+        let path = plan.tree.path_of(file.inode);
+        let path = path.strip_prefix(b"/").unwrap_or(&path);
+        let hint = compression.hints.iter().find(|hint| hint.pattern.is_match(path));
+        hint.map_or(usual, |hint| Choice {
+            algorithm: (hint.pcluster_size != 0).then_some(hint.algorithm),
+            pcluster: hint.pcluster_size,
+        })
+    };
+    files.iter().map(chosen).collect()
+}
+
+/// How many threads work with how many units at the same time, in `memory` bytes; 0 for a share of what is free.
+fn force(threads: usize, memory: u64) -> Force {
+    // Content and what it is encoded to.
+    let unit = 2 * SEGMENT_SIZE as u64;
+    let given = if memory == 0 { free_memory() / 4 } else { memory };
+    let units = usize::try_from(given / unit).unwrap_or(usize::MAX).max(1);
+    Force { threads: threads.min(units), window: units.min(threads + threads.div_ceil(2) + 1) }
+}
+
+/// Memory that can be had without pushing anything out, in bytes (`MemAvailable`); 4 GiB where nobody tells.
+fn free_memory() -> u64 {
+    let text = std::fs::read_to_string(Path::new("/proc/meminfo")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kibibytes.map_or(4 << 30, |kibibytes| kibibytes.saturating_mul(1024))
+}

@@ -1,0 +1,75 @@
+//! What a compressed image announces: feature bits and the configurations of its algorithms.
+
+use erofs_format::BlockBits;
+use erofs_format::compression::{Algorithm, Configs, Lz4Config};
+use erofs_format::feature::incompat;
+
+use super::encode::Sizes;
+use super::work::params;
+use crate::options::{CompressionOptions, IndexForm};
+use crate::summary::Sums;
+
+/// The farthest distance of a match in an LZ4 block.
+const LZ4_DISTANCE: u16 = 65_535;
+
+/// What the superblock says about compression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Announced {
+    /// Its field for algorithms, or for LZ4's distance where there are no configurations.
+    pub(crate) field: u16,
+    /// The configurations behind it.
+    pub(crate) records: Vec<u8>,
+    incompat: u32,
+}
+
+impl Announced {
+    /// What is known before anything is encoded: every algorithm that the options name.
+    pub(crate) fn new(compression: &CompressionOptions, block_bits: BlockBits) -> Self {
+        let block = block_bits.bytes();
+        let largest = compression.largest_pcluster();
+        let pcluster = largest as usize;
+        let sizes = Sizes { block, pcluster, input: erofs_encode::MAX_INPUT, tight: false };
+        let mut configs = Configs::default();
+        for index in 0..compression.algorithms.len() {
+            let Some(params) = params(compression, index, sizes) else { continue };
+            let bits = |size: u32| u8::try_from(size.max(1).ilog2()).unwrap_or(0);
+            match Algorithm::from_number(params.algorithm.number) {
+                Some(Algorithm::Lz4) => {
+                    // Linux sizes its buffers by this number; a pcluster that starts anywhere touches one more.
+                    let more = u64::from(compression.index == IndexForm::Extents);
+                    let blocks = block_bits.blocks_ceil(u64::from(largest)) + more;
+                    let blocks = u16::try_from(blocks).unwrap_or(u16::MAX);
+                    configs.lz4 = Some(Lz4Config { max_distance: LZ4_DISTANCE, max_pclusterblks: blocks });
+                }
+                Some(Algorithm::Lzma) => {
+                    configs.lzma_dict_size = configs.lzma_dict_size.max(Some(params.dict_size));
+                }
+                Some(Algorithm::Deflate) => {
+                    configs.deflate_windowbits = configs.deflate_windowbits.max(Some(bits(params.dict_size)));
+                }
+                Some(Algorithm::Zstd) => {
+                    configs.zstd_windowlog = configs.zstd_windowlog.max(Some(bits(params.dict_size)));
+                }
+                None => {}
+            }
+        }
+        let small = pcluster <= block && compression.index != IndexForm::Extents;
+        if small && configs.bits() == Algorithm::Lz4.bit() {
+            // What Linux 5.4 can read.
+            return Self { field: LZ4_DISTANCE, records: Vec::new(), incompat: incompat::LZ4_0PADDING };
+        }
+        let incompat = incompat::LZ4_0PADDING | incompat::COMPR_CFGS;
+        Self { field: configs.bits(), records: configs.encode(), incompat }
+    }
+
+    /// The feature bits of an image with these contents. Big pclusters share their bit with configurations, and
+    /// deduplication shares its own with fragments.
+    pub(crate) fn incompat(&self, sums: &Sums, compression: &CompressionOptions, has_packed: bool) -> u32 {
+        let bit = |set: bool, bit: u32| if set { bit } else { 0 };
+        self.incompat
+            | bit(sums.compression.big_pclusters, incompat::COMPR_CFGS)
+            | bit(sums.compression.inline_pclusters, incompat::ZTAILPACKING)
+            | bit(has_packed || compression.dedupe, incompat::FRAGMENTS)
+            | bit(compression.index == IndexForm::Extents, incompat::BIT48)
+    }
+}

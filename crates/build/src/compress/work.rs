@@ -1,0 +1,279 @@
+//! The work on one unit: read, fingerprint, encode. Everything that needs neither a place nor an order.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use erofs_algo::fingerprint::{Fingerprint, Hasher};
+use erofs_encode::Params;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::encode::{Coder, Encoded, End, Rest, Sizes};
+use crate::content::{File, Unit};
+use crate::error::BuildError;
+use crate::options::{CompressClass, CompressionOptions, FingerprintOptions, FingerprintValue};
+
+/// Where contents come from.
+pub(crate) trait Input: Sync {
+    /// Fills `bytes` from byte `offset` of a file.
+    fn fill(&self, file: &File, offset: u64, bytes: &mut [u8]) -> Result<(), BuildError>;
+}
+
+/// How one file is to be encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// Index of the algorithm; `None` for a file that a hint leaves uncompressed.
+    pub(crate) algorithm: Option<usize>,
+    /// The largest pcluster in bytes.
+    pub(crate) pcluster: u32,
+}
+
+/// What the work on a set of files needs to know.
+#[derive(Clone, Copy)]
+pub(crate) struct Phase<'a> {
+    pub(crate) input: &'a dyn Input,
+    pub(crate) files: &'a [File],
+    /// One per file, or a single one for all of them.
+    pub(crate) choices: &'a [Choice],
+    pub(crate) compression: &'a CompressionOptions,
+    pub(crate) fingerprint: Option<&'a FingerprintOptions>,
+    /// Equal files are stored once.
+    pub(crate) file_dedupe: bool,
+    pub(crate) block: usize,
+    /// Whether this is the packed inode, which ends in blocks and has no attributes.
+    pub(crate) is_packed: bool,
+}
+
+/// What became of a file or segment.
+#[derive(Debug)]
+pub(crate) enum Form {
+    /// Stored as it is.
+    Plain,
+    /// Stored compressed.
+    Encoded(Encoded),
+    /// Equal to a file before it.
+    Twin,
+}
+
+/// A file or a segment of one.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// Index of the file.
+    pub(crate) file: usize,
+    /// Where its bytes are in the buffer.
+    pub(crate) range: Range<usize>,
+    /// Stands for the content where no fingerprint does.
+    pub(crate) key: u128,
+    /// The fingerprint of a whole file, where one is computed.
+    pub(crate) fingerprint: Option<Fingerprint>,
+    /// What becomes of it.
+    pub(crate) form: Form,
+    /// The key of what goes to the packed inode, where equal fragments are stored once.
+    pub(crate) fragment: Option<[u8; 32]>,
+}
+
+/// The buffers of a unit; used again and again, because the first touch of memory is dear.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    /// Content.
+    pub(crate) content: Vec<u8>,
+    /// What it was encoded to.
+    pub(crate) encoded: Vec<u8>,
+}
+
+/// A unit that is ready for its turn.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// The files, or one segment.
+    pub(crate) parts: Vec<Part>,
+    /// Their content, and what it was encoded to.
+    pub(crate) buffers: Buffers,
+    /// First byte and whether it is the file's end, for a segment.
+    pub(crate) segment: Option<(u64, bool)>,
+}
+
+impl Phase<'_> {
+    /// A fresh hasher, if fingerprints are computed.
+    pub(crate) fn hasher(&self) -> Option<Box<dyn Hasher>> {
+        match &self.fingerprint?.value {
+            FingerprintValue::Computed { kind, namespace } => Some((kind.hasher)(*namespace)),
+            FingerprintValue::Source => None,
+        }
+    }
+
+    /// How a file is encoded.
+    pub(crate) fn choice(&self, file: usize) -> Choice {
+        let none = Choice { algorithm: None, pcluster: 0 };
+        self.choices.get(file).or(self.choices.first()).copied().unwrap_or(none)
+    }
+
+    /// Whether pclusters start at any byte.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.compression.index == crate::options::IndexForm::Extents
+    }
+
+    fn sizes(&self, choice: Choice) -> Sizes {
+        let input = match self.compression.max_extent_size as usize {
+            0 => erofs_encode::MAX_INPUT,
+            given => given.clamp(self.block, erofs_encode::MAX_INPUT),
+        };
+        Sizes { block: self.block, pcluster: choice.pcluster as usize, input, tight: self.is_tight() }
+    }
+
+    /// What may become of the end of a file.
+    fn end(&self) -> End {
+        match self.compression {
+            CompressionOptions { fragments: Some(_), .. } if !self.is_packed => End::Fragment,
+            CompressionOptions { tail_packing: true, .. } if !self.is_packed => {
+                // A slot less than a block, so that a place can be found behind an inode of any length.
+                End::Inline(self.block - 32)
+            }
+            CompressionOptions { .. } => End::Blocks,
+        }
+    }
+}
+
+/// A worker's own things: encoders and buffers that are used again and again.
+pub(crate) struct Worker<'a> {
+    phase: Phase<'a>,
+    coders: BTreeMap<(usize, u32), Coder>,
+}
+
+/// Asks whether a file with this digest comes before the file with this index.
+pub(crate) type Claim<'c> = &'c dyn Fn(&[u8], usize) -> bool;
+
+impl<'a> Worker<'a> {
+    /// A worker without any encoder yet.
+    pub(crate) fn new(phase: Phase<'a>) -> Self {
+        Self { phase, coders: BTreeMap::new() }
+    }
+
+    /// Reads and encodes a unit.
+    pub(crate) fn unit(
+        &mut self,
+        unit: &Unit,
+        mut buffers: Buffers,
+        claim: Claim<'_>,
+    ) -> Result<Done, BuildError> {
+        let Buffers { content, encoded } = &mut buffers;
+        content.clear();
+        encoded.clear();
+        match unit {
+            Unit::Batch(range) => {
+                let mut parts = Vec::with_capacity(range.len());
+                for index in range.clone() {
+                    let file = &self.phase.files[index];
+                    let start = content.len();
+                    let length = usize::try_from(file.size).unwrap_or(usize::MAX);
+                    content.resize(start + length, 0);
+                    self.phase.input.fill(file, 0, &mut content[start..])?;
+                    parts.push(self.whole(index, &content[start..], start, encoded, claim)?);
+                }
+                Ok(Done { parts, buffers, segment: None })
+            }
+            &Unit::Segment { file, offset, length, last } => {
+                content.resize(length, 0);
+                self.phase.input.fill(&self.phase.files[file], offset, content)?;
+                let key = xxh3_128(content);
+                let form = self.encode(file, content, last, encoded)?;
+                let mut part = Part { file, range: 0..length, key, fingerprint: None, form, fragment: None };
+                self.name_fragment(&mut part, content);
+                Ok(Done { parts: vec![part], buffers, segment: Some((offset, last)) })
+            }
+        }
+    }
+
+    fn whole(
+        &mut self,
+        file: usize,
+        bytes: &[u8],
+        start: usize,
+        encoded: &mut Vec<u8>,
+        claim: Claim<'_>,
+    ) -> Result<Part, BuildError> {
+        let fingerprint = self.phase.hasher().map(|mut hasher| {
+            hasher.update(bytes);
+            hasher.finish()
+        });
+        let key = xxh3_128(fingerprint.as_ref().map_or(bytes, |fingerprint| &fingerprint.digest));
+        let may_twin = self.phase.file_dedupe && self.phase.files[file].has_twin;
+        let digest = fingerprint.as_ref().map(|fingerprint| &fingerprint.digest).filter(|_| may_twin);
+        let form = match digest {
+            Some(digest) if claim(digest, file) => Form::Twin,
+            Some(_) | None => self.encode(file, bytes, true, encoded)?,
+        };
+        let mut part =
+            Part { file, range: start..start + bytes.len(), key, fingerprint, form, fragment: None };
+        self.name_fragment(&mut part, bytes);
+        Ok(part)
+    }
+
+    fn name_fragment(&self, part: &mut Part, bytes: &[u8]) {
+        if let Form::Encoded(Encoded { rest: Rest::Fragment(length), .. }) = &part.form
+            && self.phase.compression.fragments.is_some_and(|fragments| fragments.dedupe)
+        {
+            let fragment = &bytes[bytes.len() - *length as usize..];
+            part.fragment = Some(erofs_algo::chunk_key(fragment));
+        }
+    }
+
+    /// Encodes a file or a segment, if that pays.
+    fn encode(
+        &mut self,
+        file: usize,
+        bytes: &[u8],
+        last: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Form, BuildError> {
+        let class = self.phase.compression.class;
+        let choice = self.phase.choice(file);
+        let Some(algorithm) = choice.algorithm.filter(|_| class != CompressClass::Never) else {
+            return Ok(Form::Plain);
+        };
+        if self.ends_in_fragments(last) {
+            let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            let rest = Rest::Fragment(length);
+            return Ok(Form::Encoded(Encoded { rest, smaller: true, ..Encoded::default() }));
+        }
+        let end = if last { self.phase.end() } else { End::Blocks };
+        let coder = self.coder(algorithm, choice)?;
+        let encoded = coder.encode(bytes, end, out);
+        let whole = self.phase.files[file].size == bytes.len() as u64;
+        if encoded.smaller || (class == CompressClass::Always && whole) || !whole {
+            return Ok(Form::Encoded(encoded));
+        }
+        out.truncate(encoded.bytes.start);
+        Ok(Form::Plain)
+    }
+
+    fn ends_in_fragments(&self, last: bool) -> bool {
+        last && !self.phase.is_packed && self.phase.compression.fragments.is_some_and(|fragments| fragments.all)
+    }
+
+    fn coder(&mut self, algorithm: usize, choice: Choice) -> Result<&mut Coder, BuildError> {
+        use std::collections::btree_map::Entry;
+        match self.coders.entry((algorithm, choice.pcluster)) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(free) => {
+                let sizes = self.phase.sizes(choice);
+                let params = params(self.phase.compression, algorithm, sizes)
+                    .ok_or_else(|| BuildError::Internal("an algorithm has no row".into()))?;
+                let coder = Coder::new(&params, sizes).map_err(|cause| BuildError::Options(cause.to_string()))?;
+                Ok(free.insert(coder))
+            }
+        }
+    }
+}
+
+/// The parameters of the algorithm with this index for pclusters of these sizes.
+pub(crate) fn params(compression: &CompressionOptions, algorithm: usize, sizes: Sizes) -> Option<Params> {
+    let chosen = compression.algorithms.get(algorithm)?;
+    // One configuration in the superblock holds for all files of an algorithm, so the dictionary must not follow the
+    // pcluster size of a hint.
+    let fresh = Params::new(chosen.algorithm, compression.largest_pcluster() as usize);
+    Some(Params {
+        level: chosen.level,
+        dict_size: chosen.dict_size.unwrap_or(fresh.dict_size),
+        max_input: sizes.input,
+        ..fresh
+    })
+}
