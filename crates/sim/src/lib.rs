@@ -9,11 +9,17 @@
 //! [`run`] (a scenario in the model), [`tally`] (what a set of images costs when everything is read). Invariant: after
 //! [`facts`] no I/O; one kernel rule, one function.
 
+pub mod error;
 pub mod facts;
+pub mod ground;
 pub mod kernel;
+mod keys;
 pub mod pages;
 pub mod readahead;
 pub mod run;
 pub mod scenario;
+pub mod strace;
+pub mod survey;
 pub mod tally;
+pub mod trace;
 pub mod world;

@@ -33,6 +33,11 @@ impl PageSet {
         self.ranges.get(after).is_some_and(|range| range.contains(&page))
     }
 
+    /// The pages, in ascending order.
+    pub fn pages(&self) -> impl Iterator<Item = u64> {
+        self.ranges.iter().cloned().flatten()
+    }
+
     /// Adds pages, and returns how many of them were not there.
     pub fn insert(&mut self, pages: Range<u64>) -> u64 {
         if pages.is_empty() {
@@ -46,6 +51,30 @@ impl PageSet {
         let end = touched.last().map_or(pages.end, |range| range.end.max(pages.end));
         self.ranges.splice(first..last, std::iter::once(start..end));
         self.len() - before
+    }
+
+    /// The ranges of this set that are not in `other`.
+    pub fn without(&self, other: &Self) -> impl Iterator<Item = Range<u64>> {
+        let mut holes = other.ranges.iter().peekable();
+        let mut pieces = Vec::new();
+        for range in &self.ranges {
+            let mut at = range.start;
+            while let Some(hole) = holes.peek().filter(|hole| hole.start < range.end) {
+                if hole.start > at {
+                    pieces.push(at..hole.start);
+                }
+                at = at.max(hole.end.min(range.end));
+                if hole.end > range.end {
+                    // It goes on in the next range.
+                    break;
+                }
+                holes.next();
+            }
+            if at < range.end {
+                pieces.push(at..range.end);
+            }
+        }
+        pieces.into_iter()
     }
 
     /// Takes pages away, and returns how many of them were there.
@@ -88,6 +117,10 @@ mod tests {
                 assert_eq!(set.insert(range), new as u64, "step {step}");
             }
             assert_eq!(set.len(), plain.len() as u64);
+            let other = PageSet { ranges: vec![3..7, 20..21, 50..90] };
+            let rest: Vec<u64> = set.without(&other).flatten().collect();
+            let plain_rest: Vec<u64> = plain.iter().copied().filter(|page| !other.contains(*page)).collect();
+            assert_eq!(rest, plain_rest, "step {step}");
             assert!((0..130).all(|page| set.contains(page) == plain.contains(&page)), "step {step}");
             assert!(set.ranges.windows(2).all(|pair| pair[0].end < pair[1].start));
         }

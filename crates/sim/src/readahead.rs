@@ -1,28 +1,37 @@
-//! How many pages a read brings in: Linux's readahead (`mm/readahead.c`, `filemap_get_pages` of `mm/filemap.c`) for
-//! files whose folios are single pages, as those of shared files are.
+//! How many pages a read brings in: Linux's readahead (`mm/readahead.c`, `filemap_get_pages` of `mm/filemap.c`), for
+//! files whose folios are single pages, as those of shared files are, and for those with larger ones.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::pages::{PAGE_SIZE, PageSet, pages_of};
 
-/// Where the end of a window that moves on is rounded down to, in pages (`page_cache_async_ra`: order 2).
-const WINDOW_ALIGNMENT: u64 = 4;
+/// By how much the order of folios grows whenever the window moves on (`page_cache_async_ra`).
+const ORDER_STEP: u32 = 2;
+/// The largest order of folios (`mapping_max_folio_order` on x86-64).
+const ORDER_MAX: u32 = 9;
 
 /// The pages of a file that are in memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cached {
     /// Which they are.
     pub resident: PageSet,
-    /// Those whose use starts the next readahead (`PG_readahead`).
-    marked: BTreeSet<u64>,
+    /// The folios whose use starts the next readahead (`PG_readahead`): first page and number of pages.
+    marked: BTreeMap<u64, u64>,
 }
 
 impl Cached {
     /// Drops pages, and returns how many were there.
     pub fn drop_pages(&mut self, pages: Range<u64>) -> u64 {
-        self.marked.retain(|page| !pages.contains(page));
+        self.marked.retain(|page, _| !pages.contains(page));
         self.resident.remove(pages)
+    }
+
+    /// Takes the mark of the folio with this page away; its first page, if there was one.
+    fn take_mark(&mut self, page: u64) -> Option<u64> {
+        let (first, len) = self.marked.range(..=page).next_back()?;
+        let first = (page - first < *len).then_some(*first)?;
+        self.marked.remove(&first).map(|_| first)
     }
 }
 
@@ -32,6 +41,8 @@ pub struct Readahead {
     start: u64,
     size: u64,
     async_size: u64,
+    /// Of the folios of the last readahead.
+    order: u32,
     /// The page in which the last read ended, if there was one (`prev_pos`).
     previous: Option<u64>,
 }
@@ -43,6 +54,8 @@ pub struct Geometry {
     pub size: u64,
     /// The readahead window in pages.
     pub window: u64,
+    /// Whether it may have folios of several pages, as files outside the hidden superblock do.
+    pub large: bool,
 }
 
 impl Readahead {
@@ -59,8 +72,8 @@ impl Readahead {
             if !cached.resident.contains(page) {
                 fetched += self.miss(cached, file, page, end - page);
             }
-            if cached.marked.remove(&page) {
-                fetched += self.advance(cached, file, page, end - page);
+            if let Some(first) = cached.take_mark(page) {
+                fetched += self.advance(cached, file, first, end - first);
             }
         }
         self.previous = Some(stop / PAGE_SIZE);
@@ -74,6 +87,7 @@ impl Readahead {
             self.start = page;
             self.size = initial_size(wanted, file.window);
             self.async_size = if self.size > wanted { self.size - wanted } else { self.size >> 1 };
+            self.order = 0;
             return self.submit(cached, file);
         }
         let back = page.min(file.window);
@@ -87,12 +101,14 @@ impl Readahead {
         self.start = page;
         self.size = (history + wanted).min(file.window);
         self.async_size = 1;
+        self.order = 0;
         self.submit(cached, file)
     }
 
     /// A marked page is used (`page_cache_async_ra`).
     fn advance(&mut self, cached: &mut Cached, file: Geometry, page: u64, wanted: u64) -> u64 {
-        if page == self.start + self.size - self.async_size {
+        let expected = self.start + self.size - self.async_size;
+        if page == expected - expected % (1 << self.order) {
             self.start += self.size;
             self.size = self.size.max(next_size(self.size, file.window));
         } else {
@@ -102,7 +118,10 @@ impl Readahead {
             self.size = next_size(next - page + wanted, file.window);
         }
         let end = self.start + self.size;
-        let aligned = end - end % WINDOW_ALIGNMENT;
+        self.order += ORDER_STEP;
+        // `ffs(max_pages) - 1`: the window's own alignment.
+        let alignment = self.order.min(file.window.trailing_zeros());
+        let aligned = end - end % (1 << alignment);
         if aligned > self.start {
             self.size = aligned - self.start;
         }
@@ -110,9 +129,35 @@ impl Readahead {
         self.submit(cached, file)
     }
 
-    fn submit(&self, cached: &mut Cached, file: Geometry) -> u64 {
-        let mark = self.start + self.size - self.async_size;
-        fetch(cached, file, self.start..self.start + self.size, Some(mark))
+    /// Brings the window in (`page_cache_ra_order`).
+    fn submit(&mut self, cached: &mut Cached, file: Geometry) -> u64 {
+        let end = self.start + self.size;
+        if !file.large {
+            self.order = 0;
+            return fetch(cached, file, self.start..end, Some(end - self.async_size));
+        }
+        self.order = self.order.min(ORDER_MAX).min(self.size.checked_ilog2().unwrap_or(0));
+        let last = pages_of(file.size);
+        let mark = (end < last).then_some(end - self.async_size);
+        let mut fetched = 0;
+        let mut at = self.start;
+        while at < end.min(last) {
+            let mut order = self.order.min(at.trailing_zeros());
+            while order > 0 && at + (1 << order) > end.min(last) {
+                order -= 1;
+            }
+            let folio = at..at + (1 << order);
+            if folio.clone().any(|page| cached.resident.contains(page)) {
+                // What is there already leaves gaps, which single pages fill.
+                return fetched + fetch(cached, file, at..end, mark);
+            }
+            if mark.is_some_and(|mark| mark - mark % (1 << order) == at) {
+                cached.marked.insert(at, 1 << order);
+            }
+            fetched += cached.resident.insert(folio);
+            at += 1 << order;
+        }
+        fetched
     }
 }
 
@@ -120,7 +165,7 @@ impl Readahead {
 fn fetch(cached: &mut Cached, file: Geometry, pages: Range<u64>, mark: Option<u64>) -> u64 {
     let pages = pages.start..pages.end.min(pages_of(file.size));
     if let Some(mark) = mark.filter(|mark| pages.contains(mark) && !cached.resident.contains(*mark)) {
-        cached.marked.insert(mark);
+        cached.marked.insert(mark, 1);
     }
     cached.resident.insert(pages)
 }
@@ -164,7 +209,7 @@ pub fn fault(cached: &mut Cached, file: Geometry, page: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const FILE: Geometry = Geometry { size: 8 << 20, window: 32 };
+    const FILE: Geometry = Geometry { size: 8 << 20, window: 32, large: false };
 
     fn in_calls(call: u64, offset: u64, length: u64) -> u64 {
         let (mut cached, mut state) = (Cached::default(), Readahead::default());
@@ -210,7 +255,7 @@ mod tests {
     #[test]
     fn nothing_lies_past_the_end() {
         for size in [1, 4095, 4096, 4097, 100_000] {
-            let file = Geometry { size, window: 32 };
+            let file = Geometry { size, window: 32, large: false };
             let (mut cached, mut state) = (Cached::default(), Readahead::default());
             state.read(&mut cached, file, 0, u64::MAX);
             assert_eq!(cached.resident.len(), pages_of(size), "{size}");

@@ -77,6 +77,40 @@ pub enum Method {
     CopyUp,
 }
 
+/// The system calls that a [`Method`] stands for, where there are several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Syscall {
+    /// `read`: `pread64`, as it is done where nothing is said.
+    Pread,
+    /// `read`: `read` at the position of the open file.
+    Read,
+    /// `read`: `readv` into two buffers.
+    Readv,
+    /// `read`: `preadv2`.
+    Preadv2,
+    /// `read`: `IORING_OP_READ` of an `io_uring`.
+    IoUring,
+    /// `read`: `pread64` after `fcntl(F_SETFL, O_DIRECT)`.
+    DirectFlag,
+    /// `mmap`: shared, as it is done where nothing is said.
+    MapShared,
+    /// `mmap`: private.
+    MapPrivate,
+    /// `mmap`: private and executable.
+    MapExec,
+    /// `mmap`: private, and every page is written.
+    MapWritten,
+    /// `willneed`: `POSIX_FADV_WILLNEED`, as it is done where nothing is said.
+    Fadvise,
+    /// `willneed`: `readahead`.
+    Readahead,
+    /// `willneed`: `MADV_WILLNEED`.
+    Madvise,
+    /// `mmap`: `MADV_POPULATE_READ`.
+    Populate,
+}
+
 /// One thing that happens. A mount is called by its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
@@ -99,6 +133,26 @@ pub enum Event {
         /// `domain_id`.
         #[serde(default)]
         domain: Option<String>,
+        /// The images that hold the data of this one, in the order of its device table (`device=`).
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        devices: Vec<String>,
+        /// Further mount options, as `mount -o` takes them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        options: Vec<String>,
+        /// The readahead window of its device in KiB, which private pages are read by; 128 where nothing is said.
+        #[serde(default)]
+        window_kib: Option<u64>,
+    },
+    /// An overlay with an empty upper directory in memory, over a mount.
+    Overlay {
+        /// The name of the overlay from now on.
+        mount: String,
+        /// The mount whose files it shows.
+        lower: String,
+        /// A mount whose files say by `trusted.overlay.metacopy` and `.redirect` that their data is that of the same
+        /// path in `lower`, which is not shown itself then.
+        #[serde(default)]
+        over: Option<String>,
     },
     /// The options of a mount are changed.
     Remount {
@@ -112,6 +166,14 @@ pub enum Event {
     },
     /// A mount ends.
     Umount {
+        /// The mount.
+        mount: String,
+        /// Whether it may be in use (`umount -l`).
+        #[serde(default)]
+        lazy: bool,
+    },
+    /// The directories of a mount are read, and no file is looked up.
+    List {
         /// The mount.
         mount: String,
     },
@@ -129,6 +191,20 @@ pub enum Event {
     },
     /// A file is opened and stays open.
     Open {
+        /// The mount.
+        mount: String,
+        /// The file.
+        path: String,
+    },
+    /// A whole file is mapped, every page of it touched, and the mapping kept.
+    Map {
+        /// The mount.
+        mount: String,
+        /// The file.
+        path: String,
+    },
+    /// A mapping that was kept ends.
+    Unmap {
         /// The mount.
         mount: String,
         /// The file.
@@ -159,6 +235,9 @@ pub enum Event {
         /// The length of each call in bytes.
         #[serde(default = "default_call")]
         call: u64,
+        /// The exact system call, where a method has several. To the model they are the same.
+        #[serde(default)]
+        syscall: Option<Syscall>,
     },
     /// Every file of a mount is read completely, in the order of a walk.
     ReadAll {
@@ -181,6 +260,11 @@ pub enum Event {
         #[serde(default)]
         length: Option<u64>,
     },
+    /// The readahead window of shared pages is set (`read_ahead_kb` of the hidden device).
+    Window {
+        /// The window in KiB.
+        kib: u64,
+    },
     /// A number is written to `/proc/sys/vm/drop_caches`.
     DropCaches {
         /// 1: pages, 2: inodes, 3: both.
@@ -194,20 +278,29 @@ fn default_call() -> u64 {
 }
 
 impl Event {
+    /// Bytes of a file are asked for, in calls of the length that is the default.
+    pub fn read(mount: String, path: String, offset: u64, length: Option<u64>, method: Method) -> Self {
+        Self::Read { mount, path, offset, length, method, call: default_call(), syscall: None }
+    }
+
     /// The mount that an event is about, if it is about one.
     pub fn mount(&self) -> Option<&str> {
         match self {
             Self::Mount { mount, .. }
             | Self::Remount { mount, .. }
-            | Self::Umount { mount }
+            | Self::Umount { mount, .. }
             | Self::Stat { mount, .. }
             | Self::StatAll { mount }
             | Self::Open { mount, .. }
             | Self::Close { mount, .. }
             | Self::Read { mount, .. }
             | Self::ReadAll { mount, .. }
-            | Self::Dontneed { mount, .. } => Some(mount),
-            Self::DropCaches { .. } => None,
+            | Self::Dontneed { mount, .. }
+            | Self::Overlay { mount, .. }
+            | Self::List { mount }
+            | Self::Map { mount, .. }
+            | Self::Unmap { mount, .. } => Some(mount),
+            Self::Window { .. } | Self::DropCaches { .. } => None,
         }
     }
 }

@@ -1,16 +1,17 @@
 //! What a set of images costs when every file of them is read completely: the sum that Linux's page cache comes to, in
 //! the order in which the images are given (section "read everything" of the model, without pages one by one).
 //!
-//! One image after the other is added and forgotten; what is kept is one record per fingerprint and domain, so that
-//! thousands of images can be summed up.
+//! One image after the other is added and forgotten; what is kept is one compact record per fingerprint and domain, so
+//! that thousands of images can be summed up.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use crate::facts::{FileFacts, ImageFacts};
 use crate::kernel::KernelModel;
+use crate::keys::Keys;
 use crate::pages::{PAGE_SIZE, pages_of};
 use crate::scenario::{Backend, Method};
-use crate::world::{Class, Reason, class_of, key_of, shares_pages};
+use crate::world::{Reason, class_of, key_of, shares_pages};
 
 /// How many of the largest files are named for each reason.
 const TOP_FILES: usize = 5;
@@ -80,11 +81,22 @@ pub struct Example {
     pub path: Vec<u8>,
 }
 
+/// What became of a file with content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It brought in the pages of its key.
+    First,
+    /// It uses pages that another file brought in.
+    Joined,
+    /// It has pages of its own.
+    Private(Cause),
+}
+
 /// The sum over images.
 #[derive(Debug)]
 pub struct Tally {
     access: Access,
-    keys: HashMap<Vec<u8>, (Class, u64)>,
+    keys: Keys,
     images: Vec<ImageTally>,
     examples: BTreeMap<Cause, Vec<Example>>,
 }
@@ -92,52 +104,64 @@ pub struct Tally {
 impl Tally {
     /// An empty machine.
     pub fn new(access: Access) -> Self {
-        Self { access, keys: HashMap::new(), images: Vec::new(), examples: BTreeMap::new() }
+        Self { access, keys: Keys::default(), images: Vec::new(), examples: BTreeMap::new() }
     }
 
     /// Mounts an image in `domain` (or without one, which shares nothing) and reads all its files.
     pub fn add(&mut self, facts: &ImageFacts, domain: Option<&str>) -> &ImageTally {
+        self.add_each(facts, domain, |_, _| {})
+    }
+
+    /// The same as [`Self::add`], and tells `each` what became of every file with content, in the order of the walk.
+    pub fn add_each(
+        &mut self,
+        facts: &ImageFacts,
+        domain: Option<&str>,
+        mut each: impl FnMut(&FileFacts, Outcome),
+    ) -> &ImageTally {
         let mut tally = ImageTally { directory_bytes: facts.directory_bytes, ..ImageTally::default() };
         let domain = domain.filter(|_| facts.announces_fingerprints);
+        let shares = shares_pages(self.access.kernel, self.access.method);
+        // All keys of the image begin alike.
+        let mut key = domain.map(|domain| key_of(self.access.kernel, domain, b""));
         for file in facts.files.iter().filter(|file| file.size != 0) {
             let pages = pages_of(file.size);
             tally.all.add(pages);
-            let cause = match self.join(file, domain) {
-                Err(reason) => Cause::Private(reason),
-                Ok(_) if !shares_pages(self.access.kernel, self.access.method) => Cause::Method,
-                Ok(first) => {
-                    if first {
-                        tally.added.add(pages);
-                    }
-                    continue;
-                }
+            let outcome = match self.join(file, key.as_mut()) {
+                Err(reason) => Outcome::Private(Cause::Private(reason)),
+                Ok(_) if !shares => Outcome::Private(Cause::Method),
+                Ok(true) => Outcome::First,
+                Ok(false) => Outcome::Joined,
             };
-            tally.added.add(pages);
-            tally.private.entry(cause).or_default().add(pages);
-            self.remember(cause, file);
+            if outcome != Outcome::Joined {
+                tally.added.add(pages);
+            }
+            if let Outcome::Private(cause) = outcome {
+                tally.private.entry(cause).or_default().add(pages);
+                self.remember(cause, file);
+            }
+            each(file, outcome);
         }
         self.images.push(tally);
         &self.images[self.images.len() - 1]
     }
 
-    /// Whether the file is the first of its key, or why it has none.
-    fn join(&mut self, file: &FileFacts, domain: Option<&str>) -> Result<bool, Reason> {
-        let domain = domain.ok_or(Reason::MountDoesNotShare)?;
+    /// Whether the file is the first of its key, or why it has none. `key` holds what the keys of its image begin with,
+    /// and is left so.
+    fn join(&mut self, file: &FileFacts, key: Option<&mut Vec<u8>>) -> Result<bool, Reason> {
+        let key = key.ok_or(Reason::MountDoesNotShare)?;
         let value = file.fingerprint.as_deref().ok_or(Reason::NoFingerprint)?;
         let class = class_of(file.compressed, self.access.backend);
-        let mut first = false;
-        let key = key_of(self.access.kernel, domain, value);
-        let (known, size) = self.keys.entry(key).or_insert_with(|| {
-            first = true;
-            (class, file.size)
-        });
-        if *known != class {
-            return Err(Reason::OtherClass);
+        let beginning = key.len();
+        key.extend_from_slice(value);
+        let known = self.keys.find_or_add(key, class, file.size);
+        key.truncate(beginning);
+        match known {
+            None => Ok(true),
+            Some((known, _)) if known != class => Err(Reason::OtherClass),
+            Some((_, size)) if size != file.size => Err(Reason::OtherSize),
+            Some(_) => Ok(false),
         }
-        if *size != file.size {
-            return Err(Reason::OtherSize);
-        }
-        Ok(first)
     }
 
     /// Keeps the largest files of each cause; of equally large ones the first.
@@ -150,6 +174,11 @@ impl Tally {
             examples.insert(at, example);
             examples.truncate(TOP_FILES);
         }
+    }
+
+    /// How many keys are in memory: distinct fingerprints, by domain.
+    pub fn keys(&self) -> usize {
+        self.keys.len()
     }
 
     /// What each image added, in order.

@@ -5,10 +5,11 @@
 //! as a file that joined it is in memory, and its pages with it (Linux's `fs/erofs/ishare.c`).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use crate::facts::ImageFacts;
 use crate::kernel::KernelModel;
-use crate::pages::{PAGE_SIZE, pages_of};
+use crate::pages::{PAGE_SIZE, PageSet, pages_of};
 use crate::readahead::{Cached, Geometry, Readahead, fault};
 use crate::scenario::{Backend, Method};
 
@@ -48,6 +49,12 @@ pub enum WorldError {
         /// The option.
         what: &'static str,
     },
+    /// Files of the mount are open or mapped (`EBUSY`).
+    #[error("mount {mount}: the kernel does not end it while files are open or mapped (EBUSY)")]
+    Busy {
+        /// The mount.
+        mount: String,
+    },
     /// Linux 7.2 dereferences a null pointer here.
     #[error(
         "mount {mount}: looking up a file after a remount with inode_share and no domain crashes the kernel"
@@ -79,6 +86,11 @@ pub struct MountOptions {
     pub inode_share: bool,
     /// `domain_id`.
     pub domain: Option<String>,
+    /// `dax` or `dax=always`, which excludes `inode_share`.
+    pub dax: bool,
+    /// The readahead window of its device in pages, which private pages are read by; the kernel's default for shared
+    /// pages where nothing is said.
+    pub window_pages: Option<u64>,
 }
 
 /// What an access did.
@@ -101,19 +113,29 @@ struct Member {
     reason: Option<Reason>,
     private: Cached,
     opens: u32,
+    /// Mappings of the whole file.
+    maps: u32,
     /// Used again after it was first looked up, so that the first sweep spares it.
     referenced: bool,
 }
 
 /// The hidden inode of a key.
 #[derive(Debug, Clone)]
-struct Shared {
+struct Shared<'f> {
     class: Class,
     size: u64,
     cached: Cached,
     /// Superblock and file, newest first: the first one provides what is read.
     members: VecDeque<(usize, FileIndex)>,
+    /// Which file of which image pages were last read from, the latest last.
+    filled: Vec<(Range<u64>, Source<'f>)>,
 }
+
+/// The length of a file in bytes, its pages, and where they came from.
+type Pages<'a, 'f> = (u64, &'a mut Cached, Option<&'a mut Vec<(Range<u64>, Source<'f>)>>);
+
+/// A file that pages were read from.
+type Source<'f> = (&'f ImageFacts, FileIndex);
 
 #[derive(Debug, Clone)]
 struct Superblock<'f> {
@@ -124,6 +146,12 @@ struct Superblock<'f> {
     inodes: BTreeMap<FileIndex, Member>,
 }
 
+impl Superblock<'_> {
+    fn is_busy(&self) -> bool {
+        self.inodes.values().any(|member| member.opens + member.maps > 0)
+    }
+}
+
 /// Everything that is mounted and in memory.
 #[derive(Debug, Clone)]
 pub struct World<'f> {
@@ -131,7 +159,7 @@ pub struct World<'f> {
     superblocks: BTreeMap<usize, Superblock<'f>>,
     next: usize,
     mounts: BTreeMap<String, usize>,
-    keys: BTreeMap<Key, Shared>,
+    keys: BTreeMap<Key, Shared<'f>>,
 }
 
 impl<'f> World<'f> {
@@ -159,6 +187,9 @@ impl<'f> World<'f> {
         }
         if options.inode_share && options.domain.is_none() {
             return Err(refused("inode_share without domain_id"));
+        }
+        if options.inode_share && options.dax {
+            return Err(refused("inode_share with dax"));
         }
         // A block device that is mounted already keeps its superblock; the options of later mounts count for nothing.
         let same = |sb: &Superblock<'_>| options.device.is_some() && sb.options.device == options.device;
@@ -194,14 +225,26 @@ impl<'f> World<'f> {
     /// Ends a mount; with the last one of its superblock all its files leave memory.
     ///
     /// # Errors
-    /// A mount that is not there.
+    /// A mount that is not there, and one of which files are in use.
     pub fn umount(&mut self, name: &str) -> Result<Effect, WorldError> {
+        let id = self.superblock_of(name)?;
+        if self.superblocks.get(&id).is_some_and(|sb| sb.mounts == 1 && sb.is_busy()) {
+            return Err(WorldError::Busy { mount: name.into() });
+        }
+        self.umount_lazily(name)
+    }
+
+    /// Ends a mount that may be in use (`umount -l`). While files of it are open or mapped it goes on without its name.
+    ///
+    /// # Errors
+    /// A mount that is not there.
+    pub fn umount_lazily(&mut self, name: &str) -> Result<Effect, WorldError> {
         let id = self.superblock_of(name)?;
         self.mounts.remove(name);
         let before = self.resident();
         let Some(superblock) = self.superblocks.get_mut(&id) else { return Ok(Effect::default()) };
         superblock.mounts -= 1;
-        if superblock.mounts == 0 {
+        if superblock.mounts == 0 && !superblock.is_busy() {
             let files: Vec<FileIndex> = superblock.inodes.keys().copied().collect();
             for file in files {
                 self.evict(id, file);
@@ -243,6 +286,7 @@ impl<'f> World<'f> {
                     size: facts.size,
                     cached: Cached::default(),
                     members: VecDeque::new(),
+                    filled: Vec::new(),
                 });
                 let reason = conflict(shared, class, facts.size);
                 if reason.is_none() {
@@ -282,6 +326,49 @@ impl<'f> World<'f> {
         Ok(())
     }
 
+    /// Maps a whole file, touches every page of it, and keeps the mapping: pages that are mapped stay in memory.
+    ///
+    /// # Errors
+    /// As for [`Self::lookup`].
+    pub fn map(&mut self, mount: &str, file: FileIndex) -> Result<Effect, WorldError> {
+        let effect = self.access(mount, file, Method::Mmap, 0..u64::MAX, 1)?;
+        let id = self.superblock_of(mount)?;
+        if let Some(member) = self.superblocks.get_mut(&id).and_then(|sb| sb.inodes.get_mut(&file)) {
+            member.maps += 1;
+        }
+        Ok(effect)
+    }
+
+    /// Ends a mapping that was kept.
+    ///
+    /// # Errors
+    /// A mount that is not there.
+    pub fn unmap(&mut self, mount: &str, file: FileIndex) -> Result<(), WorldError> {
+        let id = self.superblock_of(mount)?;
+        if let Some(member) = self.superblocks.get_mut(&id).and_then(|sb| sb.inodes.get_mut(&file)) {
+            member.maps = member.maps.saturating_sub(1);
+        }
+        Ok(())
+    }
+
+    /// Sets the readahead window of shared pages, in pages: that of the hidden device (`pseudo_erofs-1`).
+    pub fn set_window(&mut self, pages: u64) {
+        self.kernel.window_pages = pages;
+    }
+
+    /// The keys and private files whose pages are mapped, and therefore stay in memory.
+    fn mapped(&self, id: usize, file: FileIndex) -> bool {
+        let maps = |(id, file): &(usize, FileIndex)| {
+            let member = self.superblocks.get(id).and_then(|sb| sb.inodes.get(file));
+            member.is_some_and(|member| member.maps > 0)
+        };
+        let member = self.superblocks.get(&id).and_then(|sb| sb.inodes.get(&file));
+        match member.and_then(|member| member.key.as_ref()).and_then(|key| self.keys.get(key)) {
+            Some(shared) => shared.members.iter().any(maps),
+            None => maps(&(id, file)),
+        }
+    }
+
     /// Asks for `length` bytes from `offset` on, in calls of `call` bytes.
     ///
     /// # Errors
@@ -291,13 +378,17 @@ impl<'f> World<'f> {
         mount: &str,
         file: FileIndex,
         method: Method,
-        range: std::ops::Range<u64>,
+        range: Range<u64>,
         call: u64,
     ) -> Result<Effect, WorldError> {
         self.lookup(mount, file)?;
-        let window = self.kernel.window_pages;
-        let (size, cached) = self.pages_for(mount, file, shares_pages(self.kernel, method))?;
-        let geometry = Geometry { size, window };
+        let source = self.source(mount, file)?;
+        let shares = shares_pages(self.kernel, method);
+        let window = self.window(mount, file, shares)?;
+        let (size, cached, filled) = self.pages_for(mount, file, shares)?;
+        let before = filled.is_some().then(|| cached.resident.clone());
+        // Folios of the hidden inode are single pages, those of a file's own are not (`erofs_fill_inode`).
+        let geometry = Geometry { size, window, large: filled.is_none() };
         let end = range.end.min(size);
         let added = match method {
             Method::Read | Method::Sendfile | Method::Splice | Method::CopyUp => {
@@ -319,24 +410,67 @@ impl<'f> World<'f> {
                 cached.resident.insert(first..pages_of(end).min(first + window))
             }
         };
+        if let (Some(filled), Some(before), Some(source)) = (filled, before, source)
+            && added > 0
+        {
+            if before.is_empty() {
+                filled.clear();
+            }
+            filled.extend(cached.resident.without(&before).map(|pages| (pages, source)));
+        }
         Ok(Effect { added, dropped: 0 })
     }
 
-    /// The pages that an access uses: those of the key, or the file's own.
-    fn pages_for(
-        &mut self,
+    /// The readahead window, in pages, of the pages that an access uses.
+    fn window(&self, mount: &str, file: FileIndex, shared: bool) -> Result<u64, WorldError> {
+        let id = self.superblock_of(mount)?;
+        let superblock = self.superblocks.get(&id);
+        let member = superblock.and_then(|sb| sb.inodes.get(&file));
+        let device = superblock.and_then(|sb| sb.options.window_pages);
+        let joined = member.is_some_and(|member| member.key.is_some());
+        Ok(device.filter(|_| !(shared && joined)).unwrap_or(self.kernel.window_pages))
+    }
+
+    /// The file that is read for a missing page of this one: of the files of its key the one that joined last.
+    fn source(&self, mount: &str, file: FileIndex) -> Result<Option<Source<'f>>, WorldError> {
+        let id = self.superblock_of(mount)?;
+        let member = self.superblocks.get(&id).and_then(|sb| sb.inodes.get(&file));
+        let shared = member.and_then(|member| member.key.as_ref()).and_then(|key| self.keys.get(key));
+        let (id, file) = shared.and_then(|shared| shared.members.front().copied()).unwrap_or((id, file));
+        Ok(self.superblocks.get(&id).map(|sb| (sb.facts, file)))
+    }
+
+    /// The image, as its facts, and the number of the file in it that this page in memory was read from; of a file that
+    /// shares with nobody its own. That image may be mounted no longer.
+    ///
+    /// # Errors
+    /// A mount that is not there.
+    pub fn page_source(
+        &self,
         mount: &str,
         file: FileIndex,
-        shared: bool,
-    ) -> Result<(u64, &mut Cached), WorldError> {
+        page: u64,
+    ) -> Result<Option<(&'f ImageFacts, FileIndex)>, WorldError> {
+        let id = self.superblock_of(mount)?;
+        let Some(superblock) = self.superblocks.get(&id) else { return Ok(None) };
+        let key = superblock.inodes.get(&file).and_then(|member| member.key.as_ref());
+        let Some(shared) = key.and_then(|key| self.keys.get(key)) else {
+            return Ok(Some((superblock.facts, file)));
+        };
+        let latest = shared.filled.iter().rev().find(|(pages, _)| pages.contains(&page));
+        Ok(latest.map(|(_, source)| *source))
+    }
+
+    /// The pages that an access uses: those of the key, with where they came from, or the file's own.
+    fn pages_for(&mut self, mount: &str, file: FileIndex, shared: bool) -> Result<Pages<'_, 'f>, WorldError> {
         let id = self.superblock_of(mount)?;
         let unknown = || WorldError::Name { what: "file", name: file.to_string(), problem: "is not there" };
         let superblock = self.superblocks.get_mut(&id).ok_or_else(unknown)?;
         let size = superblock.facts.files.get(file).map(|facts| facts.size).ok_or_else(unknown)?;
         let member = superblock.inodes.get_mut(&file).ok_or_else(unknown)?;
         match member.key.as_ref().filter(|_| shared).and_then(|key| self.keys.get_mut(key)) {
-            Some(shared) => Ok((size, &mut shared.cached)),
-            None => Ok((size, &mut member.private)),
+            Some(shared) => Ok((size, &mut shared.cached, Some(&mut shared.filled))),
+            None => Ok((size, &mut member.private, None)),
         }
     }
 
@@ -348,24 +482,68 @@ impl<'f> World<'f> {
         &mut self,
         mount: &str,
         file: FileIndex,
-        range: std::ops::Range<u64>,
+        range: Range<u64>,
     ) -> Result<Effect, WorldError> {
         self.lookup(mount, file)?;
-        let (size, cached) = self.pages_for(mount, file, true)?;
+        let id = self.superblock_of(mount)?;
+        if self.mapped(id, file) {
+            return Ok(Effect::default());
+        }
+        let (size, cached, _) = self.pages_for(mount, file, true)?;
         let last = if range.end >= size { pages_of(size) } else { range.end / PAGE_SIZE };
         let dropped = cached.drop_pages(range.start.div_ceil(PAGE_SIZE)..last);
         Ok(Effect { added: 0, dropped })
+    }
+
+    /// Exactly the pages of a range come into memory, without any that the kernel reads ahead: for lists of pages that were
+    /// seen in memory.
+    ///
+    /// # Errors
+    /// As for [`Self::lookup`].
+    pub fn touch(&mut self, mount: &str, file: FileIndex, range: Range<u64>) -> Result<Effect, WorldError> {
+        self.lookup(mount, file)?;
+        let source = self.source(mount, file)?;
+        let (size, cached, filled) = self.pages_for(mount, file, true)?;
+        let before = cached.resident.clone();
+        let added = cached.resident.insert(range.start / PAGE_SIZE..pages_of(range.end.min(size)));
+        if let (Some(filled), Some(source)) = (filled, source) {
+            filled.extend(cached.resident.without(&before).map(|pages| (pages, source)));
+        }
+        Ok(Effect { added, dropped: 0 })
+    }
+
+    /// Files with pages of their own: the mount, the number of the file, why it shares with nobody (nothing for one that
+    /// could, and was copied by a call), and how many pages.
+    pub fn private_files(&self) -> impl Iterator<Item = (&str, FileIndex, Option<Reason>, u64)> {
+        self.superblocks.iter().flat_map(|(id, superblock)| {
+            let mount =
+                self.mounts.iter().find(|(_, other)| *other == id).map_or("", |(name, _)| name.as_str());
+            let own = superblock.inodes.iter().filter(|(_, member)| !member.private.resident.is_empty());
+            own.map(move |(file, member)| (mount, *file, member.reason, member.private.resident.len()))
+        })
     }
 
     /// `/proc/sys/vm/drop_caches`: 1 drops pages, 2 files that nobody uses, 3 first the one, then the other.
     pub fn drop_caches(&mut self, value: u8) -> Effect {
         let before = self.resident();
         if value & 1 != 0 {
+            let superblocks = &self.superblocks;
             for shared in self.keys.values_mut() {
-                shared.cached = Cached::default();
+                let maps = |(id, file): &(usize, FileIndex)| {
+                    superblocks
+                        .get(id)
+                        .and_then(|sb| sb.inodes.get(file))
+                        .is_some_and(|member| member.maps > 0)
+                };
+                if !shared.members.iter().any(maps) {
+                    shared.cached = Cached::default();
+                }
             }
             for member in self.superblocks.values_mut().flat_map(|sb| sb.inodes.values_mut()) {
-                member.private = Cached::default();
+                // A mapping of a file that joined a key is one of the key's pages, not of its own.
+                if member.maps == 0 || member.key.is_some() {
+                    member.private = Cached::default();
+                }
             }
         }
         if value & 2 != 0 {
@@ -373,7 +551,7 @@ impl<'f> World<'f> {
             for (id, superblock) in &mut self.superblocks {
                 for (file, member) in &mut superblock.inodes {
                     // A file with pages of its own is not on the list that is swept, nor is one that is open.
-                    let swept = member.opens == 0 && member.private.resident.is_empty();
+                    let swept = member.opens + member.maps == 0 && member.private.resident.is_empty();
                     if swept && !std::mem::take(&mut member.referenced) {
                         idle.push((*id, *file));
                     }
@@ -421,6 +599,29 @@ impl<'f> World<'f> {
         Ok(self.mounts.iter().find(|(_, other)| **other == head).map(|(name, _)| name.as_str()))
     }
 
+    /// The pages that reads of a file use, those in memory: what `mincore` shows. Nothing if it was not looked up.
+    ///
+    /// # Errors
+    /// A mount that is not there.
+    pub fn pages_in_memory(&self, mount: &str, file: FileIndex) -> Result<Option<&PageSet>, WorldError> {
+        let id = self.superblock_of(mount)?;
+        let member = self.superblocks.get(&id).and_then(|sb| sb.inodes.get(&file));
+        Ok(member.map(|member| {
+            let shared = member.key.as_ref().and_then(|key| self.keys.get(key));
+            shared.map_or(&member.private.resident, |shared| &shared.cached.resident)
+        }))
+    }
+
+    /// Whether a file is a member of a key.
+    ///
+    /// # Errors
+    /// A mount that is not there.
+    pub fn is_member(&self, mount: &str, file: FileIndex) -> Result<bool, WorldError> {
+        let id = self.superblock_of(mount)?;
+        let member = self.superblocks.get(&id).and_then(|sb| sb.inodes.get(&file));
+        Ok(member.is_some_and(|member| member.key.is_some()))
+    }
+
     /// What `mincore` (the pages that reads use) and `cachestat` (the file's own pages) show of a file, in pages.
     ///
     /// # Errors
@@ -452,7 +653,7 @@ pub fn class_of(compressed: bool, backend: Backend) -> Class {
 }
 
 /// Whether a file cannot join a key that another one made (`erofs_ishare_fill_inode`).
-fn conflict(shared: &Shared, class: Class, size: u64) -> Option<Reason> {
+fn conflict(shared: &Shared<'_>, class: Class, size: u64) -> Option<Reason> {
     if shared.class != class {
         return Some(Reason::OtherClass);
     }

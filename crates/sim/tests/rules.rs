@@ -17,11 +17,22 @@ fn image(files: &[(u64, bool, &str)]) -> ImageFacts {
         compressed,
         fingerprint: (!print.is_empty()).then(|| print.as_bytes().to_vec()),
     });
-    ImageFacts { files: files.collect(), announces_fingerprints: true, directory_bytes: 4096 }
+    ImageFacts {
+        files: files.collect(),
+        announces_fingerprints: true,
+        directory_bytes: 4096,
+        ..ImageFacts::default()
+    }
 }
 
 fn on(backend: Backend, domain: &str) -> MountOptions {
-    MountOptions { backend, device: None, inode_share: true, domain: Some(domain.into()) }
+    MountOptions {
+        backend,
+        device: None,
+        inode_share: true,
+        domain: Some(domain.into()),
+        ..MountOptions::default()
+    }
 }
 
 fn shared() -> MountOptions {
@@ -278,4 +289,18 @@ fn sizes_in_pages() {
         let facts = image(&[(size, false, "k")]);
         assert_eq!(pair(&(&facts, shared()), &(&facts, shared())), (want, 0), "5.1: {size} bytes");
     }
+}
+
+#[test]
+fn listed_pages_come_in_alone() {
+    let big = image(&[(8 * MIB, false, "k"), (MIB, false, "")]);
+    let mut world = World::new(KernelModel::default());
+    world.mount("m1", &big, &shared()).unwrap();
+    world.mount("m2", &big, &shared()).unwrap();
+    assert_eq!(world.touch("m1", 0, 4096..8193).unwrap().added, 2);
+    assert_eq!(world.touch("m2", 0, 0..8192).unwrap().added, 1, "the page at 4096 is there");
+    assert_eq!(world.touch("m2", 1, 0..u64::MAX).unwrap().added, 256, "no further than the file");
+    by(&mut world, "m1", 0, Method::Sendfile);
+    let own: Vec<_> = world.private_files().collect();
+    assert_eq!(own, [("m1", 0, None, 2048), ("m2", 1, Some(Reason::NoFingerprint), 256)]);
 }

@@ -5,7 +5,7 @@
 use erofs_sim::facts::{FileFacts, ImageFacts};
 use erofs_sim::kernel::KernelModel;
 use erofs_sim::scenario::{Backend, Method};
-use erofs_sim::tally::{Access, Cause, Tally};
+use erofs_sim::tally::{Access, Cause, Outcome, Tally};
 use erofs_sim::world::{MountOptions, Reason, World};
 
 fn random_image(seed: u64) -> ImageFacts {
@@ -26,6 +26,7 @@ fn random_image(seed: u64) -> ImageFacts {
         files: (0..30).map(&mut file).collect(),
         announces_fingerprints: !seed.is_multiple_of(5),
         directory_bytes: 4096,
+        ..ImageFacts::default()
     }
 }
 
@@ -44,8 +45,13 @@ fn the_sum_is_what_the_model_counts() {
             for (number, facts) in images.iter().enumerate() {
                 let domain = ["a", "b"][number % 2];
                 let mount = number.to_string();
-                let options =
-                    MountOptions { backend, device: None, inode_share: true, domain: Some(domain.into()) };
+                let options = MountOptions {
+                    backend,
+                    device: None,
+                    inode_share: true,
+                    domain: Some(domain.into()),
+                    ..MountOptions::default()
+                };
                 world.mount(&mount, facts, &options).unwrap();
                 let before = world.resident();
                 for (file, known) in facts.files.iter().enumerate() {
@@ -82,6 +88,7 @@ fn reasons_are_told_apart() {
         ],
         announces_fingerprints: true,
         directory_bytes: 4096,
+        ..ImageFacts::default()
     };
     let two = ImageFacts {
         files: vec![file("/a", 5000, true, "a"), file("/b", 200, false, "b"), file("/c", 100, false, "c")],
@@ -102,4 +109,46 @@ fn reasons_are_told_apart() {
     let examples = &tally.examples()[&Cause::Private(Reason::MountDoesNotShare)];
     let paths: Vec<&[u8]> = examples.iter().map(|example| example.path.as_slice()).collect();
     assert_eq!(paths, [&b"/a"[..], b"/b", b"/c"], "largest first");
+}
+
+#[test]
+fn outcomes_are_told_file_by_file() {
+    let file = |path: &str, size, print: &str| FileFacts {
+        path: path.into(),
+        size,
+        compressed: false,
+        fingerprint: (!print.is_empty()).then(|| print.into()),
+    };
+    let facts = ImageFacts {
+        files: vec![
+            file("/a", 1, "a"),
+            file("/b", 1, "a"),
+            file("/c", 2, "a"),
+            file("/d", 1, ""),
+            file("/e", 0, ""),
+        ],
+        announces_fingerprints: true,
+        ..ImageFacts::default()
+    };
+    let private = |reason| Outcome::Private(Cause::Private(reason));
+    let (other, none) = (private(Reason::OtherSize), private(Reason::NoFingerprint));
+    let cut = Outcome::Private(Cause::Method);
+    for (method, first, second) in [
+        (
+            Method::Read,
+            [Outcome::First, Outcome::Joined, other, none],
+            [Outcome::Joined, Outcome::Joined, other, none],
+        ),
+        (Method::Splice, [cut, cut, other, none], [cut, cut, other, none]),
+    ] {
+        let mut tally =
+            Tally::new(Access { kernel: KernelModel::default(), backend: Backend::Block, method });
+        for want in [first, second] {
+            let mut told = Vec::new();
+            tally.add_each(&facts, Some("d"), |file, outcome| told.push((file.path.clone(), outcome)));
+            let paths = ["/a", "/b", "/c", "/d"].map(|path| path.as_bytes().to_vec());
+            assert_eq!(told, paths.into_iter().zip(want).collect::<Vec<_>>(), "{method:?}");
+        }
+        assert_eq!(tally.keys(), 1);
+    }
 }

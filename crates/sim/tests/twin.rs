@@ -128,7 +128,8 @@ fn images() -> [ImageFacts; 2] {
         fingerprint: (print != 0).then(|| vec![print]),
     };
     let files: Vec<FileFacts> = FILES.iter().enumerate().map(file).collect();
-    let facts = ImageFacts { files, announces_fingerprints: true, directory_bytes: 0 };
+    let facts =
+        ImageFacts { files, announces_fingerprints: true, directory_bytes: 0, ..ImageFacts::default() };
     [ImageFacts { announces_fingerprints: false, ..facts.clone() }, facts]
 }
 
@@ -159,14 +160,18 @@ fn random_events_have_equal_results() {
                         device: None,
                         inode_share,
                         domain: Some(format!("domain {domain}")),
+                        ..MountOptions::default()
                     };
                     world.mount(&name, &images[image], &options).unwrap();
                     twin.mounts.push(Some((image, backend, domain, inode_share && image == 1)));
                 }
                 1 => {
-                    world.umount(&name).unwrap();
-                    twin.mounts[mount] = None;
-                    twin.forget(|inode| inode.mount == mount);
+                    let busy = twin.inodes.iter().any(|inode| inode.mount == mount && inode.open > 0);
+                    assert_eq!(world.umount(&name).is_err(), busy, "seed {seed}, step {step}");
+                    if !busy {
+                        twin.mounts[mount] = None;
+                        twin.forget(|inode| inode.mount == mount);
+                    }
                 }
                 2 => {
                     let value = 1 + u8::try_from(random(3)).unwrap();
