@@ -7,7 +7,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::Duration;
 
+use erofs_lab::conformance::Suite;
+use erofs_lab::recipe::{self, Programs};
 use erofs_lab::{Lab, LabError, Limits, Located, Report, ScenarioReport};
 use erofs_sim::kernel::KernelModel;
 use erofs_sim::run::Runner;
@@ -516,4 +519,39 @@ fn the_model_says_the_same() {
         }
     }
     assert!(compared > 300, "only {compared} figures were compared");
+}
+
+/// Every scenario of `testdata/scenarios` in the model and on Linux: no figure may differ. `docs/conformance.md` is the
+/// table of it, made by `tools/lab.sh conformance`.
+#[test]
+fn the_model_says_what_linux_does_in_every_scenario() {
+    let check = "the scenarios of testdata/scenarios on a real kernel";
+    let Some(()) = need(check, require::root()) else { return };
+    let Some(peers) = need(check, peers::find()) else { return };
+    let lab = match Lab::prepare(&place::target_dir().join("lab")) {
+        Ok(lab) => lab,
+        Err(LabError::Absent { what }) => {
+            need::<()>(check, Err(Absent::because(what)));
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let programs = Programs { mkfs: MKFS.into(), peer: peers.mkfs.clone(), program: lab.static_program() };
+    let images = recipe::scratch().unwrap();
+    let dir = place::workspace().join("testdata/scenarios");
+    let suite = Suite::load(&dir, images.path(), &programs).unwrap();
+    // Slow machines take several times as long as the two minutes that it takes otherwise.
+    let limits = Limits { time: Duration::from_secs(900), ..Limits::default() };
+    let (_, rows) = suite.compare(&lab, limits).unwrap();
+    let differences = rows.iter().flat_map(|row| row.differences.iter().map(move |what| (&row.row, what)));
+    let text: String = differences.map(|(row, what)| format!("{row}: {what}\n")).collect();
+    assert!(text.is_empty(), "{text}");
+    assert!(rows.len() > 90, "only {} scenarios", rows.len());
+    let figures: usize = rows.iter().map(|row| row.figures).sum();
+    assert!(figures > 100_000, "only {figures} figures were compared");
+    // The table has a line for each of them.
+    let table = fs::read_to_string(place::workspace().join("docs/conformance.md")).unwrap();
+    for (name, row) in suite.rows.iter().map(|(name, row)| (name, &row.scenario.title)) {
+        assert!(table.contains(row) && table.contains(name), "docs/conformance.md does not have {name}");
+    }
 }

@@ -15,12 +15,13 @@ source "$here/beside.sh"
 
 # What the kernel must be able to do, and the modules that the lab uses.
 feature=CONFIG_EROFS_FS_PAGE_CACHE_SHARE
-modules=(virtio_blk loop erofs overlay)
+modules=(virtio_blk loop erofs overlay dm-mod dm-verity)
 
 [ $# = 1 ] || die "usage: kernel.sh DIR"
 dir=$(realpath -m "$1")
 lock_dir "$dir"
-[ -e "$dir/complete" ] && exit 0
+# One that was fetched for other modules is fetched again.
+[ "$(cat "$dir/complete" 2>/dev/null)" = "${modules[*]}" ] && exit 0
 command -v xz >/dev/null || die "xz, which unpacks kernel modules, is not on this machine (package xz-utils)"
 
 new=$dir.new
@@ -78,6 +79,6 @@ for module in "${modules[@]}"; do add "$module"; done
     die "the packages of $release hold no module erofs"
 
 rm -rf "$new/apt" "$new/root"
-: >"$new/complete"
+printf '%s\n' "${modules[*]}" >"$new/complete"
 mv "$new" "$dir"
 cat "$dir/version"

@@ -48,6 +48,22 @@ pub enum LabError {
         /// How many there can be.
         limit: usize,
     },
+    /// An image of the scenarios cannot be made.
+    #[error("image {name}: {reason}")]
+    Recipe {
+        /// The image.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// An image cannot be read.
+    #[error("{}: {reason}", path.display())]
+    Image {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The guest program cannot be built.
     #[error("cannot build the guest: {reason}")]
     Guest {

@@ -1,5 +1,6 @@
 //! The lab: what it needs, prepared once in a directory, and a run.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,9 +12,10 @@ use erofs_tree::{DirOptions, DirSource, Silent};
 
 use crate::cpio::Archive;
 use crate::error::{At as _, LabError};
+use crate::hash_tree;
 use crate::machine::{Machine, Parts, QEMU};
 use crate::plan::{Located, Setup, set_up};
-use crate::protocol::{Line, PLAN_PATH, PREFIX, SHELF_SERIAL};
+use crate::protocol::{Line, PLAN_PATH, PREFIX, Place, SHELF_SERIAL};
 use crate::report::{MeasuredEvent, Report, ScenarioReport};
 
 /// What the guest is built for.
@@ -82,6 +84,7 @@ impl Lab {
     pub fn run(&self, scenarios: &[Located], limits: Limits) -> Result<Report, LabError> {
         let mut setup = set_up(scenarios)?;
         let scratch = tempfile::tempdir().at("make a directory in", &std::env::temp_dir())?;
+        add_hash_trees(&mut setup, scratch.path())?;
         if setup.plan.shelf {
             let image = build_shelf(&setup, scratch.path())?;
             setup.disks.push((SHELF_SERIAL.to_owned(), image));
@@ -130,7 +133,7 @@ fn workspace() -> PathBuf {
 }
 
 /// Runs a program to its end; the error has its last lines.
-fn run(command: &mut Command) -> Result<(), String> {
+pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|error| format!("cannot start {program}: {error}"))?;
     if output.status.success() {
@@ -158,6 +161,26 @@ fn build_guest(target_dir: &Path) -> Result<PathBuf, LabError> {
         .env("CARGO_PROFILE_RELEASE_STRIP", "true");
     run(&mut command).map_err(|reason| LabError::Guest { reason })?;
     Ok(target_dir.join(GUEST_TARGET).join("release/lab-guest"))
+}
+
+/// Makes the hash trees of all images that need one, adds them as disks, and says in the plan what is in them.
+fn add_hash_trees(setup: &mut Setup, scratch: &Path) -> Result<(), LabError> {
+    let mut trees = BTreeMap::new();
+    for (serial, image) in std::mem::take(&mut setup.verity) {
+        let path = scratch.join(&serial);
+        trees.insert(serial.clone(), hash_tree::write(&image, &path)?);
+        setup.disks.push((serial, path));
+    }
+    let steps = setup.plan.scenarios.iter_mut().flatten();
+    for place in steps.flat_map(|step| step.place.iter_mut().chain(&mut step.devices)) {
+        if let Place::Verity { hashes, blocks, root, .. } = place
+            && let Some(tree) = trees.get(hashes)
+        {
+            *blocks = tree.blocks;
+            root.clone_from(&tree.root);
+        }
+    }
+    Ok(())
 }
 
 /// Builds an image with the images that the guest needs as files. The guest mounts it, because the kernel mounts a file
@@ -233,7 +256,10 @@ fn listen(machine: &Machine, scenarios: &[Located]) -> Result<Report, LabError> 
             }
         }
     }
-    Err(machine.failure("ended before it was done".to_owned()))
+    let during = report.scenarios.last().map(|last| {
+        format!(", in event {} of the scenario \"{}\"", last.events.len() + 1, last.title)
+    });
+    Err(machine.failure(format!("ended before it was done{}", during.unwrap_or_default())))
 }
 
 /// Adds a line to its scenario; false if it does not belong there.

@@ -13,15 +13,21 @@
 pub mod protocol;
 
 #[cfg(feature = "host")]
+pub mod conformance;
+#[cfg(feature = "host")]
 mod cpio;
 #[cfg(feature = "host")]
 pub mod error;
+#[cfg(feature = "host")]
+mod hash_tree;
 #[cfg(feature = "host")]
 pub mod lab;
 #[cfg(feature = "host")]
 mod machine;
 #[cfg(feature = "host")]
 pub mod plan;
+#[cfg(feature = "host")]
+pub mod recipe;
 #[cfg(feature = "host")]
 pub mod report;
 

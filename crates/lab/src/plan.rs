@@ -52,6 +52,8 @@ pub(crate) struct Setup {
     pub(crate) disks: Vec<(String, PathBuf)>,
     /// Images that lie as files on the shelf, by their names there.
     pub(crate) shelf: Vec<(String, PathBuf)>,
+    /// Images that dm-verity checks, with the serial numbers of the disks for their hash trees.
+    pub(crate) verity: Vec<(String, PathBuf)>,
 }
 
 /// Decides where each image of the scenarios is.
@@ -67,8 +69,9 @@ pub(crate) fn set_up(scenarios: &[Located]) -> Result<Setup, LabError> {
     let serials = places.disks.iter().map(|(path, copy)| (places.serial(path, *copy), path.clone()));
     let disks = serials.collect();
     let shelf: Vec<_> = places.shelf.iter().map(|path| (places.file(path), path.clone())).collect();
+    let verity = places.verity.iter().map(|path| (places.hashes(path), path.clone())).collect();
     let plan = Plan { shelf: !shelf.is_empty(), scenarios: steps };
-    Ok(Setup { plan, disks, shelf })
+    Ok(Setup { plan, disks, shelf, verity })
 }
 
 /// The places that were given away, for all scenarios together.
@@ -80,6 +83,8 @@ struct Places {
     disks: BTreeSet<(PathBuf, usize)>,
     /// Images as files.
     shelf: BTreeSet<PathBuf>,
+    /// Images with a hash tree.
+    verity: BTreeSet<PathBuf>,
 }
 
 impl Places {
@@ -95,6 +100,10 @@ impl Places {
         format!("image{}", self.number(image))
     }
 
+    fn hashes(&self, image: &Path) -> String {
+        format!("hashes{}", self.number(image))
+    }
+
     fn scenario(&mut self, located: &Located) -> Result<Vec<Step>, LabError> {
         let Located { scenario, base } = located;
         // Devices of each image in this scenario: a device that has no name is one of its own.
@@ -103,20 +112,30 @@ impl Places {
         let mut steps = Vec::new();
         for (at, event) in scenario.events.iter().enumerate() {
             let fail = |reason| LabError::Event { title: scenario.title.clone(), event: at + 1, reason };
-            let mut place = None;
-            if let Event::Mount { mount, image, backend, device, .. } = event {
+            let mut places = Vec::new();
+            if let Event::Mount { mount, image, backend, device, devices: blobs, .. } = event {
                 known.insert(mount);
-                let path = scenario.images.get(image).map(|path| base.join(path));
-                let path = path.ok_or_else(|| fail(format!("there is no image called {image}")))?;
-                let path = path.canonicalize().at("find the image", &path)?;
                 let device = device.as_ref().map_or(format!("event {at}"), |name| format!("device {name}"));
-                place = Some(self.place(&path, *backend, device, &mut devices).map_err(fail)?);
+                for image in std::iter::once(image).chain(blobs) {
+                    let path = scenario.images.get(image).map(|path| base.join(path));
+                    let path = path.ok_or_else(|| fail(format!("there is no image called {image}")))?;
+                    let path = path.canonicalize().at("find the image", &path)?;
+                    places.push(self.place(&path, *backend, device.clone(), &mut devices));
+                }
+            } else if let Event::Overlay { mount, lower, over } = event {
+                for below in [Some(lower), over.as_ref()].into_iter().flatten() {
+                    if !known.contains(below.as_str()) {
+                        return Err(fail(format!("no earlier event mounts {below}")));
+                    }
+                }
+                known.insert(mount);
             } else if let Some(mount) = event.mount()
                 && !known.contains(mount)
             {
                 return Err(fail(format!("no earlier event mounts {mount}")));
             }
-            steps.push(Step { event: event.clone(), place });
+            let mut places = places.into_iter();
+            steps.push(Step { event: event.clone(), place: places.next(), devices: places.collect() });
         }
         Ok(steps)
     }
@@ -128,7 +147,7 @@ impl Places {
         backend: Backend,
         device: String,
         devices: &mut BTreeMap<PathBuf, Vec<String>>,
-    ) -> Result<Place, String> {
+    ) -> Place {
         if !self.images.iter().any(|known| known == path) {
             self.images.push(path.to_path_buf());
         }
@@ -140,20 +159,28 @@ impl Places {
                     copies.len() - 1
                 });
                 self.disks.insert((path.to_path_buf(), copy));
-                Ok(Place::Disk(self.serial(path, copy)))
+                Place::Disk(self.serial(path, copy))
             }
             Backend::File | Backend::FileDirectio => {
                 self.shelf.insert(path.to_path_buf());
-                Ok(Place::File(self.file(path)))
+                Place::File(self.file(path))
             }
             Backend::Loop | Backend::LoopBuffered => {
                 self.shelf.insert(path.to_path_buf());
                 let file = self.file(path);
                 // A device shows one image, so the same name for two images names two devices.
                 let device = format!("{file}, {device}");
-                Ok(Place::Loop { file, device })
+                Place::Loop { file, device }
             }
-            Backend::Verity => Err("the lab has no dm-verity devices yet".to_owned()),
+            Backend::Verity => {
+                // Any number of devices can be made over one disk.
+                self.disks.insert((path.to_path_buf(), 0));
+                self.verity.insert(path.to_path_buf());
+                let (data, hashes) = (self.serial(path, 0), self.hashes(path));
+                let device = format!("{data}, {device}");
+                // The tree is not there yet: what is in it is filled in when it has been made.
+                Place::Verity { data, hashes, blocks: 0, root: String::new(), device }
+            }
         }
     }
 }
@@ -219,7 +246,7 @@ mod tests {
     fn what_does_not_exist_is_named() {
         let rows = [
             (mount("1", "c", ""), "event 1: there is no image called c"),
-            (mount("1", "a", "backend = 'verity'"), "no dm-verity devices"),
+            (mount("1", "a", "devices = ['d']"), "event 1: there is no image called d"),
             (
                 "[[event]]\ndo = 'stat'\nmount = 'm'\npath = '/f'\n".to_owned(),
                 "event 1: no earlier event mounts m",

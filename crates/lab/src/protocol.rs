@@ -28,6 +28,9 @@ pub struct Step {
     pub event: Event,
     /// Where the image of a mount is.
     pub place: Option<Place>,
+    /// Where the images are that hold its data, in the order of its device table.
+    #[serde(default)]
+    pub devices: Vec<Place>,
 }
 
 /// Where the image of a mount is.
@@ -42,6 +45,19 @@ pub enum Place {
     Loop {
         /// The name of the file on the shelf.
         file: String,
+        /// The device, by a name that is unique in the scenario.
+        device: String,
+    },
+    /// On a disk that dm-verity checks, with SHA-256 and no salt, in blocks of 4096 bytes.
+    Verity {
+        /// The serial number of the disk with the image.
+        data: String,
+        /// That of the disk with the hash tree.
+        hashes: String,
+        /// Length of the image in blocks.
+        blocks: u64,
+        /// The root hash in hexadecimal digits.
+        root: String,
         /// The device, by a name that is unique in the scenario.
         device: String,
     },
@@ -89,9 +105,51 @@ pub struct FileReport {
     pub mincore_pages: u64,
     /// Pages that `cachestat` shows: always the file's own.
     pub cachestat_pages: u64,
+    /// [`Content`] of the pages that `mincore` shows; nothing for files of more than [`CONTENT_MAX`] bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<u64>,
     /// The first file before this one that holds some of the frames which `mincore` shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub same_frames: Option<SameFrames>,
+}
+
+/// The largest file whose content is looked at, in bytes.
+pub const CONTENT_MAX: u64 = 16 << 20;
+
+/// A checksum of pages with their numbers, which host and guest both compute (FNV-1a over words). It tells apart what two
+/// images hold, and is no protection against anyone.
+#[derive(Debug, Clone, Copy)]
+pub struct Content(u64);
+
+impl Default for Content {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Content {
+    /// Adds a page; what lies behind the end of a file counts as zeros.
+    pub fn page(&mut self, number: u64, bytes: &[u8]) {
+        self.word(number);
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.word(u64::from_le_bytes(*word));
+        }
+        if !rest.is_empty() {
+            let mut last = [0; 8];
+            last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+            self.word(u64::from_le_bytes(last));
+        }
+    }
+
+    /// The checksum.
+    pub fn finish(self) -> u64 {
+        self.0
+    }
+
+    fn word(&mut self, word: u64) {
+        self.0 = (self.0 ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(29);
+    }
 }
 
 /// Frames that two files both hold.

@@ -1,18 +1,19 @@
 //! The ways to ask for the bytes of a file, each by the very system call.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, IoSliceMut, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use erofs_sim::scenario::Method;
-use rustix::fs::Advice;
+use erofs_sim::scenario::{Method, Syscall};
+use rustix::fs::{Advice, OFlags};
+use rustix::io::ReadWriteFlags;
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::pipe::SpliceFlags;
 
-use crate::sys::{Mapping, PAGE};
+use crate::sys::{self, Kind, Mapping, PAGE};
 
 /// How long a program may run.
 const PROGRAM_TIME: Duration = Duration::from_secs(20);
@@ -28,11 +29,13 @@ pub(crate) struct Range {
     pub(crate) length: Option<u64>,
     /// Bytes in each call.
     pub(crate) call: u64,
+    /// The exact system call, where the method has several.
+    pub(crate) syscall: Option<Syscall>,
 }
 
 impl Range {
     /// A whole file, in calls of 64 KiB.
-    pub(crate) const WHOLE: Self = Self { offset: 0, length: None, call: 64 << 10 };
+    pub(crate) const WHOLE: Self = Self { offset: 0, length: None, call: 64 << 10, syscall: None };
 
     /// The range in calls, cut at the end of a file of `size` bytes.
     fn calls(self, size: u64) -> impl Iterator<Item = (u64, u64)> {
@@ -62,10 +65,7 @@ pub(crate) fn access(point: &Path, path: &Path, method: Method, range: Range) ->
     match method {
         Method::Read => read(&file, size, range),
         Method::Mmap => touch(&file, size, range),
-        Method::Willneed => {
-            let length = range.length.and_then(std::num::NonZero::new);
-            Ok(rustix::fs::fadvise(&file, range.offset, length, Advice::WillNeed)?)
-        }
+        Method::Willneed => willneed(&file, size, range),
         Method::Sendfile => sendfile(&file, size, range),
         Method::Splice => splice(&file, size, range),
         Method::Exec | Method::CopyUp => Ok(()),
@@ -74,20 +74,76 @@ pub(crate) fn access(point: &Path, path: &Path, method: Method, range: Range) ->
 
 fn read(file: &File, size: u64, range: Range) -> io::Result<()> {
     let mut buffer = vec![0; length(range.call.min(size))?];
-    for (at, len) in range.calls(size) {
-        let part = buffer.get_mut(..length(len)?).unwrap_or_default();
-        file.read_exact_at(part, at)?;
+    if range.syscall == Some(Syscall::DirectFlag) {
+        rustix::fs::fcntl_setfl(file, OFlags::DIRECT)?;
+    }
+    let mut ring = match range.syscall {
+        Some(Syscall::IoUring) => Some(io_uring::IoUring::new(1)?),
+        _ => None,
+    };
+    let mut stream = file;
+    stream.seek(SeekFrom::Start(range.offset))?;
+    for (mut at, len) in range.calls(size) {
+        let mut part = buffer.get_mut(..length(len)?).unwrap_or_default();
+        while !part.is_empty() {
+            let half = part.len() / 2;
+            let count = match (range.syscall, &mut ring) {
+                (_, Some(ring)) => sys::ring_read(ring, file, at, part)?,
+                (Some(Syscall::Read), None) => stream.read(part)?,
+                (Some(Syscall::Readv), None) => {
+                    let (left, right) = part.split_at_mut(half);
+                    rustix::io::readv(file, &mut [IoSliceMut::new(left), IoSliceMut::new(right)])?
+                }
+                (Some(Syscall::Preadv2), None) => {
+                    rustix::io::preadv2(file, &mut [IoSliceMut::new(part)], at, ReadWriteFlags::empty())?
+                }
+                _ => file.read_at(part, at)?,
+            };
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            at += count as u64;
+            part = part.get_mut(count..).unwrap_or_default();
+        }
     }
     Ok(())
+}
+
+fn willneed(file: &File, size: u64, range: Range) -> io::Result<()> {
+    let wanted = length(range.end(size).saturating_sub(range.offset))?;
+    match range.syscall {
+        Some(Syscall::Readahead) => sys::readahead(file, range.offset, wanted),
+        Some(Syscall::Madvise) => {
+            Mapping::new(file, length(size)?, Kind::Shared)?.willneed(length(range.offset)?, wanted)
+        }
+        _ => {
+            let length = range.length.and_then(std::num::NonZero::new);
+            Ok(rustix::fs::fadvise(file, range.offset, length, Advice::WillNeed)?)
+        }
+    }
 }
 
 fn touch(file: &File, size: u64, range: Range) -> io::Result<()> {
     if range.offset >= range.end(size) {
         return Ok(());
     }
-    let mapping = Mapping::new(file, length(size)?)?;
-    for page in length(range.offset)? / PAGE..length(range.end(size))?.div_ceil(PAGE) {
-        mapping.touch(page);
+    let kind = match range.syscall {
+        Some(Syscall::MapPrivate) => Kind::Private,
+        Some(Syscall::MapExec) => Kind::Executable,
+        Some(Syscall::MapWritten) => Kind::Writable,
+        _ => Kind::Shared,
+    };
+    let mapping = Mapping::new(file, length(size)?, kind)?;
+    let first = length(range.offset)? / PAGE;
+    if range.syscall == Some(Syscall::Populate) {
+        return mapping.populate(first * PAGE, length(range.end(size))? - first * PAGE);
+    }
+    for page in first..length(range.end(size))?.div_ceil(PAGE) {
+        if kind == Kind::Writable {
+            mapping.write(page);
+        } else {
+            mapping.touch(page);
+        }
     }
     Ok(())
 }
@@ -169,6 +225,15 @@ fn copy_up_in(cow: &Path, point: &Path, path: &Path) -> io::Result<()> {
     let changed = fs::metadata(&file).and_then(|metadata| fs::set_permissions(&file, metadata.permissions()));
     let unmounted = rustix::mount::unmount(&merged, UnmountFlags::empty());
     changed.and(unmounted.map_err(io::Error::from))
+}
+
+/// Maps a whole file and touches every page.
+pub(crate) fn map(path: &Path) -> io::Result<Mapping> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let mapping = Mapping::new(&file, length(size)?, Kind::Shared)?;
+    (0..length(size)?.div_ceil(PAGE)).for_each(|page| mapping.touch(page));
+    Ok(mapping)
 }
 
 fn length(bytes: u64) -> io::Result<usize> {

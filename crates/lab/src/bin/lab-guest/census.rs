@@ -6,9 +6,9 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use erofs_lab::protocol::{FileReport, Line, MountReport, SameFrames};
+use erofs_lab::protocol::{CONTENT_MAX, Content, FileReport, Line, MountReport, SameFrames};
 
-use crate::sys::{self, Mapping, PAGE};
+use crate::sys::{self, Kind, Mapping, PAGE};
 use crate::walk;
 use crate::world::Mounted;
 
@@ -63,7 +63,10 @@ fn look(
     }
     let inside = path.strip_prefix(&mounted.point).unwrap_or(path);
     let inside = format!("/{}", inside.to_string_lossy());
-    let numbers = frame_numbers(&file, size, pagemap)?;
+    let (numbers, content) = frame_numbers(&file, size, pagemap)?;
+    // An overlay takes no label ioctl either way: the file below it tells.
+    let below = mounted.lower.as_ref().map(|lower| lower.join(inside.trim_start_matches('/')));
+    let below = below.map(File::open).transpose()?;
     let me = names.len();
     names.push((mounted.name.clone(), inside.clone()));
     let mut first: Option<(usize, u64)> = None;
@@ -82,16 +85,20 @@ fn look(
         mount: mounted.name.clone(),
         path: inside,
         size,
-        shared: !sys::has_label_ioctl(&file)?,
+        shared: !sys::has_label_ioctl(below.as_ref().unwrap_or(&file))?,
         mincore_pages: numbers.len() as u64,
         cachestat_pages: sys::cachestat(&file)?,
+        content,
         same_frames,
     }))
 }
 
-/// The pages of a file that are in memory, with their frames.
-fn frame_numbers(file: &File, size: u64, pagemap: &File) -> io::Result<Vec<(usize, u64)>> {
-    let mapping = Mapping::new(file, usize::try_from(size).map_err(io::Error::other)?)?;
+/// Pages with their frames.
+type Numbers = Vec<(usize, u64)>;
+
+/// The pages of a file that are in memory, with their frames, and what they hold.
+fn frame_numbers(file: &File, size: u64, pagemap: &File) -> io::Result<(Numbers, Option<u64>)> {
+    let mapping = Mapping::new(file, usize::try_from(size).map_err(io::Error::other)?, Kind::Shared)?;
     mapping.without_readahead()?;
     let resident = mapping.resident()?;
     let mut pages: Vec<usize> = Vec::new();
@@ -99,12 +106,25 @@ fn frame_numbers(file: &File, size: u64, pagemap: &File) -> io::Result<Vec<(usiz
         mapping.touch(page);
         pages.push(page);
     }
+    let content = (size <= CONTENT_MAX).then(|| {
+        let (mut content, mut bytes) = (Content::default(), [0; PAGE]);
+        for page in &pages {
+            mapping.copy_page(*page, &mut bytes);
+            // What a file holds ends with it. Behind the end of a file with blocks smaller than a page, Linux 7.2 shows
+            // other bytes than zeros.
+            let inside = size.saturating_sub(*page as u64 * PAGE as u64);
+            let behind = usize::try_from(inside).unwrap_or(PAGE).min(PAGE);
+            bytes.iter_mut().skip(behind).for_each(|byte| *byte = 0);
+            content.page(*page as u64, &bytes);
+        }
+        content.finish()
+    });
     let mut entries = vec![0_u8; resident.len() * ENTRY_LEN];
     let first = mapping.address() / PAGE as u64 * ENTRY_LEN as u64;
     if !pages.is_empty() {
         pagemap.read_exact_at(&mut entries, first)?;
     }
-    pages
+    let numbers = pages
         .into_iter()
         .map(|page| {
             let entry = entries.chunks_exact(ENTRY_LEN).nth(page).and_then(|entry| entry.try_into().ok());
@@ -112,5 +132,6 @@ fn frame_numbers(file: &File, size: u64, pagemap: &File) -> io::Result<Vec<(usiz
             let gone = || io::Error::other(format!("page {page} of a mapped file has no frame"));
             if entry & PRESENT == 0 { Err(gone()) } else { Ok((page, entry & FRAME)) }
         })
-        .collect()
+        .collect::<io::Result<_>>()?;
+    Ok((numbers, content))
 }

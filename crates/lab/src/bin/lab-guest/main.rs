@@ -3,6 +3,7 @@
 
 mod access;
 mod census;
+mod mapper;
 mod meter;
 mod sys;
 mod walk;
@@ -12,7 +13,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use erofs_lab::protocol::{EventReport, Line, PLAN_PATH, PORT_NAME, PREFIX, Plan, SHELF_SERIAL, Step};
@@ -21,9 +21,6 @@ use rustix::system::RebootCommand;
 
 use meter::Sample;
 use world::{SHELF, World};
-
-/// How long pages that were asked for ahead may need to arrive, before they are looked at.
-const ARRIVAL: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
     if std::process::id() != 1 {
@@ -86,7 +83,7 @@ fn carry_out(port: &mut File) -> anyhow::Result<()> {
             let report = event(&mut world, step, &backing)?;
             say(port, &Line::Event(report))?;
         }
-        std::thread::sleep(ARRIVAL);
+        world.settle()?;
         census::census(world.mounts(), &mut |line| say(port, line)).context("cannot look at the files")?;
         world.clear().context("cannot take a scenario away")?;
     }
@@ -95,6 +92,7 @@ fn carry_out(port: &mut File) -> anyhow::Result<()> {
 
 /// Carries out an event between two samples.
 fn event(world: &mut World, step: &Step, backing: &[File]) -> io::Result<EventReport> {
+    world.settle()?;
     let before = Sample::take(backing)?;
     let outcome = world.carry_out(step);
     let mut report = Sample::take(backing)?.since(&before);

@@ -1,4 +1,5 @@
-//! The system calls that have no safe form: mappings, `mincore`, `cachestat`, and the `ioctl`s of loop devices.
+//! The system calls that have no safe form: mappings, `mincore`, `cachestat`, `readahead`, an `io_uring`, and the
+//! `ioctl`s of loop devices and of the device mapper.
 
 #![expect(unsafe_code, reason = "mmap, mincore, cachestat and ioctl have no safe form")]
 
@@ -20,6 +21,8 @@ const FSLABEL_MAX: usize = 256;
 const LOOP_CONFIGURE: libc::c_ulong = 0x4c0a;
 const LOOP_CLR_FD: libc::c_ulong = 0x4c01;
 const LOOP_CTL_GET_FREE: libc::c_ulong = 0x4c82;
+/// The `ioctl`s of the device mapper, without their number.
+const DM_IOCTL: libc::c_ulong = 0xc138_fd00;
 const LO_FLAGS_READ_ONLY: u32 = 1;
 const LO_FLAGS_DIRECT_IO: u32 = 16;
 
@@ -103,7 +106,55 @@ pub(crate) fn loop_clear(device: &File) -> io::Result<()> {
     checked(unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CLR_FD) }).map(drop)
 }
 
-/// A file in memory, shared and read-only.
+/// The `ioctl` with this number of the device mapper (`include/uapi/linux/dm-ioctl.h`).
+pub(crate) fn device_mapper(control: &File, number: u8, request: &mut [u8]) -> io::Result<()> {
+    let number = DM_IOCTL | libc::c_ulong::from(number);
+    // SAFETY: the request says in its own `data_size` how long it is, and its builder sets that to the slice's length;
+    // the kernel reads and writes no more.
+    checked(unsafe { libc::ioctl(control.as_raw_fd(), number, request.as_mut_ptr()) }).map(drop)
+}
+
+/// `readahead`.
+pub(crate) fn readahead(file: &File, offset: u64, length: usize) -> io::Result<()> {
+    let offset = i64::try_from(offset).map_err(io::Error::other)?;
+    // SAFETY: this call touches no memory of the program.
+    if unsafe { libc::readahead(file.as_raw_fd(), offset, length) } == 0 {
+        return Ok(());
+    }
+    Err(io::Error::last_os_error())
+}
+
+/// Reads into `buffer` from `offset` on by `IORING_OP_READ`; returns how many bytes there were.
+pub(crate) fn ring_read(
+    ring: &mut io_uring::IoUring,
+    file: &File,
+    offset: u64,
+    buffer: &mut [u8],
+) -> io::Result<usize> {
+    let descriptor = io_uring::types::Fd(file.as_raw_fd());
+    let length = u32::try_from(buffer.len()).map_err(io::Error::other)?;
+    let entry = io_uring::opcode::Read::new(descriptor, buffer.as_mut_ptr(), length).offset(offset).build();
+    // SAFETY: file and buffer live until the completion has arrived, which is waited for below.
+    unsafe { ring.submission().push(&entry) }.map_err(io::Error::other)?;
+    ring.submit_and_wait(1)?;
+    let done = ring.completion().next().ok_or_else(|| io::Error::other("no completion"))?.result();
+    usize::try_from(done).map_err(|_| io::Error::from_raw_os_error(-done))
+}
+
+/// How a file is mapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Shared and read-only.
+    Shared,
+    /// Private and read-only.
+    Private,
+    /// Private and executable.
+    Executable,
+    /// Private and writable.
+    Writable,
+}
+
+/// A file in memory.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     start: *mut libc::c_void,
@@ -112,18 +163,58 @@ pub(crate) struct Mapping {
 
 impl Mapping {
     /// Maps the first `len` bytes, at least one.
-    pub(crate) fn new(file: &File, len: usize) -> io::Result<Self> {
-        // SAFETY: the kernel chooses the address, so nothing that exists is replaced.
-        let start = unsafe {
-            libc::mmap(ptr::null_mut(), len, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), 0)
+    pub(crate) fn new(file: &File, len: usize, kind: Kind) -> io::Result<Self> {
+        let (protection, flags) = match kind {
+            Kind::Shared => (libc::PROT_READ, libc::MAP_SHARED),
+            Kind::Private => (libc::PROT_READ, libc::MAP_PRIVATE),
+            Kind::Executable => (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE),
+            Kind::Writable => (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE),
         };
+        // SAFETY: the kernel chooses the address, so nothing that exists is replaced.
+        let start = unsafe { libc::mmap(ptr::null_mut(), len, protection, flags, file.as_raw_fd(), 0) };
         if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(Self { start, len }) }
     }
 
     /// Keeps faults from reading ahead.
     pub(crate) fn without_readahead(&self) -> io::Result<()> {
-        // SAFETY: the range is the mapping; this advice changes no content.
-        checked(unsafe { libc::madvise(self.start, self.len, libc::MADV_RANDOM) }).map(drop)
+        self.advise(0, self.len, libc::MADV_RANDOM)
+    }
+
+    /// `MADV_WILLNEED` on bytes of it, from the start of a page on.
+    pub(crate) fn willneed(&self, from: usize, len: usize) -> io::Result<()> {
+        self.advise(from, len, libc::MADV_WILLNEED)
+    }
+
+    /// `MADV_POPULATE_READ` on bytes of it, from the start of a page on.
+    pub(crate) fn populate(&self, from: usize, len: usize) -> io::Result<()> {
+        self.advise(from, len, libc::MADV_POPULATE_READ)
+    }
+
+    fn advise(&self, from: usize, len: usize, advice: libc::c_int) -> io::Result<()> {
+        if from.checked_add(len).is_none_or(|end| end > self.len) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        // SAFETY: the range lies in the mapping; these advices change no content.
+        checked(unsafe { libc::madvise(self.start.byte_add(from), len, advice) }).map(drop)
+    }
+
+    /// Copies a page that is in memory.
+    pub(crate) fn copy_page(&self, page: usize, to: &mut [u8; PAGE]) {
+        let at = page.saturating_mul(PAGE);
+        if at < self.len {
+            // SAFETY: the page lies in the mapping, which reaches to the end of its last page; nobody shortens the file,
+            // because it is on a read-only file system, and nobody writes to it.
+            unsafe { ptr::copy_nonoverlapping(self.start.cast::<u8>().add(at), to.as_mut_ptr(), PAGE) };
+        }
+    }
+
+    /// Writes a byte of a page, into a mapping that is [`Kind::Writable`].
+    pub(crate) fn write(&self, page: usize) {
+        let at = page.saturating_mul(PAGE);
+        if at < self.len {
+            // SAFETY: the byte lies in the mapping; the caller has made it writable, and it is private.
+            unsafe { self.start.cast::<u8>().add(at).write_volatile(1) };
+        }
     }
 
     /// The address of the first byte.

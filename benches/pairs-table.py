@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""pairs-table.py DIR FILE: the tables of pairs.sh, as a document, from what it left in DIR."""
+
+import json
+import pathlib
+import sys
+
+PAGE = 4096
+# What the description of the kernel's patch shows for two neighbouring versions of each image, all files read.
+PUBLISHED = {"redis": 33, "postgres": 28, "tensorflow": 16, "mysql": 21, "nginx": 44, "tomcat": 49}
+
+
+def mib(pages):
+    return f"{pages * PAGE / (1 << 20):.1f}"
+
+
+def packages(path):
+    return dict(line.split(" ", 1) for line in path.read_text().splitlines())
+
+
+def row(folder):
+    old, new = packages(folder / "old.packages"), packages(folder / "new.packages")
+    measured = json.loads((folder / "measured.json").read_text())
+    predicted = json.loads((folder / "predicted.json").read_text())
+    pages = {}
+    for scenario in measured["scenarios"]:
+        directories = sum(mount["directory_pages"] for mount in scenario["mounts"])
+        events = [event["data_pages"] for event in scenario["events"]]
+        pages[scenario["title"]] = sum(events) - directories
+        pages[scenario["title"] + " directories"] = directories
+    total = predicted["total"]
+    model = (total["private_bytes"] // PAGE, total["shared_bytes"] // PAGE)
+    real = (pages["private"], pages["shared"])
+    changed = [name for name in old if name in new and old[name] != new[name]]
+    return {
+        "name": folder.name,
+        "kernel": measured["kernel"],
+        "real": real,
+        "model": model,
+        "saved": (real[0] - real[1]) * 100 / real[0],
+        "packages": (len(old), len(new)),
+        "changed": sorted(changed),
+        "versions": sorted(old.items() - new.items()),
+        "only": (sorted(old.keys() - new.keys()), sorted(new.keys() - old.keys())),
+        "new": new,
+    }
+
+
+def main():
+    base, target = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+    rows = [row(path.parent) for path in sorted(base.glob("*/measured.json"))]
+    kernel = rows[0]["kernel"]
+    out = [
+        "# Pairs of real images",
+        "",
+        f"Made by `benches/pairs.sh` on Linux {kernel}. Do not edit.",
+        "",
+        "Two neighbouring versions of real software, each as an image made by `mkfs-erofs --ishare-key`. Both are mounted and",
+        "every file of them is read, once without `inode_share` and once with it; the pages in memory are those that Linux",
+        "counted, and beside them stands what `erofs-ishare simulate` says without a mount. Directories, which are never",
+        "shared, are left out on both sides.",
+        "",
+        "| pair | not shared, Linux | model | error in pages | shared, Linux | model | error in pages | saved | patch |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for r in rows:
+        (private, shared), (m_private, m_shared) = r["real"], r["model"]
+        known = f"{PUBLISHED[r['name']]} %" if r["name"] in PUBLISHED else ""
+        out.append(
+            f"| {r['name']} | {mib(private)} MiB | {mib(m_private)} MiB | {m_private - private} | {mib(shared)} MiB "
+            f"| {mib(m_shared)} MiB | {m_shared - shared} | {r['saved']:.1f} % | {known} |"
+        )
+    out += [
+        "",
+        "*Patch* is what the description of the kernel's patch says of images of the same software. The package sets are not",
+        "the same: the patch took pairs of container images of a public registry, in which most files differ from one build to",
+        "the next; here both versions come from the same distribution, its release and its later updates, and share the",
+        "packages that were not updated in between. How much of an image is the same is what decides; the last table says",
+        "which packages are not. 50 % is the most that two images can save.",
+        "",
+        "| pair | packages | of other versions in the newer one | only in one of them |",
+        "|---|---:|---|---|",
+    ]
+    for r in rows:
+        count = "/".join(str(number) for number in r["packages"])
+        changed = [f"{name} {version} → {r['new'].get(name)}" for name, version in r["versions"] if name in r["new"]]
+        shown = ", ".join(changed[:6]) + (f" and {len(changed) - 6} more" if len(changed) > 6 else "")
+        only = ", ".join([f"-{name}" for name in r["only"][0]] + [f"+{name}" for name in r["only"][1]])
+        out.append(f"| {r['name']} | {count} | {shown} | {only} |")
+    workload = base / "workload.md"
+    if workload.exists():
+        out += ["", workload.read_text().rstrip()]
+    target.write_text("\n".join(out) + "\n")
+
+
+main()
