@@ -10,6 +10,8 @@ use erofs_build::options::DEFAULT_ISHARE_KEY;
 use erofs_format::BlockBits;
 use uuid::Uuid;
 
+use super::compression::Compression;
+use super::verity::Verity;
 use super::{extended, refused};
 use crate::exit::Failure;
 use crate::value::{self, VolumeUuid};
@@ -42,6 +44,12 @@ pub struct Args {
     /// See above.
     #[command(flatten)]
     pub layout: Layout,
+    /// See above.
+    #[command(flatten)]
+    pub compression: Compression,
+    /// See above.
+    #[command(flatten)]
+    pub verity: Verity,
     /// See above.
     #[command(flatten)]
     pub times: Times,

@@ -3,6 +3,7 @@
 use erofs_build::BuildOptions;
 use erofs_build::options::{ChunkTable, InodeForm};
 
+use super::compression;
 use super::refused;
 
 type Effect = fn(&mut BuildOptions);
@@ -31,12 +32,33 @@ const WORDS: &[(&str, Effect)] = &[
     ("^xattr-name-filter", |options| options.layout.xattr_filter = false),
 ];
 
+/// Words about compression, which are applied together with its flags.
+const COMPRESSION: [&str; 8] = [
+    "legacy-compress",
+    "ztailpacking",
+    "fragments[=BYTES]",
+    "all-fragments",
+    "fragdedupe=full|inode|off",
+    "dedupe",
+    "48bit",
+    "^WORD",
+];
+
 /// Applies the words of one `-E` in their order.
 ///
 /// # Errors
 /// What is wrong with the first that is not known, or known and not in this version.
-pub(super) fn apply(words: &str, options: &mut BuildOptions) -> Result<(), String> {
+pub(super) fn apply(
+    words: &str,
+    options: &mut BuildOptions,
+    compression: &mut compression::Words,
+) -> Result<(), String> {
     for word in words.strip_suffix(',').unwrap_or(words).split(',') {
+        match compression.apply(word) {
+            Ok(()) => continue,
+            Err(Some(error)) => return Err(format!("-E {word}: {error}")),
+            Err(None) => {}
+        }
         let Some((_, effect)) = WORDS.iter().find(|(name, _)| *name == word) else {
             return Err(match refused::why_not(word) {
                 Some(why) => format!("-E {word}: {why}"),
@@ -49,7 +71,7 @@ pub(super) fn apply(words: &str, options: &mut BuildOptions) -> Result<(), Strin
 }
 
 fn known() -> String {
-    let names: Vec<&str> = WORDS.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = WORDS.iter().map(|(name, _)| *name).chain(COMPRESSION).collect();
     names.join(", ")
 }
 

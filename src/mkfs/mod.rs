@@ -1,16 +1,18 @@
 //! `mkfs-erofs`: flags to options, one build, one summary.
 
 mod args;
+mod compression;
 mod extended;
 mod plan;
 mod refused;
 pub mod report;
+mod verity;
 
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -38,13 +40,17 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn run(line: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
     let started = Instant::now();
     outlive_size_limits().context("SIGXFSZ cannot be caught")?;
+    let line: Vec<OsString> = line.into_iter().collect();
+    if compression::asks_for_help(&line) {
+        return Ok(output::stdout().write_all(compression::help().as_bytes()).context("the list of algorithms")?);
+    }
     let args = Args::read(line)?;
     let epoch = std::env::var_os("SOURCE_DATE_EPOCH");
     let plan = Plan::new(&args, epoch.as_deref()).map_err(Failure::Usage)?;
     check_places(&args.image, &args.source)?;
-    let summary = build(&args, &plan)?;
+    let (summary, tree) = build(&args, &plan)?;
     let Plan { quiet, json, warnings, .. } = plan;
-    let report = Report::new(&args.image, summary, warnings, started.elapsed());
+    let report = Report::new(&args.image, summary, warnings, started.elapsed()).with_verity(tree);
     match say(&report, quiet, json) {
         // Whoever reads the summary may stop reading; the image is there.
         Err(error) if output::is_broken_pipe(&error) => Ok(()),
@@ -77,13 +83,20 @@ fn check_places(image: &Path, source: &Path) -> Result<(), anyhow::Error> {
     Ok(())
 }
 
-fn build(args: &Args, plan: &Plan) -> Result<erofs_build::Summary, anyhow::Error> {
-    let image = ImageFile::create(&args.image, plan.offset)?;
-    let options = DirOptions { skip: image.identities(), ..plan.source.clone() };
+fn build(args: &Args, plan: &Plan) -> Result<(erofs_build::Summary, Option<verity::Made>), anyhow::Error> {
+    let mut image = ImageFile::create(&args.image, plan.offset)?;
+    let mut options = DirOptions { skip: image.identities(), ..plan.source.clone() };
+    let mut tree = verity::Outcome::default();
+    if let Some(wanted) = plan.verity.clone() {
+        options.skip.extend(wanted.identities());
+        (image, tree) = wanted.attach(image);
+    }
     let mut source = DirSource::new(&args.source, options)?;
     let bars = if plan.quiet { None } else { Bars::on_terminal() };
     let progress: &dyn Progress = bars.as_ref().map_or(&Silent, |bars| bars);
-    Ok(erofs_build::build(&mut source, image, &plan.build, progress)?)
+    let summary = erofs_build::build(&mut source, image, &plan.build, progress)?;
+    let made = tree.lock().unwrap_or_else(PoisonError::into_inner).take();
+    Ok((summary, made))
 }
 
 /// Prints the summary: the object where it is asked for, else the text on stdout and the warnings on stderr.

@@ -13,7 +13,9 @@ use erofs_tree::{DirOptions, Exclude, ShapeOptions, TimeRule, Timestamp};
 use uuid::Uuid;
 
 use super::args::{Args, Contents, DIGEST_SOURCE, Sharing, Times};
+use super::compression::Words;
 use super::extended;
+use super::verity::Wanted;
 use crate::value::{self, VolumeUuid};
 
 /// From this tolerance on no xattr is shared, as in mkfs.erofs.
@@ -28,6 +30,8 @@ pub struct Plan {
     pub build: BuildOptions,
     /// Bytes at the beginning of the image file that are left alone.
     pub offset: u64,
+    /// The hash tree, if one is wanted.
+    pub verity: Option<Wanted>,
     /// Whether nothing but errors is said.
     pub quiet: bool,
     /// Whether the summary is a JSON object.
@@ -63,6 +67,7 @@ impl Plan {
             warnings: warnings(args),
             build,
             offset: args.layout.offset.unwrap_or(0),
+            verity: args.verity.plan(&args.image, args.layout.offset.unwrap_or(0), threads)?,
             quiet: args.running.quiet || args.running.verbosity == Some(0),
             json: args.running.json,
         })
@@ -140,9 +145,11 @@ fn fingerprint(flags: &Sharing) -> Result<Option<FingerprintOptions>, String> {
 
 fn layout(args: &Args, build: &mut BuildOptions) -> Result<(), String> {
     let flags = &args.layout;
+    let mut compression = Words::default();
     for words in &flags.extended {
-        extended::apply(words, build)?;
+        extended::apply(words, build, &mut compression)?;
     }
+    args.compression.apply(compression, build)?;
     let layout = &mut build.layout;
     layout.ignore_mtime = (layout.ignore_mtime || args.times.ignore_mtime) && !args.times.preserve_mtime;
     layout.xattr_tolerance = tolerance(flags.xattr_tolerance);

@@ -23,7 +23,7 @@ const fn row(name: &'static str, takes: Takes, why: &'static str) -> Row {
     Row { name, takes, why }
 }
 
-const COMPRESSION: &str = "compression is not in this version";
+const DEBUGGING: &str = "random compression, which is for debugging, is not in this version";
 const TARBALLS: &str = "tarballs as sources are not in this version";
 const REBUILD: &str = "images as sources and incremental builds are not in this version";
 const METADATA: &str = "compressed metadata is not in this version";
@@ -31,13 +31,8 @@ const ANDROID: &str = "Android's configuration files are not in this version";
 
 /// The flags; those of one letter are short.
 const FLAGS: &[Row] = &[
-    row("z", Takes::Value, COMPRESSION),
-    row("C", Takes::Value, COMPRESSION),
-    row("compress-hints", Takes::Value, COMPRESSION),
-    row("max-extent-bytes", Takes::Value, COMPRESSION),
-    row("zfeature-bits", Takes::Value, COMPRESSION),
-    row("random-pclusterblks", Takes::Nothing, COMPRESSION),
-    row("random-algorithms", Takes::Nothing, COMPRESSION),
+    row("random-pclusterblks", Takes::Nothing, DEBUGGING),
+    row("random-algorithms", Takes::Nothing, DEBUGGING),
     row("m", Takes::Value, METADATA),
     row("zD", Takes::Maybe, METADATA),
     row("MZ", Takes::Maybe, METADATA),
@@ -63,18 +58,10 @@ const FLAGS: &[Row] = &[
     ),
     row("product-out", Takes::Value, ANDROID),
     row("fs-config-file", Takes::Value, ANDROID),
-    row("async-queue-limit", Takes::Value, "a limit for queues is not in this version"),
 ];
 
 /// The words of `-E` that are refused, with or without `^` before and a value behind them.
 const WORDS: &[(&str, &str)] = &[
-    ("legacy-compress", COMPRESSION),
-    ("ztailpacking", COMPRESSION),
-    ("fragments", COMPRESSION),
-    ("all-fragments", COMPRESSION),
-    ("fragdedupe", COMPRESSION),
-    ("dedupe", "deduplication of compressed data is not in this version; equal files are stored once anyway"),
-    ("48bit", "48-bit block addresses are not in this version"),
     ("dot-omitted", "directories without a dot entry are not in this version"),
 ];
 

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use erofs_build::Summary;
-use erofs_build::summary::FingerprintSummary;
+use erofs_build::summary::{CompressionSummary, FingerprintSummary};
 use erofs_format::feature;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::verity::{Made, VerityReport};
 use crate::exit::one_line;
 use crate::words::{counted, grouped, size};
 
@@ -45,8 +46,12 @@ pub struct Report {
     pub deduplicated_bytes: u64,
     /// Bytes that were not stored because they are holes.
     pub hole_bytes: u64,
+    /// What compression did; null without `-z`.
+    pub compression: Option<Compression>,
     /// What was done about fingerprints; null without `--ishare-key`.
     pub fingerprints: Option<Fingerprints>,
+    /// The dm-verity hash tree; null without `--verity`.
+    pub verity: Option<VerityReport>,
     /// Names of the compatible features.
     pub compat: Vec<&'static str>,
     /// Names of the incompatible features.
@@ -59,6 +64,64 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// How long it took.
     pub seconds: f64,
+}
+
+/// What `--json` prints about compression. Sizes are in bytes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Compression {
+    /// One per algorithm that compressed anything.
+    pub algorithms: Vec<AlgorithmReport>,
+    /// Contents that are stored as they are.
+    pub plain_bytes: u64,
+    /// Contents in the packed inode.
+    pub fragment_bytes: u64,
+}
+
+/// What one algorithm did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AlgorithmReport {
+    /// Its name.
+    pub name: &'static str,
+    /// Contents.
+    pub content_bytes: u64,
+    /// What they take in the image.
+    pub stored_bytes: u64,
+}
+
+impl From<CompressionSummary> for Compression {
+    fn from(summary: CompressionSummary) -> Self {
+        let algorithms = summary.algorithms.into_iter().map(|(algorithm, sums)| AlgorithmReport {
+            name: algorithm.name(),
+            content_bytes: sums.content_bytes,
+            stored_bytes: sums.stored_bytes,
+        });
+        Self {
+            algorithms: algorithms.collect(),
+            plain_bytes: summary.plain_bytes,
+            fragment_bytes: summary.fragment_bytes,
+        }
+    }
+}
+
+impl Compression {
+    fn text(&self) -> String {
+        let mut parts: Vec<String> = Vec::new();
+        for AlgorithmReport { name, content_bytes, stored_bytes } in &self.algorithms {
+            let percent = u128::from(*stored_bytes) * 1000 / u128::from((*content_bytes).max(1));
+            let (whole, tenth) = (percent / 10, percent % 10);
+            parts.push(format!(
+                "{name} {} to {} ({whole}.{tenth} %)",
+                size(*content_bytes),
+                size(*stored_bytes)
+            ));
+        }
+        for (bytes, what) in [(self.plain_bytes, "left as they are"), (self.fragment_bytes, "in fragments")] {
+            if bytes > 0 {
+                parts.push(format!("{} {what}", size(bytes)));
+            }
+        }
+        if parts.is_empty() { "nothing to compress".into() } else { parts.join(", ") }
+    }
 }
 
 /// What `--json` prints about fingerprints.
@@ -94,7 +157,9 @@ impl Report {
             stored_bytes: summary.stored_bytes,
             deduplicated_bytes: summary.deduplicated_bytes,
             hole_bytes: summary.hole_bytes,
+            compression: summary.compression.map(Compression::from),
             fingerprints: summary.fingerprints.map(Fingerprints::from),
+            verity: None,
             compat: names(&feature::COMPAT, summary.compat),
             incompat: names(&feature::INCOMPAT, summary.incompat),
             kernel_to_mount: summary.kernel_to_mount.to_string(),
@@ -102,6 +167,12 @@ impl Report {
             warnings,
             seconds: (took.as_secs_f64() * 1000.0).round() / 1000.0,
         }
+    }
+
+    /// The same with what was done about dm-verity.
+    #[must_use]
+    pub(super) fn with_verity(self, made: Option<Made>) -> Self {
+        Self { verity: made.map(VerityReport::from), ..self }
     }
 
     /// The summary for people, some lines.
@@ -120,6 +191,9 @@ impl Report {
         };
         line("inodes", self.counts());
         line("contents", self.contents());
+        if let Some(compression) = &self.compression {
+            line("compression", compression.text());
+        }
         line("fingerprints", self.fingerprints.as_ref().map_or_else(|| "none".into(), Fingerprints::text));
         let mut kernel = format!("mounts with Linux {}", self.kernel_to_mount);
         if let Some(version) = &self.kernel_to_share {
@@ -127,6 +201,9 @@ impl Report {
             let _ = write!(kernel, ", shares page cache with Linux {version}");
         }
         line("kernel", kernel);
+        if let Some(verity) = &self.verity {
+            line("verity", verity.text());
+        }
         text
     }
 
@@ -199,6 +276,7 @@ mod tests {
             stored_bytes: 12_500_000,
             deduplicated_bytes: 2_500_000,
             hole_bytes: 0,
+            compression: None,
             fingerprints: Some(FingerprintSummary {
                 key: b"trusted.erofs.fingerprint".to_vec(),
                 digest: "sha256",
@@ -225,9 +303,11 @@ mod tests {
             "uuid": "6ba7b811-9dad-11d1-80b4-00c04fd430c8",
             "inodes": 1236, "files": 1000, "directories": 100, "symlinks": 135, "special_files": 1, "hard_links": 7,
             "logical_bytes": 15_000_000, "stored_bytes": 12_500_000, "deduplicated_bytes": 2_500_000, "hole_bytes": 0,
+            "compression": null,
             "fingerprints": {
                 "key": "trusted.erofs.fingerprint", "digest": "sha256", "files": 990, "dropped_from_source": 1
             },
+            "verity": null,
             "compat": ["sb_chksum", "ishare_xattrs"], "incompat": ["xattr_prefixes"],
             "kernel_to_mount": "6.4", "kernel_to_share": "7.0", "warnings": ["first", "second"], "seconds": 1.235
         });

@@ -1,12 +1,18 @@
 //! The verbs of `erofs-ishare`: one file and one row of the table for each.
 
 pub mod cat;
+pub mod doctor;
+pub mod domain;
 pub mod extract;
 pub mod inspect;
+mod live;
 pub mod ls;
+pub mod measure;
+pub mod sign;
 pub mod simulate;
 mod source;
 mod text;
+pub mod trace;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -25,7 +31,8 @@ pub const NAME: &str = "erofs-ishare";
 /// Images are never trusted: a malformed one is an error that names what was found and what was wanted, and nothing is
 /// ever written outside the directory given to extract.
 ///
-/// Exit status: 0 done, 1 failed, in whole or in part, 2 wrong command line, 3 a limit given to simulate is not kept.
+/// Exit status: 0 done, 1 failed, in whole or in part, 2 wrong command line, 3 a limit given to simulate is not
+/// kept, or doctor or domain check found something to change.
 #[derive(Debug, Parser)]
 #[command(name = NAME, version, max_term_width = 100)]
 pub struct Cli {
@@ -41,6 +48,11 @@ enum Verb {
     Cat(cat::Args),
     Extract(extract::Args),
     Simulate(simulate::Args),
+    Measure(measure::Args),
+    Trace(trace::Args),
+    Doctor(doctor::Args),
+    Sign(sign::Args),
+    Domain(domain::Args),
 }
 
 /// Whether all that was asked for was done. What was not has been said on stderr.
@@ -67,6 +79,11 @@ fn dispatch(verb: Verb) -> anyhow::Result<Done> {
         Verb::Cat(args) => cat::run(&args),
         Verb::Extract(args) => extract::run(&args),
         Verb::Simulate(args) => simulate::run(&args),
+        Verb::Measure(args) => measure::run(&args),
+        Verb::Trace(args) => trace::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
+        Verb::Sign(args) => sign::run(&args),
+        Verb::Domain(args) => domain::run(&args),
     }
 }
 

@@ -129,12 +129,50 @@ pub(crate) const MKFS_EROFS: &[Section] = &[
                 "null, or an object: key (the attribute), digest (the kind), files (how many carry one), dropped_from_source \
                  (attributes of the source that were left out because they would have been taken for one).",
             ),
+            Item(
+                "verity",
+                "null, or an object about the hash tree: root_hash, hash_file (null if it is behind the image), hash_offset, \
+                 hash_bytes, algorithm, data_blocks, data_block_size, hash_block_size, salt, uuid.",
+            ),
             Item("compat, incompat", "Lists of the names of the features that the image uses."),
             Item(
                 "kernel_to_mount, kernel_to_share",
                 "The first Linux that mounts the image and that shares its files; the second is null without fingerprints.",
             ),
             Item("warnings, seconds", "A list of texts; how long it took."),
+        ],
+    },
+    Section {
+        title: "GOLDEN IMAGES",
+        blocks: &[
+            Text(
+                "With --verity the image gets a dm-verity hash tree: SHA-256, blocks of 4096 bytes, a superblock before the tree, \
+                 byte for byte as veritysetup format makes it with the same salt and UUID. Where nothing else is said it lies \
+                 behind the image. The image is filled with zeros to a multiple of 4096 bytes. The tree and the files that tell of \
+                 it are complete before the image gets its name.",
+            ),
+            Text(
+                "Salt and UUID follow from the UUID of the volume and the number of blocks, so that the same image has the same root \
+                 hash everywhere. A salt is no secret: it keeps work on one image from serving against another.",
+            ),
+            Item(
+                "--verity-sidecar=systemd",
+                "For IMAGE X.raw, X.verity with the tree and X.roothash with the root hash; any other name gets the suffixes behind it. \
+                 X.roothash.p7s is made by erofs-ishare sign.",
+            ),
+            Item(
+                "--verity-sidecar=containerd",
+                "IMAGE.dmverity, a JSON object with roothash and hashoffset. The tree is behind the image.",
+            ),
+            Item(
+                "--verity-sidecar=oci",
+                "IMAGE.annotations.json, an object with the annotations org.erofs.dmverity.hash_offset, .root_digest and .block_size \
+                 for the layer's descriptor. The tree is behind the image.",
+            ),
+            Code(
+                "mkfs-erofs --ishare-key --verity --verity-roothash=app.roothash app.img app/\n\
+                 veritysetup verify app.img app.img $(cat app.roothash) --hash-offset=OFFSET",
+            ),
         ],
     },
     Section {
@@ -211,6 +249,133 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
         )],
     },
     Section {
+        title: "LIVE MACHINES",
+        blocks: &[
+            Text(
+                "measure, trace and doctor look at the running machine; the other verbs never do. measure and trace need root, \
+                 because to others mincore says that everything is in memory.",
+            ),
+            Text(
+                "A sharing file has two sets of pages: those of everybody who shares it, which read and mmap use and \
+                 mincore shows, and its own, which sendfile and splice fill and cachestat shows. measure counts the first \
+                 once for all files of equal domain and fingerprint, and the second for each file. The kernel shows the \
+                 domain of no mount: without --domain all mounts with inode_share are taken to be in one. With --frames \
+                 the numbers of the page frames are counted instead, which needs nobody's word.",
+            ),
+            Text(
+                "Looking at a mount looks its files up, and a file that is looked up joins those that share its pages. A \
+                 directory is read when it is listed; its pages are counted before that. The image is read for the \
+                 prediction after everything is measured.",
+            ),
+        ],
+    },
+    Section {
+        title: "SIMULATE",
+        blocks: &[
+            Text(
+                "What simulate says is what Linux does, page for page, without memory pressure. Without sharing the same \
+                 number of pages is counted as with it; a partial read of a private file can bring in more, because its \
+                 device has a larger readahead window. metadata is what each mount takes beside the data of files if \
+                 everything in it is looked up and read: directories, pages of the device that hold superblock, inodes, \
+                 attributes and the ends of files, packed inodes. Compressed data that stays in memory is not counted.",
+            ),
+            Text("The reasons for which bytes are not shared have these codes in JSON:"),
+            Item(
+                "no_feature",
+                "The image does not announce fingerprints. It is an error without --allow-unshared.",
+            ),
+            Item("no_key", "The file has no fingerprint, or one that is longer than a block of its image."),
+            Item(
+                "other_size, other_class",
+                "The first file that was looked up with this fingerprint has another size; or one of both is compressed, or they are \
+                 not compressed and only one is on a block device.",
+            ),
+            Item(
+                "first_comer",
+                "As before, but with an earlier such file it would share if that had come first.",
+            ),
+            Item("other_domain", "The same content is in memory for another domain."),
+            Item(
+                "splice",
+                "The file is read by sendfile or splice, which make private copies on this kernel.",
+            ),
+            Text(
+                "The object of --json has kernel, access, backend, total (private_bytes, shared_bytes, saved_bytes, \
+                 saved_percent), domains (name, images, and the same four), images (path, mount, domain, files, pages, \
+                 marginal_bytes, metadata_bytes), not_shared and advice (code, reason or text, files, bytes, largest), \
+                 metadata_bytes, metadata, duplicates (what is stored more than once, and by what equal was told), \
+                 directories (path, private_bytes, shared_bytes), and for a scenario title and events. --csv has a line for \
+                 each image: image, domain, files, pages, marginal_bytes.",
+            ),
+        ],
+    },
+    Section {
+        title: "SCENARIOS",
+        blocks: &[
+            Text(
+                "A scenario is a TOML file with title, a table images of names and paths relative to the file, and a list of events \
+                 that happen in order. Everything is checked before anything is run, and what is wrong is named with line and \
+                 column. What the kernel refuses, such as inode_share without a domain, is not an error: the event says so.",
+            ),
+            Code(
+                "title = \"a second reader costs nothing\"\nevent = [\n  { do = \"mount\", mount = \"m1\", image = \"a\", domain = \"prod\" },\n  \
+                 { do = \"mount\", mount = \"m2\", image = \"b\", domain = \"prod\", backend = \"loop\" },\n  { do = \"read-all\", mount = \"m1\" },\n  \
+                 { do = \"read\", mount = \"m2\", path = \"/bin/sh\", length = 4096 },\n]\n[images]\na = \"a.img\"\nb = \"b.img\"",
+            ),
+            Item(
+                "mount",
+                "mount, image; and backend (block, loop, loop-buffered, verity, file, file-directio), device (a name, where several \
+                 mounts are of one device), domain, inode_share (true if there is a domain), devices (names of images), options, \
+                 window_kib.",
+            ),
+            Item("remount, umount", "mount; and inode_share for remount, lazy for umount."),
+            Item("overlay", "mount (its name), lower (a mount); and over (a mount with metadata only)."),
+            Item("list, stat-all, read-all", "mount; and method for read-all."),
+            Item("stat, open, close, map, unmap", "mount, path."),
+            Item(
+                "read",
+                "mount, path; and offset, length (to the end without it), method (read, mmap, exec, willneed, sendfile, splice, \
+                 copy-up), call (bytes per call, 65536), syscall.",
+            ),
+            Item("dontneed", "mount, path; and offset, length."),
+            Item("drop-caches", "value (1, 2 or 3)."),
+            Item("window", "kib: the readahead window of shared pages."),
+            Text(
+                "The memory of the whole is the most that is there at any time; that of a domain or mount what was brought in \
+                 through it.",
+            ),
+        ],
+    },
+    Section {
+        title: "TRACES",
+        blocks: &[
+            Text(
+                "A trace is a list of accesses without times, one in a line, in the order in which they happen. Fields are separated \
+                 by blanks or tabs: image, path, offset, length, method, and where they are not 65536 the bytes per call. Empty lines and \
+                 lines that begin with # say nothing.",
+            ),
+            Code(
+                "# image path offset length method\napp.img /usr/bin/app 0 - exec\napp.img /etc/a\\040b 0 4096 read 512",
+            ),
+            Text(
+                "The image is a path of the command line, or the last name of one. In image and path a backslash begins an \
+                 escape: one to three octal digits, x and two hexadecimal ones, or one of the letters and signs of C. The length may be - for \
+                 up to the end. Methods are those of a scenario, and pages: exactly these pages were in memory, and nothing \
+                 was read ahead. A range that ends outside of its file is an error.",
+            ),
+            Text(
+                "--access strace:FILE reads a log of strace, with --mountpoint for each directory at which an image was mounted \
+                 when it was written; --trace-out writes the trace that it stands for. Descriptors are followed through dup, fork, exec \
+                 and working directories, symbolic links inside the images are followed. A mapping counts with its whole length, because strace \
+                 does not see which pages of it are used; io_uring and the interpreter of a program are not seen at all.",
+            ),
+            Code("strace -f -o log -e trace=%file,%desc,%process redis-server redis.conf"),
+            Code(
+                "erofs-ishare simulate redis-1.img redis-2.img --access=strace:log --mountpoint=/mnt/redis=redis-1.img",
+            ),
+        ],
+    },
+    Section {
         title: "EXIT STATUS",
         blocks: &[
             Item("0", "Done."),
@@ -218,7 +383,12 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
                 "1",
                 "Something could not be done: the image is malformed or cannot be read, or a path is not in it. Each has its line on stderr.",
             ),
-            Item("2", "The command line is wrong."),
+            Item(
+                "2",
+                "The command line is wrong, or a scenario or trace that it names: line and place are said. An image that is \
+                 missing, that cannot be read, or that announces no fingerprints ends simulate with 1.",
+            ),
+            Item("3", "A limit given to simulate is not kept, or doctor found something to change."),
         ],
     },
     Section {
@@ -226,8 +396,24 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
         blocks: &[
             Text("What an image is, and whether its files can share memory:"),
             Code("erofs-ishare inspect app.img"),
+            Text("Sign a golden image for systemd, with a key at hand and with one elsewhere:"),
+            Code(
+                "erofs-ishare sign app.raw --verity app.verity --key key.pem --certificate cert.pem -o app.roothash.p7s\n\
+                 erofs-ishare sign --roothash app.roothash --to-be-signed app.tbs\n\
+                 erofs-ishare sign --roothash app.roothash --join-signature app.sig --certificate cert.pem -o app.roothash.p7s",
+            ),
+            Text("A domain whose identifier nobody else sees, and a mount in it:"),
+            Code(
+                "erofs-ishare domain new -o /etc/erofs/apps\n\
+                 erofs-ishare domain mount --domain-file /etc/erofs/apps -o directio app.img /mnt/app",
+            ),
             Text("One file of it, and all of them:"),
             Code("erofs-ishare cat app.img /etc/os-release\nerofs-ishare extract --output copy app.img"),
+            Text("What three images cost in memory, with a page to look at, and a limit for a pipeline:"),
+            Code(
+                "erofs-ishare simulate --domain apps app-1.img app-2.img app-3.img --html report.html\n\
+                 erofs-ishare simulate app-1.img app-2.img --fail-under 30 --max-marginal 40M",
+            ),
         ],
     },
     Section { title: "SEE ALSO", blocks: &[Text("mkfs-erofs(1), fsck.erofs(1), dump.erofs(1)")] },

@@ -1,0 +1,47 @@
+# measure.sh: what the scripts that compare builders have in common. To be sourced, behind tools/beside.sh.
+#
+# Sources and outputs are in memory and warm; each output is removed before the next run. Tools take turns, in an order that
+# changes from round to round, so that whatever else the machine does meets all of them alike.
+
+# need_time: GNU time is what measures memory; a shell built-in knows only seconds.
+need_time() {
+    if [ ! -x /usr/bin/time ]; then
+        apt-get -qq update && apt-get -qq -y install time >/dev/null || die "cannot install GNU time"
+    fi
+}
+
+# measure LOG OUT COMMAND...: runs the command, which makes OUT, and appends a line to LOG: wall and CPU seconds, peak KiB,
+# bytes of the output.
+measure() {
+    local log=$1 out=$2 start end bytes
+    shift 2
+    start=${EPOCHREALTIME/,/.}
+    /usr/bin/time -q -f '%U %S %M' -o "$log.cost" "$@" >/dev/null || die "failed: $*"
+    end=${EPOCHREALTIME/,/.}
+    bytes=$(du --summarize --apparent-size --block-size=1 "$out" | cut -f 1)
+    rm -rf "$out"
+    awk -v start="$start" -v end="$end" -v bytes="$bytes" \
+        '{ printf "%.4f %.2f %d %d\n", end - start, $1 + $2, $3, bytes }' "$log.cost" >>"$log"
+}
+
+# touch_memory FILE MIB: the first use of memory is slow on some virtual machines, so as much as is needed later is used once.
+touch_memory() {
+    head -c "$2M" /dev/zero >"$1"
+    rm "$1"
+}
+
+# median COLUMN < LINES
+median() {
+    awk -v column="$1" '{ print $column }' | sort -n | awk '{ value[NR] = $1 }
+        END { middle = int((NR + 1) / 2); print NR % 2 ? value[middle] : (value[middle] + value[middle + 1]) / 2 }'
+}
+
+# ratio LOG OTHER COLUMN: the median of the ratios within each round.
+ratio() {
+    paste -d ' ' "$1" "$2" | awk -v column="$3" '{ print $column / $(column + 4) }' | median 1
+}
+
+# machine: what the figures were measured on.
+machine() {
+    printf '%s, %s cores, Linux %s' "$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1)" "$(nproc)" "$(uname -r)"
+}

@@ -1,0 +1,314 @@
+//! The flags of compression: what was typed, and what it means.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::ValueHint;
+use erofs_build::BuildOptions;
+use erofs_build::options::{
+    AlgorithmOptions, CompressClass, CompressHint, CompressionOptions, FragmentOptions, IndexForm,
+};
+use erofs_encode::Algorithm;
+use erofs_format::BlockBits;
+
+use crate::value;
+
+/// The largest pcluster in bytes (`Z_EROFS_PCLUSTER_MAX_SIZE`).
+const PCLUSTER_MAX: u32 = 1 << 20;
+/// Algorithms on one command line, as in mkfs.erofs.
+const ALGORITHMS_MAX: usize = 64;
+
+/// Flags about compression.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Compression")]
+pub struct Compression {
+    /// Compress files with ALG at LEVEL; more algorithms, for --compress-hints, behind colons. `help` lists them
+    #[arg(short = 'z', value_name = "ALG[,LEVEL][:...]")]
+    pub compress: Option<String>,
+
+    /// The largest pcluster: a multiple of the block size, up to 1048576 [default: the block size]
+    #[arg(short = 'C', value_name = "BYTES", value_parser = value::unsigned)]
+    pub pcluster_size: Option<u32>,
+
+    /// Which files are stored compressed: those that get smaller, all of them, or none. Pages are shared only between
+    /// images that agree
+    #[arg(long, value_name = "CLASS", value_parser = ["auto", "always", "never"], default_value = "auto")]
+    pub compress_class: String,
+
+    /// Read from FILE which paths get another pcluster size and algorithm: lines of `BYTES [NUMBER] REGEX`
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub compress_hints: Option<PathBuf>,
+
+    /// The most bytes of a file in one pcluster [default: 8388608]
+    #[arg(long, value_name = "BYTES", value_parser = value::unsigned)]
+    pub max_extent_bytes: Option<u32>,
+
+    /// Memory for contents on their way, in MiB [default: up to a quarter of what is free]
+    #[arg(long, value_name = "MIB", value_parser = value::unsigned)]
+    pub memory: Option<u32>,
+
+    /// Switch words of -E on by number, as mkfs.erofs does: 1 legacy-compress, 2 ztailpacking, 4 fragments,
+    /// 8 all-fragments, 16 dedupe, 32 fragdedupe, 64 48bit
+    #[arg(long, value_name = "BITS", value_parser = value::unsigned)]
+    pub zfeature_bits: Option<u32>,
+
+    /// Accepted for scripts: the queue is bounded by --memory
+    #[arg(long, value_name = "N", value_parser = value::unsigned)]
+    pub async_queue_limit: Option<u32>,
+}
+
+/// What the words of `-E` say about compression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Words {
+    pub(super) legacy: bool,
+    pub(super) tail_packing: bool,
+    pub(super) fragments: bool,
+    pub(super) all_fragments: bool,
+    /// Size of the packed inode's pclusters, where it is given.
+    pub(super) fragment_pcluster: Option<u32>,
+    pub(super) fragment_dedupe: bool,
+    pub(super) dedupe: bool,
+    pub(super) wide: bool,
+}
+
+impl Default for Words {
+    fn default() -> Self {
+        Self {
+            legacy: false,
+            tail_packing: false,
+            fragments: false,
+            all_fragments: false,
+            fragment_pcluster: None,
+            fragment_dedupe: true,
+            dedupe: false,
+            wide: false,
+        }
+    }
+}
+
+/// The words by the bits of `--zfeature-bits`.
+const FEATURE_BITS: [&str; 7] =
+    ["legacy-compress", "ztailpacking", "fragments", "all-fragments", "dedupe", "fragdedupe", "48bit"];
+
+impl Words {
+    /// Applies a word of `-E`, as `word` or `^word`, with a value or without.
+    ///
+    /// # Errors
+    /// `None` if the word is not about compression, else what is wrong with it.
+    pub(super) fn apply(&mut self, word: &str) -> Result<(), Option<String>> {
+        let (bare, on) = word.strip_prefix('^').map_or((word, true), |bare| (bare, false));
+        let (name, given) = bare.split_once('=').map_or((bare, None), |(name, given)| (name, Some(given)));
+        let field = match name {
+            "legacy-compress" => &mut self.legacy,
+            "ztailpacking" => &mut self.tail_packing,
+            "dedupe" => &mut self.dedupe,
+            "48bit" => &mut self.wide,
+            "fragments" | "all-fragments" => {
+                self.fragment_pcluster = given.map(value::unsigned).transpose().map_err(|error| Some(error.to_string()))?.filter(|_| on);
+                self.fragments = on;
+                self.all_fragments = on && name == "all-fragments";
+                return Ok(());
+            }
+            "fragdedupe" => {
+                self.fragment_dedupe = match given {
+                    None => on,
+                    Some("off") => false,
+                    Some("full" | "inode") => true,
+                    Some(other) => return Err(Some(format!("found {other}, want full, inode or off"))),
+                };
+                return Ok(());
+            }
+            _ => return Err(None),
+        };
+        if let Some(given) = given {
+            return Err(Some(format!("found the value {given}, want none")));
+        }
+        *field = on;
+        Ok(())
+    }
+
+    fn apply_bits(&mut self, bits: u32) -> Result<(), String> {
+        if bits >> FEATURE_BITS.len() != 0 {
+            return Err(format!("--zfeature-bits: found {bits}, want less than {}", 1 << FEATURE_BITS.len()));
+        }
+        for (number, word) in FEATURE_BITS.iter().enumerate() {
+            if bits >> number & 1 == 1 {
+                self.apply(word).map_err(|error| format!("--zfeature-bits: {}", error.unwrap_or_default()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn any(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
+impl Compression {
+    /// Puts what the flags mean into the options of the build.
+    pub(super) fn apply(&self, mut words: Words, build: &mut BuildOptions) -> Result<(), String> {
+        if let Some(bits) = self.zfeature_bits {
+            words.apply_bits(bits)?;
+        }
+        let Some(typed) = &self.compress else { return self.without(words) };
+        let algorithms = algorithms(typed)?;
+        let block_bits = build.content.block_bits;
+        let pcluster_size = self.pcluster_size.map_or(Ok(block_bits.bytes()), |size| {
+            pcluster(size, block_bits).map_err(|error| format!("-C: {error}"))
+        })?;
+        let narrow = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
+        let fragments = match words.fragment_pcluster {
+            Some(size) => pcluster(size, block_bits).map_err(|error| format!("-E fragments: {error}"))?,
+            None => pcluster_size,
+        };
+        if build.content.chunks.is_some() {
+            return Err("--chunksize: contradicts -z, chunks are not compressed".into());
+        }
+        let hints = match &self.compress_hints {
+            Some(path) => hints(path, algorithms.len(), block_bits)?,
+            None => Vec::new(),
+        };
+        build.content.compression = Some(CompressionOptions {
+            algorithms,
+            pcluster_size: narrow(pcluster_size),
+            class: match self.compress_class.as_str() {
+                "always" => CompressClass::Always,
+                "never" => CompressClass::Never,
+                _ => CompressClass::Auto,
+            },
+            index: match words {
+                Words { wide: true, .. } => IndexForm::Extents,
+                Words { legacy: true, .. } => IndexForm::Full,
+                Words { .. } => IndexForm::Compact,
+            },
+            tail_packing: words.tail_packing,
+            fragments: words.fragments.then_some(FragmentOptions {
+                all: words.all_fragments,
+                pcluster_size: narrow(fragments),
+                dedupe: words.fragment_dedupe,
+            }),
+            dedupe: words.dedupe,
+            max_extent_size: self.max_extent_bytes.unwrap_or(0),
+            hints,
+            memory: u64::from(self.memory.unwrap_or(0)) << 20,
+        });
+        Ok(())
+    }
+
+    /// Refuses what has no meaning without `-z`.
+    fn without(&self, words: Words) -> Result<(), String> {
+        let flags = [
+            (self.compress_hints.is_some(), "--compress-hints"),
+            (self.compress_class == "always", "--compress-class=always"),
+            (words.any(), "-E with words of compression"),
+        ];
+        match flags.into_iter().find(|(given, _)| *given) {
+            Some((_, flag)) => Err(format!("{flag}: needs -z, which names the algorithm")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A pcluster size as it is typed.
+fn pcluster(size: u32, block_bits: BlockBits) -> Result<usize, String> {
+    let wide = size as usize;
+    if wide == 0 || size > PCLUSTER_MAX || !wide.is_multiple_of(block_bits.bytes()) {
+        let block = block_bits.size();
+        return Err(format!("found {size} bytes, want a multiple of the block size, {block}, up to {PCLUSTER_MAX}"));
+    }
+    Ok(wide)
+}
+
+/// Reads `ALG[,LEVEL|,level=N|,dictsize=N][:...]`.
+fn algorithms(typed: &str) -> Result<Vec<AlgorithmOptions>, String> {
+    let list: Vec<AlgorithmOptions> = typed.split(':').map(algorithm).collect::<Result<_, _>>()?;
+    if list.len() > ALGORITHMS_MAX {
+        return Err(format!("-z: found {} algorithms, want at most {ALGORITHMS_MAX}", list.len()));
+    }
+    Ok(list)
+}
+
+fn algorithm(typed: &str) -> Result<AlgorithmOptions, String> {
+    let mut words = typed.split(',');
+    let name = words.next().unwrap_or_default();
+    let row = erofs_encode::by_name(name).ok_or_else(|| {
+        let names: Vec<&str> = erofs_encode::TABLE.iter().map(|row| row.name).collect();
+        format!("-z: found the algorithm {name:?}, want {}", names.join(", "))
+    })?;
+    let mut chosen = AlgorithmOptions { algorithm: row, level: row.default_level, dict_size: None };
+    for word in words {
+        let number = |text: &str| text.parse::<i32>().map_err(|_| format!("-z {name}: found level {text:?}, want {}", row.levels));
+        if let Some(size) = word.strip_prefix("dictsize=") {
+            let size = value::unsigned(size).map_err(|error| format!("-z {name},dictsize: {error}"))?;
+            chosen.dict_size = Some(size);
+        } else if let Some(level) = word.strip_prefix("level=") {
+            chosen.level = number(level)?;
+        } else {
+            chosen.level = number(word)?;
+        }
+    }
+    let check = erofs_encode::Params {
+        level: chosen.level,
+        dict_size: chosen.dict_size.unwrap_or_else(|| erofs_encode::Params::new(row, 65_536).dict_size),
+        ..erofs_encode::Params::new(row, 65_536)
+    };
+    erofs_encode::encoder(&check).map(drop).map_err(|error| format!("-z {error}"))?;
+    Ok(chosen)
+}
+
+/// Reads a file of hints.
+fn hints(path: &Path, algorithms: usize, block_bits: BlockBits) -> Result<Vec<CompressHint>, String> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| format!("--compress-hints: {shown}: {error}"))?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .map(|(number, line)| {
+            hint(line, algorithms, block_bits)
+                .map_err(|error| format!("--compress-hints: {shown}: line {}: {error}", number + 1))
+        })
+        .collect()
+}
+
+/// Reads `BYTES [NUMBER] REGEX`.
+fn hint(line: &str, algorithms: usize, block_bits: BlockBits) -> Result<CompressHint, String> {
+    let (size, rest) = line.split_once([' ', '\t']).ok_or("found one word, want BYTES [NUMBER] REGEX")?;
+    let size = value::unsigned(size).map_err(|error| error.to_string())?;
+    let size = if size == 0 { 0 } else { pcluster(size, block_bits).map(|_| size)? };
+    let rest = rest.trim_start();
+    let (number, pattern) = match rest.split_once([' ', '\t']) {
+        Some((number, pattern)) if !pattern.trim().is_empty() => {
+            let wrong = || format!("found algorithm {number:?}, want a number below {algorithms}");
+            (number.parse::<usize>().ok().filter(|&number| number < algorithms).ok_or_else(wrong)?, pattern.trim_start())
+        }
+        Some((pattern, _)) => (0, pattern),
+        None => (0, rest),
+    };
+    let pattern = regex::bytes::Regex::new(pattern).map_err(|error| format!("pattern {pattern}: {error}"))?;
+    Ok(CompressHint { pattern, pcluster_size: size, algorithm: number })
+}
+
+/// Whether a command line asks for nothing but the list of algorithms: `-z help` needs neither IMAGE nor SOURCE.
+pub(super) fn asks_for_help(line: &[OsString]) -> bool {
+    line.windows(2).any(|pair| pair[0] == "-z" && pair[1] == "help") || line.iter().any(|word| word == "-zhelp")
+}
+
+/// What `-z help` prints.
+pub(super) fn help() -> String {
+    let mut text = String::from("Algorithms of -z, with levels and the first Linux that mounts their images:\n");
+    for row in &erofs_encode::TABLE {
+        let Algorithm { name, levels, default_level, first_kernel: (major, minor), help, .. } = row;
+        let line = format!("  {name:<11} levels {levels} [default: {default_level}], Linux {major}.{minor}: {help}\n");
+        text.push_str(&line);
+        if let Some(dictionary) = &row.dictionary {
+            text.push_str(&format!("  {:<11} dictsize={}\n", "", dictionary.help));
+        }
+    }
+    text
+}
+
+/// The pattern of a hint, for tests.
+#[cfg(test)]
+pub(super) fn hint_of(line: &str) -> Result<(u32, usize, String), String> {
+    let hint = hint(line, 2, BlockBits::DEFAULT)?;
+    Ok((hint.pcluster_size, hint.algorithm, hint.pattern.as_str().to_owned()))
+}

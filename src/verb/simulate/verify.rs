@@ -1,0 +1,189 @@
+//! A look at the contents: what is really stored twice, whether fingerprints tell the truth, and in how many bytes files
+//! differ that have one path and one size.
+
+use std::collections::HashMap;
+
+use anyhow::anyhow;
+use erofs_algo::fingerprint;
+use erofs_image::{Follow, Image, ImageError, Inode, Piece};
+use erofs_sim::ground::Surveyor;
+use erofs_sim::survey::{Findings, Hint, Named};
+use uuid::Uuid;
+
+use super::plan::Planned;
+use super::report::{Duplicates, Largest};
+use crate::verb::source::shown;
+
+/// The kind of digest that contents are compared by: the fastest.
+const DIGEST: &str = "blake3";
+/// How many files are named.
+const TOP_FILES: usize = 5;
+/// How many bytes of two files are held against each other at once.
+const PIECE: usize = 1 << 18;
+
+type Digest = Vec<u8>;
+
+/// What the contents say.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    pub(super) duplicates: Duplicates,
+    /// Files whose fingerprint another file with other content has.
+    pub(super) wrong: Vec<Largest>,
+    pub(super) wrong_files: u64,
+    /// Files with the content of an earlier file, and another fingerprint or none.
+    pub(super) unmatched: Vec<Largest>,
+    pub(super) unmatched_files: u64,
+    pub(super) unmatched_bytes: u64,
+    /// Files whose data this version cannot read.
+    pub(super) unread_files: u64,
+    /// Pairs of files at one path, with the number of bytes in which they differ.
+    pub(super) pairs: Vec<(Named, u64)>,
+}
+
+/// What is remembered of a digest: the image that had it last, and its fingerprint.
+#[derive(Debug)]
+struct Seen {
+    image: usize,
+    value: Option<Vec<u8>>,
+}
+
+#[derive(Debug, Default)]
+struct Reader {
+    content: Content,
+    digests: HashMap<Digest, Seen>,
+    /// The digest of each fingerprint, by domain.
+    values: HashMap<(String, Vec<u8>), Digest>,
+}
+
+/// Reads all files of all images.
+pub(super) fn read(plan: &[Planned], findings: &Findings) -> anyhow::Result<Content> {
+    let mut reader = Reader::default();
+    reader.content.duplicates.by = "contents";
+    for (number, planned) in plan.iter().enumerate() {
+        let read = open(planned).and_then(|image| reader.image(number, planned, &image));
+        read.map_err(|error| anyhow!("{}: {error}", shown(&planned.path)))?;
+    }
+    let pairs = findings.hints.get(&Hint::SameSizeOtherContent);
+    for named in pairs.into_iter().flat_map(|group| &group.largest) {
+        let others = (plan.get(named.image), named.other.and_then(|other| plan.get(other)));
+        if let (Some(one), Some(other)) = others
+            && let Some(bytes) = difference(one, other, &named.path)?
+        {
+            reader.content.pairs.push((named.clone(), bytes));
+        }
+    }
+    Ok(reader.content)
+}
+
+fn open(planned: &Planned) -> Result<Image, ImageError> {
+    Image::open_path(&planned.path, &[] as &[&std::path::Path], 0)
+}
+
+impl Reader {
+    fn image(&mut self, number: usize, planned: &Planned, image: &Image) -> Result<(), ImageError> {
+        let mut surveyor = Surveyor::new(image)?;
+        for step in image.walk_all()? {
+            let step = step?;
+            if !step.first || !step.inode.is_file() || step.inode.size() == 0 {
+                continue;
+            }
+            let digest = match digest(image, &step.inode) {
+                Ok(digest) => digest,
+                Err(error) if error.is_unsupported() => {
+                    self.content.unread_files += 1;
+                    continue;
+                }
+                Err(error) => return Err(error.at_path(&step.path)),
+            };
+            surveyor.visit(image, &step.inode, Some(&digest));
+            let value = image.fingerprint(&step.inode)?.value().map(<[u8]>::to_vec);
+            let named = Largest {
+                image: planned.shown(),
+                path: String::from_utf8_lossy(&step.path).into_owned(),
+                bytes: step.inode.size(),
+            };
+            self.file(number, &planned.domain, digest, value, named);
+        }
+        let ground = surveyor.finish();
+        self.content.duplicates.within_images_files += ground.stored_twice_files;
+        self.content.duplicates.within_images_bytes += ground.stored_twice_bytes;
+        Ok(())
+    }
+
+    fn file(&mut self, number: usize, domain: &str, digest: Digest, value: Option<Vec<u8>>, named: Largest) {
+        let content = &mut self.content;
+        if let Some(value) = value.clone() {
+            let known = self.values.entry((domain.to_owned(), value)).or_insert_with(|| digest.clone());
+            if *known != digest {
+                content.wrong_files += 1;
+                keep(&mut content.wrong, named.clone());
+            }
+        }
+        let Some(seen) = self.digests.get_mut(&digest) else {
+            self.digests.insert(digest, Seen { image: number, value });
+            return;
+        };
+        if seen.image != number {
+            seen.image = number;
+            content.duplicates.across_images_files += 1;
+            content.duplicates.across_images_bytes += named.bytes;
+        }
+        if seen.value != value {
+            content.unmatched_files += 1;
+            content.unmatched_bytes += named.bytes;
+            keep(&mut content.unmatched, named);
+        }
+    }
+}
+
+/// Keeps the largest.
+fn keep(list: &mut Vec<Largest>, named: Largest) {
+    let at = list.partition_point(|known| known.bytes >= named.bytes);
+    list.insert(at, named);
+    list.truncate(TOP_FILES);
+}
+
+fn digest(image: &Image, inode: &Inode) -> Result<Digest, ImageError> {
+    let kind = fingerprint::by_name(DIGEST).unwrap_or(fingerprint::TABLE[0]);
+    let mut hasher = (kind.hasher)(Uuid::nil());
+    let zeros = vec![0; PIECE];
+    image.data(inode)?.copy(|piece| {
+        match piece {
+            Piece::Bytes(bytes) => hasher.update(bytes),
+            Piece::Hole(mut length) => {
+                while length > 0 {
+                    let now = usize::try_from(length).unwrap_or(PIECE).min(PIECE);
+                    hasher.update(zeros.get(..now).unwrap_or_default());
+                    length -= u64::try_from(now).unwrap_or(length);
+                }
+            }
+        }
+        Ok::<(), ImageError>(())
+    })?;
+    Ok(hasher.finish().digest)
+}
+
+/// In how many bytes the files at one path of two images differ; nothing where one of them cannot be read.
+fn difference(one: &Planned, other: &Planned, path: &[u8]) -> anyhow::Result<Option<u64>> {
+    let count = || -> Result<u64, ImageError> {
+        let (one, other) = (open(one)?, open(other)?);
+        let data = [&one, &other].map(|image| image.data(&image.resolve(path, Follow::Parents)?));
+        let [first, second] = data;
+        let (first, second) = (first?, second?);
+        let (mut left, mut right) = (vec![0; PIECE], vec![0; PIECE]);
+        let (mut offset, mut differing) = (0, 0_u64);
+        while offset < first.len() {
+            let length = first.read_range(offset, &mut left)?;
+            second.read_range(offset, &mut right)?;
+            let pairs = left.iter().zip(&right).take(length);
+            differing += u64::try_from(pairs.filter(|(a, b)| a != b).count()).unwrap_or(0);
+            offset += u64::try_from(length).unwrap_or(u64::MAX);
+        }
+        Ok(differing)
+    };
+    match count() {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.is_unsupported() => Ok(None),
+        Err(error) => Err(anyhow!("{}: {error}", shown(&one.path))),
+    }
+}

@@ -1,0 +1,543 @@
+//! Golden images and domains: hash trees held against veritysetup, signatures against openssl, and secrets that stay
+//! secret.
+
+#![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::SystemTime;
+
+use erofs_testkit::require::{Absent, need};
+use erofs_testkit::{content, place};
+use erofs_verity::{Certificates, RootHash, Trust, signature};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const MKFS: &str = env!("CARGO_BIN_EXE_mkfs-erofs");
+const ISHARE: &str = env!("CARGO_BIN_EXE_erofs-ishare");
+
+/// A program of another package.
+fn program(name: &str, package: &str) -> Result<PathBuf, Absent> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    // Where Debian keeps programs for administrators, which is not in the path of others.
+    let folders = std::env::split_paths(&folders).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]);
+    let found = folders.map(|folder| folder.join(name)).find(|path| path.is_file());
+    found.ok_or_else(|| Absent::because(format!("{name} is not on this machine (package {package})")))
+}
+
+fn run<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, arguments: impl IntoIterator<Item = S>) -> Output {
+    Command::new(program).args(arguments).output().unwrap()
+}
+
+fn ok<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, arguments: impl IntoIterator<Item = S>) -> String {
+    let output = run(program, arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A tree with files of these lengths.
+fn tree(lengths: &[usize]) -> TempDir {
+    let dir = place::scratch().unwrap();
+    fs::create_dir(dir.path().join("tree")).unwrap();
+    for (index, &length) in lengths.iter().enumerate() {
+        let path = dir.path().join("tree").join(index.to_string());
+        fs::write(path, content::noise(index as u64, length)).unwrap();
+    }
+    dir
+}
+
+/// Builds `image` in the directory from its tree; the summary as JSON.
+fn mkfs(dir: &Path, options: &[&str], image: &str) -> Value {
+    let arguments = [&["-T0", "--all-root", "--json"], options, &[image, "tree"]].concat();
+    let output = Command::new(MKFS).current_dir(dir).args(&arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", err(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn hash_areas_are_those_of_veritysetup() {
+    let Some(veritysetup) = need("trees against veritysetup", program("veritysetup", "cryptsetup-bin"))
+    else {
+        return;
+    };
+    // Data of one block, of one and of several blocks of hashes, and of blocks that are no multiple of 4096.
+    for (lengths, options) in [
+        (&[][..], &[][..]),
+        (&[100, 5000], &[]),
+        (&[4096 * 120], &[]),
+        (&[4096 * 127, 4096 * 3], &[]),
+        (&[9_000_000, 1, 4096 * 200, 77_777], &["--ishare-key"]),
+        (&[3000, 700], &["-b512"]),
+    ] {
+        let dir = tree(lengths);
+        let place = |name: &str| dir.path().join(name);
+        let alone = mkfs(dir.path(), &[options, &["--verity=own"]].concat(), "image");
+        let report = &alone["verity"];
+        let word = |key: &str| report[key].as_str().unwrap().to_owned();
+        assert_eq!((report["hash_file"].as_str(), report["hash_offset"].as_u64()), (Some("own"), Some(0)));
+        let (salt, uuid) = (format!("--salt={}", word("salt")), format!("--uuid={}", word("uuid")));
+        let format = |data: &Path, hashes: &Path, more: &[&str]| {
+            let words = ["format", salt.as_str(), uuid.as_str()].iter().chain(more).map(OsStr::new);
+            let text = ok(&veritysetup, words.chain([data.as_os_str(), hashes.as_os_str()]));
+            text.lines().find_map(|line| line.strip_prefix("Root hash:")).unwrap().trim().to_owned()
+        };
+        let theirs = place("theirs");
+        assert_eq!(format(&place("image"), &theirs, &[]), word("root_hash"));
+        assert_eq!(fs::read(&theirs).unwrap(), fs::read(place("own")).unwrap(), "{lengths:?}");
+        let verify = [
+            OsStr::new("verify"),
+            place("image").as_os_str(),
+            place("own").as_os_str(),
+            word("root_hash").as_ref(),
+        ]
+        .map(OsStr::to_owned);
+        ok(&veritysetup, verify);
+
+        let behind = mkfs(dir.path(), &[options, &["--verity"]].concat(), "both");
+        assert_eq!(behind["verity"]["root_hash"], alone["verity"]["root_hash"]);
+        let offset = behind["verity"]["hash_offset"].as_u64().unwrap();
+        fs::copy(place("image"), place("glued")).unwrap();
+        let glue = [format!("--hash-offset={offset}"), format!("--data-blocks={}", offset / 4096)];
+        let glue: Vec<&str> = glue.iter().map(String::as_str).collect();
+        assert_eq!(format(&place("glued"), &place("glued"), &glue), word("root_hash"));
+        assert_eq!(fs::read(place("glued")).unwrap(), fs::read(place("both")).unwrap(), "{lengths:?}");
+    }
+}
+
+#[test]
+fn salt_and_uuid_can_be_given() {
+    let Some(veritysetup) = need("salts against veritysetup", program("veritysetup", "cryptsetup-bin"))
+    else {
+        return;
+    };
+    let dir = tree(&[200_000]);
+    for salt in ["-", "00", &"5a".repeat(256)] {
+        let uuid = "11111111-2222-4333-8444-555555555555";
+        let options = ["--verity=own", "--verity-salt", salt, "--verity-uuid", uuid];
+        let report = mkfs(dir.path(), &options, "image");
+        assert_eq!(
+            (report["verity"]["salt"].as_str(), report["verity"]["uuid"].as_str()),
+            (Some(salt), Some(uuid))
+        );
+        let words = [format!("--salt={salt}"), format!("--uuid={uuid}")];
+        let theirs = dir.path().join("theirs");
+        let image = dir.path().join("image");
+        let flags = ["format", &words[0], &words[1]].map(OsStr::new);
+        ok(&veritysetup, flags.into_iter().chain([image.as_os_str(), theirs.as_os_str()]));
+        assert_eq!(fs::read(theirs).unwrap(), fs::read(dir.path().join("own")).unwrap(), "{salt}");
+    }
+}
+
+#[test]
+fn the_same_source_gives_the_same_tree() {
+    let dir = tree(&[3_000_000, 10]);
+    let one = mkfs(dir.path(), &["--verity", "--workers=1"], "a");
+    let two = mkfs(dir.path(), &["--verity", "--workers=3"], "b");
+    assert_eq!(one["verity"], two["verity"]);
+    assert_eq!(fs::read(dir.path().join("a")).unwrap(), fs::read(dir.path().join("b")).unwrap());
+}
+
+#[test]
+fn sidecars_are_in_their_dialects() {
+    let dir = tree(&[100_000]);
+    let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+    let report = mkfs(dir.path(), &["--verity-sidecar=systemd", "--verity-roothash=root"], "app.raw");
+    let root = report["verity"]["root_hash"].as_str().unwrap();
+    assert_eq!((read("root").as_str(), read("app.roothash").as_str()), (root, root));
+    assert_eq!(report["verity"]["hash_file"], "app.verity");
+    assert_eq!(&fs::read(dir.path().join("app.verity")).unwrap()[..8], b"verity\0\0");
+    let report = mkfs(dir.path(), &["--verity-sidecar=containerd,oci"], "layer.erofs");
+    let (root, offset) = (&report["verity"]["root_hash"], &report["verity"]["hash_offset"]);
+    let json = |name: &str| serde_json::from_str::<Value>(&read(name)).unwrap();
+    assert_eq!(json("layer.erofs.dmverity"), serde_json::json!({ "roothash": root, "hashoffset": offset }));
+    let want = serde_json::json!({
+        "org.erofs.dmverity.hash_offset": offset.to_string(),
+        "org.erofs.dmverity.root_digest": format!("sha256:{}", root.as_str().unwrap()),
+        "org.erofs.dmverity.block_size": "4096",
+    });
+    assert_eq!(json("layer.erofs.annotations.json"), want);
+}
+
+#[test]
+fn a_tree_that_cannot_be_written_leaves_no_image() {
+    let dir = tree(&[100_000]);
+    fs::write(dir.path().join("image"), b"old").unwrap();
+    for flag in ["--verity=no/where", "--verity-roothash=no/where"] {
+        let output = Command::new(MKFS)
+            .current_dir(dir.path())
+            .args(["--verity", flag, "image", "tree"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+        assert!(err(&output).contains("no/where"), "{}", err(&output));
+        assert_eq!(fs::read(dir.path().join("image")).unwrap(), b"old");
+    }
+    let names = fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(names, 2, "only the tree and the old image");
+    let output = Command::new(MKFS)
+        .current_dir(dir.path())
+        .args(["--verity", "--offset=4096", "image", "tree"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+fn flip(path: &Path, at: u64) {
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 4], at).unwrap();
+}
+
+#[test]
+fn a_flipped_bit_is_found_by_both() {
+    let dir = tree(&[4096 * 300, 5]);
+    let report = mkfs(dir.path(), &["--verity", "--verity-roothash=root"], "image");
+    let verity = &report["verity"];
+    let (root, offset) = (verity["root_hash"].as_str().unwrap(), verity["hash_offset"].as_u64().unwrap());
+    let image = dir.path().join("image");
+    let veritysetup = need("flipped bits against veritysetup", program("veritysetup", "cryptsetup-bin"));
+    let verify = |path: &Path| {
+        let place = format!("--hash-offset={offset}");
+        let words = [OsStr::new("verify"), place.as_ref(), path.as_os_str(), path.as_os_str(), root.as_ref()];
+        veritysetup.as_ref().map(|program| run(program, words).status.success())
+    };
+    assert_ne!(verify(&image), Some(false));
+    let to_be_signed = dir.path().join("tbs");
+    let sign = |path: &Path| {
+        run(ISHARE, [OsStr::new("sign"), path.as_os_str(), "--to-be-signed".as_ref(), to_be_signed.as_ref()])
+    };
+    assert!(sign(&image).status.success());
+    assert_eq!(fs::read_to_string(&to_be_signed).unwrap(), root);
+    for (at, words) in [
+        (1024, "data block 0 at byte 0 is not what the tree says"),
+        (offset - 1, "is not what the tree says"),
+        (offset + 2 * 4096 + 40, "hash block 0 of level 0"),
+        (offset + 100, "salt"),
+    ] {
+        let bad = dir.path().join("bad");
+        fs::copy(&image, &bad).unwrap();
+        flip(&bad, at);
+        assert_ne!(verify(&bad), Some(true), "byte {at}");
+        let output = sign(&bad);
+        // With another salt no block fits, the first of all.
+        let found = err(&output);
+        assert!(!output.status.success() && (found.contains(words) || words == "salt"), "byte {at}: {found}");
+    }
+}
+
+/// Keys and certificates: one that signs itself, and one with an authority.
+struct Keys {
+    dir: TempDir,
+    openssl: PathBuf,
+}
+
+impl Keys {
+    fn new(check: &str) -> Option<Self> {
+        let openssl = need(check, program("openssl", "openssl"))?;
+        let keys = Self { dir: place::scratch().unwrap(), openssl };
+        fs::write(keys.path("root"), ROOT).unwrap();
+        Some(keys)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Runs openssl in the directory.
+    fn openssl(&self, line: &str) -> Output {
+        Command::new(&self.openssl).current_dir(self.dir.path()).args(line.split(' ')).output().unwrap()
+    }
+
+    fn openssl_ok(&self, line: &str) {
+        let output = self.openssl(line);
+        assert!(output.status.success(), "openssl {line}: {}", err(&output));
+    }
+
+    /// A key `NAME.key` and a certificate `NAME.pem` that signs itself.
+    fn make(&self, name: &str, kind: &str) {
+        self.openssl_ok(&format!(
+            "req -x509 -newkey {kind} -nodes -keyout {name}.key -out {name}.pem -subj /CN={name} -days 30"
+        ));
+    }
+
+    /// Runs `erofs-ishare` in the directory.
+    fn ishare(&self, line: &str) -> Output {
+        Command::new(ISHARE).current_dir(self.dir.path()).args(line.split(' ')).output().unwrap()
+    }
+
+    fn ishare_ok(&self, line: &str) {
+        let output = self.ishare(line);
+        assert!(output.status.success(), "erofs-ishare {line}: {}", err(&output));
+    }
+
+    /// What the library says about a signature of [`ROOT`].
+    fn verify(&self, file: &str, trusted: &str) -> Result<signature::Signer, String> {
+        let trusted = Certificates::from_pem(&fs::read(self.path(trusted)).unwrap()).unwrap();
+        let der = fs::read(self.path(file)).unwrap();
+        signature::verify(&der, &RootHash::parse(ROOT).unwrap(), &trusted, SystemTime::now())
+            .map_err(|error| error.to_string())
+    }
+}
+
+const ROOT: &str = "7b1f0c3a5e9d2846f1b0a97c6d5e3f428190abcdef0123456789fedcba987654";
+const RSA: &str = "rsa:2048";
+const P256: &str = "ec -pkeyopt ec_paramgen_curve:P-256";
+const P384: &str = "ec -pkeyopt ec_paramgen_curve:P-384";
+/// How systemd and the kernel want it made.
+const SMIME: &str = "smime -sign -nocerts -noattr -binary -in root -outform der";
+
+#[test]
+fn openssl_accepts_our_signatures() {
+    let Some(keys) = Keys::new("signatures against openssl") else { return };
+    for (name, kind) in [("r", RSA), ("p", P256), ("q", P384)] {
+        keys.make(name, kind);
+        for embed in ["", " --embed-certificates"] {
+            keys.ishare_ok(&format!(
+                "sign --roothash root --key {name}.key --certificate {name}.pem -o {name}.p7s{embed}"
+            ));
+            let given = if embed.is_empty() { " -nointern" } else { "" };
+            let check = format!(
+                "smime -verify -binary -inform der -in {name}.p7s -content root -certfile {name}.pem{given} -CAfile {name}.pem -purpose any"
+            );
+            keys.openssl_ok(&check);
+            keys.openssl_ok(&check.replace("smime", "cms"));
+            let signer = keys.verify(&format!("{name}.p7s"), &format!("{name}.pem")).unwrap();
+            assert_eq!(
+                (signer.subject.as_str(), signer.trust),
+                (format!("CN={name}").as_str(), Trust::Given)
+            );
+            assert!(signer.is_valid_now && !signer.has_attributes && signer.not_before < signer.not_after);
+        }
+    }
+    // A signature of RSA has no random part, so the whole file is the same.
+    keys.openssl_ok(&format!("{SMIME} -signer r.pem -inkey r.key -out theirs.p7s"));
+    keys.ishare_ok("sign --roothash root --key r.key --certificate r.pem -o r.p7s");
+    assert_eq!(fs::read(keys.path("r.p7s")).unwrap(), fs::read(keys.path("theirs.p7s")).unwrap());
+}
+
+#[test]
+fn openssl_signatures_are_accepted_here() {
+    let Some(keys) = Keys::new("signatures of openssl") else { return };
+    for (name, kind) in [("r", RSA), ("p", P256), ("q", P384)] {
+        keys.make(name, kind);
+        let signer = format!("-signer {name}.pem -inkey {name}.key -out x.p7s");
+        for (form, has_attributes) in [
+            (SMIME.to_owned(), false),
+            (SMIME.replace(" -noattr", ""), true),
+            (SMIME.replace("smime", "cms"), false),
+            (SMIME.replace("smime", "cms").replace(" -noattr", ""), true),
+            (format!("{SMIME} -md sha512"), false),
+            (SMIME.replace("smime", "cms").replace(" -noattr", " -keyid -md sha384"), true),
+        ] {
+            keys.openssl_ok(&format!("{form} {signer}"));
+            let found =
+                keys.verify("x.p7s", &format!("{name}.pem")).unwrap_or_else(|e| panic!("{form}: {e}"));
+            assert_eq!(
+                (found.subject.as_str(), found.has_attributes),
+                (format!("CN={name}").as_str(), has_attributes)
+            );
+        }
+    }
+    keys.openssl_ok(&format!("{SMIME} -nodetach -signer r.pem -inkey r.key -out x.p7s"));
+    assert!(keys.verify("x.p7s", "r.pem").unwrap_err().contains("want a detached one"));
+    fs::write(keys.path("root"), ROOT.replace('7', "8")).unwrap();
+    keys.openssl_ok(&format!("{SMIME} -signer r.pem -inkey r.key -out x.p7s"));
+    assert!(keys.verify("x.p7s", "r.pem").unwrap_err().contains("is not the one of"));
+    keys.openssl_ok(&format!("{} -signer r.pem -inkey r.key -out x.p7s", SMIME.replace(" -noattr", "")));
+    assert!(keys.verify("x.p7s", "r.pem").unwrap_err().contains("those of another root hash"));
+    assert!(keys.verify("x.p7s", "p.pem").unwrap_err().contains("whose certificate is not there"));
+}
+
+#[test]
+fn authorities_vouch_for_signers() {
+    let Some(keys) = Keys::new("certificate authorities") else { return };
+    keys.make("ca", RSA);
+    keys.make("other", P256);
+    // An authority of its own, and one that may not be one.
+    for (name, above, extension) in [
+        ("middle", "ca", "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign"),
+        ("signer", "middle", "basicConstraints=CA:FALSE\nkeyUsage=digitalSignature"),
+        ("encipher", "middle", "basicConstraints=CA:FALSE\nkeyUsage=keyEncipherment"),
+        ("below", "signer", "basicConstraints=CA:FALSE"),
+    ] {
+        keys.openssl_ok(&format!(
+            "req -new -newkey {P256} -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}"
+        ));
+        fs::write(keys.path("ext"), extension).unwrap();
+        keys.openssl_ok(&format!("x509 -req -in {name}.csr -CA {above}.pem -CAkey {above}.key -CAcreateserial -days 30 -extfile ext -out {name}.pem"));
+    }
+    let bundle = |names: &[&str]| {
+        let all: Vec<_> =
+            names.iter().map(|name| fs::read(keys.path(&format!("{name}.pem"))).unwrap()).collect();
+        fs::write(keys.path("bundle"), all.concat()).unwrap();
+    };
+    let sign = |name: &str| {
+        keys.ishare_ok(&format!(
+            "sign --roothash root --key {name}.key --certificate bundle -o x.p7s --embed-certificates"
+        ))
+    };
+    bundle(&["signer", "middle"]);
+    sign("signer");
+    let found = keys.verify("x.p7s", "ca.pem").unwrap();
+    assert_eq!((found.subject.as_str(), found.trust), ("CN=signer", Trust::Issued { by: "CN=ca".into() }));
+    assert!(
+        keys.verify("x.p7s", "other.pem")
+            .unwrap_err()
+            .contains("no trusted certificate vouches for CN=signer")
+    );
+    keys.openssl_ok("cms -verify -binary -inform der -in x.p7s -content root -CAfile ca.pem -purpose any");
+    bundle(&["signer"]);
+    sign("signer");
+    assert!(keys.verify("x.p7s", "ca.pem").is_err(), "the one in the middle is missing");
+    bundle(&["below", "signer", "middle"]);
+    sign("below");
+    assert!(keys.verify("x.p7s", "ca.pem").is_err(), "the signer's certificate is no authority");
+    bundle(&["encipher", "middle"]);
+    sign("encipher");
+    assert!(keys.verify("x.p7s", "ca.pem").is_err(), "its key is not for signatures");
+}
+
+#[test]
+fn signing_in_two_steps() {
+    let Some(keys) = Keys::new("signing in two steps") else { return };
+    for (name, kind) in [("r", RSA), ("p", P256)] {
+        keys.make(name, kind);
+        keys.ishare_ok("sign --roothash root --to-be-signed tbs");
+        assert_eq!(fs::read_to_string(keys.path("tbs")).unwrap(), ROOT);
+        keys.openssl_ok(&format!("dgst -sha256 -sign {name}.key -out raw tbs"));
+        keys.ishare_ok(&format!(
+            "sign --roothash root --join-signature raw --certificate {name}.pem -o joined.p7s"
+        ));
+        assert!(keys.verify("joined.p7s", &format!("{name}.pem")).is_ok());
+        flip(&keys.path("raw"), 20);
+        let output = keys.ishare(&format!(
+            "sign --roothash root --join-signature raw --certificate {name}.pem -o bad.p7s"
+        ));
+        assert_eq!(output.status.code(), Some(1));
+        assert!(err(&output).contains("not signed by the key of the certificate"), "{}", err(&output));
+        assert!(!keys.path("bad.p7s").exists());
+    }
+}
+
+#[test]
+fn keys_in_other_forms() {
+    let Some(keys) = Keys::new("forms of keys") else { return };
+    keys.make("r", RSA);
+    keys.make("p", P256);
+    keys.openssl_ok("rsa -in r.key -traditional -out r1.key");
+    keys.openssl_ok("ec -in p.key -out p1.key");
+    keys.openssl_ok("ecparam -name prime256v1 -out params");
+    let both = [fs::read(keys.path("params")).unwrap(), fs::read(keys.path("p1.key")).unwrap()].concat();
+    fs::write(keys.path("p2.key"), both).unwrap();
+    keys.openssl_ok("pkcs8 -topk8 -in r.key -passout pass:x -out locked.key");
+    for (key, certificate) in [("r1.key", "r.pem"), ("p1.key", "p.pem"), ("p2.key", "p.pem")] {
+        keys.ishare_ok(&format!("sign --roothash root --key {key} --certificate {certificate} -o x.p7s"));
+    }
+    for (key, certificate, words) in [
+        ("locked.key", "r.pem", "it is encrypted, which is not supported"),
+        ("r.key", "p.pem", "not signed by the key of the certificate CN=p"),
+        ("r.pem", "r.pem", "found no block PRIVATE KEY"),
+        ("r.key", "r.key", "certificate: found none"),
+    ] {
+        let output =
+            keys.ishare(&format!("sign --roothash root --key {key} --certificate {certificate} -o y.p7s"));
+        assert_eq!(output.status.code(), Some(1));
+        assert!(err(&output).contains(words) && !keys.path("y.p7s").exists(), "{key}: {}", err(&output));
+    }
+    fs::set_permissions(keys.path("r.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    let output = keys.ishare("sign --roothash root --key r.key --certificate r.pem -o x.p7s");
+    assert!(
+        output.status.success() && err(&output).contains("others can use this key: mode 644"),
+        "{}",
+        err(&output)
+    );
+}
+
+#[test]
+fn identifiers_are_new_and_kept() {
+    let dir = place::scratch().unwrap();
+    let file = dir.path().join("id");
+    let path = file.to_str().unwrap();
+    ok(ISHARE, ["domain", "new", "-o", path]);
+    let id = fs::read_to_string(&file).unwrap();
+    assert!(id.len() == 65 && id.trim_end().chars().all(|c| c.is_ascii_hexdigit()), "{}", id.len());
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600);
+    assert_eq!(run(ISHARE, ["domain", "new", "-o", path]).status.code(), Some(1), "a file is not replaced");
+    assert_eq!(fs::read_to_string(&file).unwrap(), id);
+    assert_ne!(ok(ISHARE, ["domain", "new"]), id);
+    assert_eq!(ok(ISHARE, ["domain", "check", path]), "");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let copy = dir.path().join("copy");
+    fs::copy(&file, &copy).unwrap();
+    for (ids, rules) in [
+        (vec![path], vec!["readable"]),
+        (vec![path, copy.to_str().unwrap()], vec!["readable", "readable", "equal"]),
+        (vec!["prod"], vec!["command-line", "short", "guessable"]),
+    ] {
+        let output = run(ISHARE, ["domain", "check", "--json"].into_iter().chain(ids));
+        assert_eq!(output.status.code(), Some(3));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let found: Vec<_> =
+            report["findings"].as_array().unwrap().iter().map(|f| f["rule"].as_str().unwrap()).collect();
+        assert_eq!(found, rules);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!said.contains(id.trim_end()));
+    }
+}
+
+#[test]
+fn commands_and_units_name_the_file_alone() {
+    let dir = place::scratch().unwrap();
+    let file = dir.path().join("id");
+    let path = file.to_str().unwrap();
+    ok(ISHARE, ["domain", "new", "-o", path]);
+    let id = fs::read_to_string(&file).unwrap();
+    let command =
+        ok(ISHARE, ["domain", "mount-command", "--domain-file", path, "-o", "directio", "/a b.img", "/mnt"]);
+    assert_eq!(
+        command,
+        format!("erofs-ishare domain mount --domain-file {path} -o directio '/a b.img' /mnt\n")
+    );
+    let unit = ok(ISHARE, ["domain", "unit", "--domain-file", path, "/srv/a.img", "/mnt/a"]);
+    for line in [
+        format!("LoadCredential=domain:{path}").as_str(),
+        "ExecStart=/usr/bin/erofs-ishare domain mount --domain-file %d/domain /srv/a.img /mnt/a",
+        "ExecStop=/usr/bin/umount /mnt/a",
+    ] {
+        assert!(unit.lines().any(|found| found == line), "{line} in {unit}");
+    }
+    assert!(!unit.contains(id.trim_end()) && !command.contains(id.trim_end()));
+    for verb in ["mount", "mount-command", "unit"] {
+        let output =
+            run(ISHARE, ["domain", verb, "--domain-file", path, "-o", "domain_id=sesame", "/a.img", "/mnt"]);
+        assert_eq!(output.status.code(), Some(2), "{verb}");
+        assert!(!err(&output).contains("sesame"), "{}", err(&output));
+    }
+    let output = run(ISHARE, ["domain", "unit", "--domain-file", path, "a.img", "/mnt"]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+/// A kernel that does not share refuses, and says so without the secret; one that does is in the lab.
+#[test]
+fn a_mount_that_fails_does_not_tell() {
+    let dir = tree(&[10]);
+    mkfs(dir.path(), &["--ishare-key"], "image");
+    let (file, at) = (dir.path().join("id"), dir.path().join("at"));
+    fs::create_dir(&at).unwrap();
+    ok(ISHARE, [OsStr::new("domain"), "new".as_ref(), "-o".as_ref(), file.as_os_str()]);
+    let id = fs::read_to_string(&file).unwrap();
+    let image = dir.path().join("image");
+    let words = [OsStr::new("domain"), "mount".as_ref(), "--domain-file".as_ref(), file.as_os_str()];
+    let wrong = ["-o", "no-such-option"].map(OsStr::new);
+    let output = run(ISHARE, words.into_iter().chain(wrong).chain([image.as_os_str(), at.as_os_str()]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!err(&output).contains(id.trim_end()), "{}", err(&output));
+}
