@@ -72,11 +72,12 @@ def main():
         )
     out += [
         "",
-        "*Patch* is what the description of the kernel's patch says of images of the same software. The package sets are not",
-        "the same: the patch took pairs of container images of a public registry, in which most files differ from one build to",
-        "the next; here both versions come from the same distribution, its release and its later updates, and share the",
-        "packages that were not updated in between. How much of an image is the same is what decides; the last table says",
-        "which packages are not. 50 % is the most that two images can save.",
+        "*Patch* is what the description of the kernel's patch says of two versions of the same software. The package sets",
+        "are not the same, so the percentages need not be: there, container images with their own choice of packages and",
+        "versions; here, a package of a distribution with what it depends on and the essential packages, as released and with",
+        "later updates, so that whatever was not updated in between is the same in both. For tensorflow it is the wheel alone,",
+        "without Python and a base system, and mysql is mariadb-server. The next table says which packages differ. 50 % is the",
+        "most that two images can save.",
         "",
         "| pair | packages | of other versions in the newer one | only in one of them |",
         "|---|---:|---|---|",

@@ -4,8 +4,8 @@
 #
 # Each version of a pair is an image of its own: the package with everything it depends on and the essential packages of
 # its suite, unpacked and not configured, as the root of a container image would be. The older one comes from the suite
-# as it was released, the newer one from the suite with its security updates (or from the next suite). TensorFlow is the
-# wheel alone. DIR keeps what was fetched and built; a second call makes only what is missing. Runs as root.
+# as it was released, the newer one from the suite with its security updates. TensorFlow is the wheel alone. DIR keeps
+# what was fetched and built; a second call makes only what is missing. Runs as root.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tools/beside.sh
@@ -17,7 +17,8 @@ mkdir -p "$1"
 dir=$(realpath "$1")
 shift
 root=$(realpath "$here/..")
-target=$(realpath "${CARGO_TARGET_DIR:-$root/target}")
+target=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}")
+cargo build --quiet --release --manifest-path "$root/Cargo.toml" --package mkfs-erofs --package erofs-lab
 mkfs=$target/release/mkfs-erofs ishare=$target/release/erofs-ishare lab=$target/release/erofs-lab
 
 # Name, packages, the suites of the older version, those of the newer one. Names of security suites stand with a `+`.
@@ -28,10 +29,6 @@ pairs=(
     "mysql        mariadb-server               bookworm  bookworm+"
     "tomcat       tomcat10                     bookworm  bookworm+"
     "tensorflow   tensorflow                   2.11.0    2.11.1"
-    "redis-8      redis-server                 trixie    forky"
-    "nginx-1.26   nginx                        trixie    trixie+"
-    "postgres-17  postgresql-17                trixie    trixie+"
-    "apache       apache2                      trixie    trixie+"
 )
 
 # security_root: the archive of security updates that the machine's apt configuration names.

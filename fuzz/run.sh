@@ -14,7 +14,7 @@ mkdir -p "$target"
 target=$(CDPATH= cd -- "$target" && pwd)
 work=$target/fuzz
 host=$(rustc -vV | sed -n 's/^host: //p')
-all="open_walk_read records dirent_block chunk_map"
+all="open_walk_read records dirent_block chunk_map compressed_map decoders"
 
 build() {
     # What `cargo fuzz build --sanitizer none` passes: coverage counters in every block, and comparisons as hints.
@@ -56,7 +56,22 @@ seed() {
 -b4096 --ishare-key
 EOF
     cp "$root"/testdata/hostile/*.img "$work/corpus/open_walk_read/"
-    # The decoders see pieces of the same images: from the superblock, and from later 32-byte slots on.
+    # The maps and decoders of compressed files make their own: the first bytes say which form or algorithm it is.
+    mkdir -p "$work/corpus/compressed_map" "$work/corpus/decoders"
+    # 40,000 bytes in blocks of 4096: a full index, a compact one, and extent records of 16 bytes.
+    entry='\001\000\000\000\020\000\000\000'
+    printf "\\000\\003\\000\\100\\234\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000$entry$entry$entry$entry$entry$entry$entry$entry$entry$entry" \
+        >"$work/corpus/compressed_map/full"
+    printf "\\001\\003\\000\\100\\234\\000\\000\\000\\000\\000\\000\\000\\001\\000\\000\\000$entry$entry$entry$entry$entry$entry" \
+        >"$work/corpus/compressed_map/compact"
+    printf '\000\003\000\100\234\000\000\000\002\000\000\000\005\000\000\000\000\000\000\000\000\000\000\000\000\020\000\020\000\000\001\000\000\000\000\000\000\000\000\000\000\020\000\040\000\000\002\000\000\000\000\000\000\120\000\000' \
+        >"$work/corpus/compressed_map/records"
+    # A byte of literals, of a stored block, of a raw block, and of LZMA.
+    printf '\000\004\020x' >"$work/corpus/decoders/lz4"
+    printf '\002\004\001\001\000\376\377x' >"$work/corpus/decoders/deflate"
+    printf '\003\004\050\265\057\375\040\001\011\000\000x' >"$work/corpus/decoders/zstd"
+    printf '\001\004\242\074\000\000\000\000' >"$work/corpus/decoders/lzma"
+    # The decoders of records see pieces of the same images: from the superblock, and from later 32-byte slots on.
     for name in records dirent_block chunk_map; do
         mkdir -p "$work/corpus/$name"
         for slot in 32 36 38 48 52 64; do

@@ -84,7 +84,10 @@ fn hash_areas_are_those_of_veritysetup() {
         assert_eq!((report["hash_file"].as_str(), report["hash_offset"].as_u64()), (Some("own"), Some(0)));
         let (salt, uuid) = (format!("--salt={}", word("salt")), format!("--uuid={}", word("uuid")));
         let format = |data: &Path, hashes: &Path, more: &[&str]| {
-            let words = ["format", salt.as_str(), uuid.as_str()].iter().chain(more).map(OsStr::new);
+            let words = ["format", salt.as_str(), uuid.as_str()]
+                .into_iter()
+                .chain(more.iter().copied())
+                .map(OsStr::new);
             let text = ok(&veritysetup, words.chain([data.as_os_str(), hashes.as_os_str()]));
             text.lines().find_map(|line| line.strip_prefix("Root hash:")).unwrap().trim().to_owned()
         };

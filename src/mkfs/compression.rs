@@ -35,6 +35,10 @@ pub struct Compression {
     #[arg(long, value_name = "CLASS", value_parser = ["auto", "always", "never"], default_value = "auto")]
     pub compress_class: String,
 
+    /// Try harder where the end of a file takes another block for a few bytes: smaller images, more time
+    #[arg(long)]
+    pub squeeze: bool,
+
     /// Read from FILE which paths get another pcluster size and algorithm: lines of `BYTES [NUMBER] REGEX`
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub compress_hints: Option<PathBuf>,
@@ -181,6 +185,7 @@ impl Compression {
                 Words { legacy: true, .. } => IndexForm::Full,
                 Words { .. } => IndexForm::Compact,
             },
+            squeeze: self.squeeze,
             tail_packing: words.tail_packing,
             fragments: words.fragments.then_some(FragmentOptions {
                 all: words.all_fragments,
@@ -200,6 +205,7 @@ impl Compression {
         let flags = [
             (self.compress_hints.is_some(), "--compress-hints"),
             (self.compress_class == "always", "--compress-class=always"),
+            (self.squeeze, "--squeeze"),
             (words.any(), "-E with words of compression"),
         ];
         match flags.into_iter().find(|(given, _)| *given) {

@@ -1,8 +1,9 @@
-//! Measures an encoder over a tree: `fit ALGORITHM LEVEL PCLUSTER_BYTES DIRECTORY [THREADS] [check]`.
+//! Measures an encoder over a tree: `fit ALGORITHM LEVEL PCLUSTER_BYTES DIRECTORY [THREADS [SQUEEZE [check]]]`.
 //!
 //! Walks the tree, reads every file and encodes it under the rules of a classic image (pclusters that end on blocks, plain blocks
 //! where nothing is gained, files without gain plain), writes nothing, and prints the bytes that the data would take,
-//! the wall and CPU time. `check` decodes everything again.
+//! the wall and CPU time. SQUEEZE is how many bytes per block a file may end behind a block boundary to be tried again by
+//! the stronger encoder; `check` decodes everything again (zstd).
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -57,12 +58,15 @@ fn walk(directory: &Path, seen: &mut HashSet<(u64, u64)>, tasks: &mut Vec<Task>)
     }
 }
 
+/// Decodes and compares.
+type Check = fn(&[u8], &[u8]);
+
 struct Worker {
     encoder: Box<dyn PrefixEncoder>,
     stronger: Option<Box<dyn PrefixEncoder>>,
     pcluster: usize,
     squeeze: usize,
-    check: Option<fn(&[u8], &[u8])>,
+    check: Option<Check>,
     output: Vec<u8>,
     totals: Totals,
 }
@@ -170,7 +174,7 @@ fn main() {
                     stronger: encoder_stronger(&params),
                     pcluster,
                     squeeze,
-                    check: check.then_some(check_zstd),
+                    check: check.then_some(check_zstd as Check),
                     output: vec![0; pcluster],
                     totals: Totals::default(),
                 };

@@ -16,7 +16,7 @@ pub struct Prefix {
 
 /// An encoder that fills an output of a fixed size with as much of the input's beginning as fits.
 ///
-/// The encoded bytes are one complete stream for Linux's decoder: an LZ4 block, a MicroLZMA stream, a raw DEFLATE stream or
+/// The encoded bytes are one complete stream for Linux's decoder: an LZ4 block, a `MicroLZMA` stream, a raw DEFLATE stream or
 /// a zstd frame. They depend on the parameters, on `src` and on `dst.len()`, and on nothing else but the calls since the
 /// last [`PrefixEncoder::begin_segment`].
 pub trait PrefixEncoder: Send {

@@ -57,7 +57,7 @@ mod tests {
         let mut state = 1_u64;
         let next = |_| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            state.to_be_bytes()[0]
+            state.to_le_bytes()[7]
         };
         (0..length).map(next).collect()
     }

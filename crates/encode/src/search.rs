@@ -10,6 +10,9 @@ const FIRST_GUESS: usize = 3;
 /// A search ends after so many trials with whatever fits.
 const TRIALS: u32 = 12;
 
+/// Encodes a whole input into an output and gives the size, or nothing when the output is too short.
+pub(crate) type EncodeWhole<'a> = dyn FnMut(&[u8], &mut [u8]) -> Option<usize> + 'a;
+
 /// A search that remembers the ratio of the pcluster before.
 #[derive(Debug, Default)]
 pub(crate) struct Search {
@@ -31,15 +34,9 @@ impl Search {
         self.last = None;
     }
 
-    /// The longest prefix of `src` that `encode` brings into `dst`, within a few bytes. `encode` encodes a whole input into an
-    /// output and gives the size, or nothing when the output is too short; it gets outputs that are a little longer
-    /// than `dst`, so that the size of what does not fit is known as well.
-    pub(crate) fn fit(
-        &mut self,
-        src: &[u8],
-        dst: &mut [u8],
-        encode: &mut dyn FnMut(&[u8], &mut [u8]) -> Option<usize>,
-    ) -> Prefix {
+    /// The longest prefix of `src` that `encode` brings into `dst`, within a few bytes. `encode` gets outputs that are a little
+    /// longer than `dst`, so that the size of what does not fit is known as well.
+    pub(crate) fn fit(&mut self, src: &[u8], dst: &mut [u8], encode: &mut EncodeWhole<'_>) -> Prefix {
         let room = dst.len();
         if src.is_empty() {
             return Prefix::default();
@@ -117,7 +114,7 @@ mod tests {
         let curves: [(&str, &dyn Fn(usize) -> usize); 4] = [
             ("a straight line", &|length| 40 + length / 4),
             ("a line with steps", &|length| 40 + length / 3000 * 1000),
-            ("growing slower and slower", &|length| 20 + (length as f64).powf(0.8) as usize),
+            ("growing slower and slower", &|length| 20 + 30 * length.isqrt()),
             ("dense, then sparse", &|length| {
                 if length < 20_000 { length } else { 20_000 + (length - 20_000) / 50 }
             }),

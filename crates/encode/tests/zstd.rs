@@ -1,8 +1,11 @@
 //! zstd frames of a fixed size: decoded by two decoders, held against a search with libzstd, the same from any history.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a failure is the test's")]
+
 use std::io::Read;
 
-use erofs_encode::{Params, Prefix, PrefixEncoder, by_name, encoder};
+use erofs_encode::{Params, Prefix, PrefixEncoder, by_name, encoder, encoder_stronger};
+use proptest::prelude::*;
 
 fn zstd(level: i32, max_output: usize) -> Box<dyn PrefixEncoder> {
     encoder(&Params { level, ..Params::new(by_name("zstd").unwrap(), max_output) }).unwrap()
@@ -11,7 +14,7 @@ fn zstd(level: i32, max_output: usize) -> Box<dyn PrefixEncoder> {
 fn noise(length: usize, mut state: u64) -> Vec<u8> {
     let next = |_| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        state.to_be_bytes()[0]
+        state.to_le_bytes()[7]
     };
     (0..length).map(next).collect()
 }
@@ -37,7 +40,7 @@ fn records(length: usize) -> Vec<u8> {
             break;
         }
         bytes.extend_from_slice(&number.wrapping_mul(2_654_435_761).to_le_bytes()[..2]);
-        bytes.extend_from_slice(&[0, 1, (number & 3) as u8, 0xff, 0, 0, (number >> 5) as u8, 9]);
+        bytes.extend_from_slice(&[0, 1, (number & 3) as u8, 0xff, 0, 0, (number >> 5).to_le_bytes()[0], 9]);
     }
     bytes.truncate(length);
     bytes
@@ -66,8 +69,8 @@ fn assert_decodes(name: &str, encoded: &[u8], want: &[u8]) {
     assert_eq!(result, Ok(want.len()), "{name}: {} bytes to {}", want.len(), encoded.len());
     assert!(decoded == want, "{name}: libzstd decodes something else");
     let mut decoded = Vec::new();
-    let mut decoder = ruzstd::decoding::StreamingDecoder::new(encoded).unwrap();
-    decoder.read_to_end(&mut decoded).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let mut stream = ruzstd::decoding::StreamingDecoder::new(encoded).unwrap();
+    stream.read_to_end(&mut decoded).unwrap_or_else(|error| panic!("{name}: {error}"));
     assert!(decoded == want, "{name}: ruzstd decodes something else");
 }
 
@@ -125,5 +128,139 @@ fn short_outputs_decode() {
         for (name, src) in &sources {
             encode(&mut *encoder, name, src, size);
         }
+    }
+}
+
+/// The slow twin: the longest prefix by halving, with libzstd.
+fn halved(level: i32, src: &[u8], size: usize) -> usize {
+    let (mut fits, mut too_long) = (0, src.len() + 1);
+    let mut dst = vec![0; size];
+    while fits + 1 < too_long {
+        let middle = usize::midpoint(fits, too_long);
+        match zstd_safe::compress(&mut dst[..], &src[..middle], level) {
+            Ok(_) => fits = middle,
+            Err(_) => too_long = middle,
+        }
+    }
+    fits
+}
+
+#[test]
+fn hardly_less_is_taken_than_by_halving() {
+    for size in [4096, 16384, 65536] {
+        let mut ours = zstd(3, size);
+        let mut searched = zstd(12, size);
+        for (name, src) in contents(size * 8) {
+            let want = halved(3, &src, size);
+            let got = encode(&mut *ours, name, &src, size).consumed;
+            assert!(
+                want <= size || got * 100 >= want * 96,
+                "{name} to {size}: {got} bytes, halving takes {want}"
+            );
+            let want = halved(12, &src, size);
+            let got = encode(&mut *searched, name, &src, size).consumed;
+            assert!(
+                want <= size || got * 100 >= want * 97,
+                "{name} to {size}: {got} bytes, halving takes {want}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_was_encoded_before_does_not_matter() {
+    let sources = contents(300_000);
+    for level in [1, 3, 5, 9, 12] {
+        let mut used = zstd(level, 16384);
+        for (name, src) in sources.iter().chain(&sources) {
+            let mut bytes = [vec![0; 16384], vec![0; 16384]];
+            used.begin_segment();
+            let of_used = used.encode_prefix(src, &mut bytes[0]);
+            let of_fresh = zstd(level, 16384).encode_prefix(src, &mut bytes[1]);
+            assert_eq!(of_used, of_fresh, "{name} at level {level}");
+            assert!(bytes[0][..of_used.written] == bytes[1][..of_used.written], "{name} at level {level}");
+        }
+    }
+}
+
+#[test]
+fn whole_inputs_are_encoded_or_refused() {
+    for level in [3, 19] {
+        let mut encoder = zstd(level, 65536);
+        for (name, src) in contents(70_000) {
+            let mut dst = vec![0; 80_000];
+            let size = encoder.encode_whole(&src, &mut dst).unwrap();
+            assert_decodes(name, &dst[..size], &src);
+            assert_eq!(encoder.encode_whole(&src, &mut dst[..size - 1]), None, "{name}");
+        }
+        assert_eq!(encoder.encode_whole(&[], &mut [0; 100]), None);
+    }
+}
+
+#[test]
+fn squeezing_makes_tails_smaller_or_gives_up() {
+    let algorithm = by_name("zstd").unwrap();
+    let params = Params::new(algorithm, 65536);
+    let mut stronger = encoder_stronger(&params).unwrap();
+    let src = words(30_000);
+    let mut dst = vec![0; 65536];
+    let size = zstd(3, 65536).encode_prefix(&src, &mut dst).written;
+    let squeezed = stronger.encode_prefix(&src, &mut dst[..size - 1]);
+    assert!(squeezed.consumed == src.len() && squeezed.written < size);
+    assert_decodes("squeezed", &dst[..squeezed.written], &src);
+    assert_eq!(stronger.encode_prefix(&src, &mut dst[..size / 2]), Prefix::default());
+    assert!(encoder_stronger(&Params { level: 22, ..params }).is_none());
+}
+
+#[test]
+fn offsets_stay_within_the_window() {
+    // A pattern that comes again after 3000 bytes of noise, with a window that does not reach so far.
+    let mut src = Vec::new();
+    for number in 0..40 {
+        src.extend(words(500));
+        src.extend(noise(3000, number).iter().map(|byte| byte & 63));
+    }
+    let algorithm = by_name("zstd").unwrap();
+    for level in [3, 6] {
+        let mut encoder =
+            encoder(&Params { level, dict_size: 1024, ..Params::new(algorithm, 65536) }).unwrap();
+        let mut dst = vec![0; 65536];
+        let prefix = encoder.encode_prefix(&src, &mut dst);
+        assert!(prefix.consumed > 65536);
+        assert_decodes("small window", &dst[..prefix.written], &src[..prefix.consumed]);
+        // The frame announces 1 KiB, and a decoder that holds no more accepts it.
+        let mut context = zstd_safe::DCtx::create();
+        context.set_parameter(zstd_safe::DParameter::WindowLogMax(10)).unwrap();
+        let mut decoded = vec![0; prefix.consumed];
+        let mut input = zstd_safe::InBuffer::around(&dst[..prefix.written]);
+        let mut output = zstd_safe::OutBuffer::around(&mut decoded[..]);
+        while context.decompress_stream(&mut output, &mut input).unwrap() != 0 {}
+        assert!(decoded == src[..prefix.consumed]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn anything_decodes(
+        level in 1..=12,
+        size in 64..9000_usize,
+        pieces in proptest::collection::vec((0..200_usize, 0..4000_usize, 0_u8..), 0..40),
+    ) {
+        let mut src = Vec::new();
+        for (back, length, byte) in pieces {
+            match back {
+                0..20 => src.extend(noise(length, u64::from(byte))),
+                20..40 => src.extend(vec![byte; length]),
+                _ => {
+                    for _ in 0..length {
+                        let from = src.len().saturating_sub(back * back);
+                        src.push(src.get(from).copied().unwrap_or(byte));
+                    }
+                }
+            }
+        }
+        encode(&mut *zstd(level, 9000), "random", &src, size);
     }
 }

@@ -54,7 +54,8 @@ pub enum Coding {
 /// Where the stored bytes of a compressed file's extent are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stored {
-    /// Nowhere: the extent is zeros.
+    /// Nowhere: the extent is zeros. Extent records have them from Linux 6.15 on; those of a full index are read by Linux 7.2
+    /// but not by 6.18.
     Hole,
     /// On disk: a pcluster.
     Pcluster {

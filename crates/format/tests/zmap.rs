@@ -46,20 +46,17 @@ fn read_back(
     let map: Box<dyn Fn(u64) -> Result<ZExtent, FormatError>> = match header {
         MapHeader::Fragment { .. } => unreachable!("no test encodes whole fragments"),
         MapHeader::Index(header) => {
-            let mut load = move |lcluster: u64| match layout {
-                DataLayout::CompressedFull => {
+            let is_full = layout == DataLayout::CompressedFull;
+            let mut load = move |lcluster: u64| {
+                if is_full {
                     let place = full::index_at(shape).unwrap() + lcluster * 8;
-                    full::decode(&bytes[at(place)..], place)
+                    return full::decode(&bytes[at(place)..], place);
                 }
-                _ => {
-                    let pack = compact::pack_of(shape, header.compacted_2b, lcluster)?;
-                    compact::decode(&header, pack, &bytes[at(pack.at)..], lcluster)
-                }
+                let pack = compact::pack_of(shape, header.compacted_2b, lcluster)?;
+                compact::decode(&header, pack, &bytes[at(pack.at)..], lcluster)
             };
-            let end = match layout {
-                DataLayout::CompressedFull => full::index_end(shape).unwrap(),
-                _ => compact::index_end(shape, header.compacted_2b).unwrap(),
-            };
+            let compact_end = compact::index_end(shape, header.compacted_2b);
+            let end = if is_full { full::index_end(shape) } else { compact_end }.unwrap();
             assert_eq!(end - base, bytes.len() as u64, "the index ends where the bytes end");
             let index = Index::open(*shape, layout, header, end, &mut load)?;
             let load = std::cell::RefCell::new(load);
@@ -241,75 +238,59 @@ fn long_extents_and_holes_survive_a_full_index() {
     assert!(compact::encode(&shape, &list).is_err());
 }
 
+/// Extents for records: of one power of two or not, below 4 GiB of the disk or anywhere, one behind the other or not, and
+/// beyond 4 GiB of the file or not.
+fn random_records(numbers: &mut Numbers, round: u64) -> Vec<ZExtent> {
+    let (even, near, contiguous) = (round.is_multiple_of(2), round % 4 < 2, round % 8 < 4);
+    let zeros = |start, length| ZExtent {
+        start,
+        length,
+        stored: Stored::Hole,
+        coding: Coding::Shifted,
+        partial: false,
+    };
+    let unit = BLOCK << numbers.below(8);
+    let mut list = Vec::new();
+    let mut byte = numbers.below(1 << 31);
+    let mut start = if round % 16 == 15 { u64::from(u32::MAX) - 40_000 } else { 0 };
+    if start > 0 {
+        list.push(zeros(0, start));
+    }
+    let count = 1 + numbers.below(40);
+    for number in 0..count {
+        let whole = even && (number + 1 < count || numbers.one_in(2));
+        let length = if whole { unit } else { 1 + numbers.below(unit) };
+        let mut extent = zeros(start, length);
+        if !numbers.one_in(12) {
+            let plain = numbers.one_in(4);
+            let stored = if plain { length } else { 1 + numbers.below(length.min(1 << 20)) };
+            let packed = if numbers.one_in(2) { LZ4 } else { ZSTD };
+            extent.coding = if plain { Coding::Shifted } else { packed };
+            extent.partial = !plain && numbers.one_in(6);
+            extent.stored = Stored::Pcluster { byte, length: u32::try_from(stored).unwrap() };
+            byte += stored;
+        }
+        if !contiguous {
+            byte = numbers.below(if near { 1 << 32 } else { 1 << 59 });
+        }
+        list.push(extent);
+        start += length;
+    }
+    if numbers.one_in(3) {
+        let offset = numbers.below(if contiguous { 1 << 32 } else { 1 << 60 });
+        let end = list.last_mut().unwrap();
+        *end = ZExtent { stored: Stored::Fragment { offset }, ..zeros(end.start, end.length) };
+    }
+    list
+}
+
 #[test]
 fn random_extents_survive_extent_records() {
     let mut numbers = Numbers(0x1234_5678_9abc_def1);
     let mut seen = [0; 4];
     for round in 0..4000_u64 {
-        let even = round % 2 == 0;
-        let near = round % 4 < 2;
-        let contiguous = round % 8 < 4;
-        let unit = BLOCK << numbers.below(8);
-        let mut list = Vec::new();
-        let mut byte = numbers.below(1 << 31);
-        let mut start = if round % 16 == 15 { u64::from(u32::MAX) - 40_000 } else { 0 };
-        if start > 0 {
-            let hole = ZExtent {
-                start: 0,
-                length: start,
-                stored: Stored::Hole,
-                coding: Coding::Shifted,
-                partial: false,
-            };
-            list.push(hole);
-        }
-        let count = 1 + numbers.below(40);
-        for number in 0..count {
-            let length = if even && (number + 1 < count || numbers.one_in(2)) {
-                unit
-            } else {
-                1 + numbers.below(unit)
-            };
-            let stored = u32::try_from(1 + numbers.below(length.min(1 << 20))).unwrap();
-            let plain = numbers.one_in(4);
-            let stored = if plain { u32::try_from(length).unwrap() } else { stored };
-            let coding = if plain {
-                Coding::Shifted
-            } else if numbers.one_in(2) {
-                LZ4
-            } else {
-                ZSTD
-            };
-            let mut extent = ZExtent {
-                start,
-                length,
-                stored: Stored::Pcluster { byte, length: stored },
-                coding,
-                partial: !plain && numbers.one_in(6),
-            };
-            if numbers.one_in(12) {
-                let hole = Stored::Hole;
-                extent = ZExtent { stored: hole, coding: Coding::Shifted, partial: false, ..extent };
-            } else {
-                byte += u64::from(stored);
-            }
-            if !contiguous {
-                byte = numbers.below(if near { 1 << 32 } else { 1 << 59 });
-            }
-            list.push(extent);
-            start += length;
-        }
-        if numbers.one_in(3) {
-            let offset = numbers.below(if contiguous { 1 << 32 } else { 1 << 60 });
-            let last = list.last_mut().unwrap();
-            *last = ZExtent {
-                stored: Stored::Fragment { offset },
-                coding: Coding::Shifted,
-                partial: false,
-                ..*last
-            };
-        }
-        let shape = shape(start, 32 + 4 * numbers.below(40));
+        let list = random_records(&mut numbers, round);
+        let shape = shape(list.last().unwrap().end(), 32 + 4 * numbers.below(40));
         let header = extents::header_for(&shape, &list).unwrap();
         seen[RecordSize::ALL.iter().position(|size| *size == header.record).unwrap()] += 1;
         let bytes = extents::encode(&shape, &list).unwrap();
@@ -355,6 +336,9 @@ fn what_an_index_cannot_hold_is_refused() {
     }
 }
 
+/// What an index says of an lcluster.
+type Load = Box<dyn Fn(u64) -> Lcluster>;
+
 #[test]
 fn wrong_indexes_are_errors() {
     let shape = shape(1 << 30, 32);
@@ -370,7 +354,6 @@ fn wrong_indexes_are_errors() {
         hole: false,
     };
     let nonhead = |back, ahead| Lcluster::Nonhead { back, ahead };
-    type Load = Box<dyn Fn(u64) -> Lcluster>;
     let cases: [(&str, Load, &str); 6] = [
         ("an endless way back", Box::new(move |_| nonhead(back(1), 1)), "no head"),
         ("a way that leads nowhere", Box::new(move |_| nonhead(back(0), 1)), "found 0 in lcluster"),

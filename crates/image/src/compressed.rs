@@ -12,7 +12,7 @@ use erofs_format::extent::{Coding, Stored, ZExtent};
 use erofs_format::map_header::{self, ExtentsHeader, IndexHeader, MapHeader, RecordSize};
 use erofs_format::{BlockBits, FormatError};
 
-use crate::error::{Cause, Result};
+use crate::error::Result;
 use crate::inode::Inode;
 use crate::space::{Space, length_of};
 
@@ -158,12 +158,12 @@ impl Map {
     fn check_algorithm(&self, extent: &ZExtent) -> Result<()> {
         match extent.coding {
             Coding::Compressed(algorithm) if algorithm.bit() & self.compression.announced == 0 => {
-                let found = format!("{} at byte {} of the file", algorithm.name(), extent.start);
                 let announced =
                     Algorithm::ALL.iter().filter(|known| known.bit() & self.compression.announced != 0);
                 let names: Vec<_> = announced.map(|known| known.name()).collect();
                 let want = format!("one of the superblock's algorithms ({})", names.join(", "));
-                Err(Cause::from(FormatError::limit("algorithm of a pcluster", found, want)).into())
+                Err(FormatError::field("algorithm of a pcluster", extent.start, algorithm.name(), want)
+                    .into())
             }
             Coding::Shifted | Coding::Interlaced | Coding::Compressed(_) => Ok(()),
         }

@@ -154,9 +154,8 @@ impl Compressed {
                 let at = offset.saturating_add(skip);
                 let wanted = buf.len();
                 if packed.read_range(at, buf)? != wanted {
-                    let found = format!("{wanted} bytes at byte {at}");
                     let want = format!("an end within the packed inode, which has {} bytes", packed.len());
-                    return Err(FormatError::limit("fragment", found, want).into());
+                    return Err(FormatError::field("fragment", at, format!("{wanted} bytes"), want).into());
                 }
             }
             Stored::Inline { byte, .. } => {

@@ -82,7 +82,8 @@ impl Suite {
         for entry in fs::read_dir(dir).at("list", dir)? {
             let path = entry.at("list", dir)?.path();
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            if path.extension().is_some_and(|end| end == "toml") && name.starts_with(|first: char| first.is_ascii_digit())
+            if path.extension().is_some_and(|end| end == "toml")
+                && name.starts_with(|first: char| first.is_ascii_digit())
             {
                 let scenario = Located::load(&path)?.scenario;
                 rows.push((name, Located { scenario, base: images.to_path_buf() }));
@@ -96,8 +97,8 @@ impl Suite {
         let others = dir.join(OTHERS);
         let text = fs::read_to_string(&others).at("read", &others)?;
         let fail = |error: toml::de::Error| error.to_string().replace('\n', " ");
-        let others = toml::from_str(&text)
-            .map_err(|error| LabError::Format { path: others, reason: fail(error) })?;
+        let others =
+            toml::from_str(&text).map_err(|error| LabError::Format { path: others, reason: fail(error) })?;
         Ok(Self { rows, others, recipes, dir: images.to_path_buf() })
     }
 
@@ -109,7 +110,10 @@ impl Suite {
         let facts = self.facts()?;
         let crashes = |row: &Located| {
             let mut runner = Runner::new(KernelModel::default(), images_of(&facts, row));
-            row.scenario.events.iter().any(|event| matches!(runner.event(event), Err(WorldError::Crash { .. })))
+            row.scenario
+                .events
+                .iter()
+                .any(|event| matches!(runner.event(event), Err(WorldError::Crash { .. })))
         };
         let crashing: Vec<bool> = self.rows.iter().map(|(_, row)| crashes(row)).collect();
         let rows = self.rows.iter().zip(&crashing);
@@ -147,7 +151,9 @@ impl Suite {
                 });
                 // What only holds the data of another image is none itself.
                 let Some(blobs) = blobs else { continue };
-                paths.extend(blobs.iter().filter_map(|blob| Some(row.base.join(row.scenario.images.get(blob)?))));
+                paths.extend(
+                    blobs.iter().filter_map(|blob| Some(row.base.join(row.scenario.images.get(blob)?))),
+                );
                 let facts = match all.get(&paths) {
                     Some(facts) => facts.clone(),
                     None => read_facts(&paths)?,
@@ -269,7 +275,8 @@ impl<'a> Comparison<'a> {
     }
 
     fn event(&mut self, number: usize) {
-        let (Some(event), Some(real)) = (self.scenario.events.get(number), self.real.events.get(number)) else {
+        let (Some(event), Some(real)) = (self.scenario.events.get(number), self.real.events.get(number))
+        else {
             return self.differ(format!("event {}: Linux did not do it", number + 1));
         };
         let outcome = self.runner.event(event);
@@ -311,7 +318,8 @@ impl<'a> Comparison<'a> {
                 let superblock = device.clone().unwrap_or_else(|| format!("mount {mount}"));
                 self.mounts.insert(mount.clone(), (facts, superblock));
             }
-        } else if let Event::List { mount } | Event::StatAll { mount } | Event::ReadAll { mount, .. } = event {
+        } else if let Event::List { mount } | Event::StatAll { mount } | Event::ReadAll { mount, .. } = event
+        {
             let mount = self.runner.resolve(mount);
             let Some((facts, superblock)) = self.mounts.get(mount) else { return 0 };
             let pages = i64::try_from(facts.directory_bytes / PAGE_SIZE).unwrap_or(i64::MAX);
@@ -334,15 +342,19 @@ impl<'a> Comparison<'a> {
         let events = &self.scenario.events;
         let block = |event: &Event| {
             if let Event::Mount { backend, device, .. } = event {
-                return device.is_none() && matches!(backend, Backend::Block | Backend::Verity | Backend::Loop);
+                return device.is_none()
+                    && matches!(backend, Backend::Block | Backend::Verity | Backend::Loop);
             }
             !matches!(event, Event::DropCaches { .. } | Event::Umount { .. } | Event::Overlay { .. })
         };
         let walked = |mount: &String| {
-            events.iter().any(|event| matches!(event, Event::ReadAll { mount: walked, .. } if walked == mount))
+            events
+                .iter()
+                .any(|event| matches!(event, Event::ReadAll { mount: walked, .. } if walked == mount))
         };
         if events.iter().all(block) && self.mounts.keys().all(walked) {
-            let model: u64 = self.mounts.values().map(|(facts, _)| facts.ground.device_bytes / PAGE_SIZE).sum();
+            let model: u64 =
+                self.mounts.values().map(|(facts, _)| facts.ground.device_bytes / PAGE_SIZE).sum();
             let real = self.real.events.iter().map(|event| event.measured.buffer_pages).sum();
             self.result.metadata = Some((real, i64::try_from(model).unwrap_or(i64::MAX)));
         }
@@ -385,13 +397,19 @@ impl<'a> Comparison<'a> {
     fn content(&mut self, mount: &str, index: usize) -> Result<u64, LabError> {
         let mut content = Content::default();
         let world = self.runner.world();
-        let pages: Vec<u64> =
-            world.pages_in_memory(mount, index).ok().flatten().map(|set| set.pages().collect()).unwrap_or_default();
+        let pages: Vec<u64> = world
+            .pages_in_memory(mount, index)
+            .ok()
+            .flatten()
+            .map(|set| set.pages().collect())
+            .unwrap_or_default();
         for page in pages {
             let source = world.page_source(mount, index, page).ok().flatten();
             let Some((facts, file)) = source else { continue };
-            let name = self.images.iter().find(|(_, known)| std::ptr::eq(*known, facts)).map(|(name, _)| name);
-            let image = name.and_then(|name| self.scenario.images.get(name)).and_then(|path| path.file_stem());
+            let name =
+                self.images.iter().find(|(_, known)| std::ptr::eq(*known, facts)).map(|(name, _)| name);
+            let image =
+                name.and_then(|name| self.scenario.images.get(name)).and_then(|path| path.file_stem());
             let image = image.unwrap_or_default().to_string_lossy();
             let path = facts.files.get(file).map(|file| String::from_utf8_lossy(&file.path).into_owned());
             let path = self.suite.recipes.source(&image, &self.suite.dir, &path.unwrap_or_default());
@@ -458,8 +476,17 @@ pub fn document(kernel: &str, others: &BTreeMap<String, String>, rows: &[Compare
 }
 
 fn heading(section: u32) -> String {
-    let known = ["", "Ways to read", "What makes files match", "Mismatches, layouts, backends", "Lifetime", "Amounts", "Stacks"];
-    let name = usize::try_from(section).ok().and_then(|section| known.get(section)).copied().unwrap_or_default();
+    let known = [
+        "",
+        "Ways to read",
+        "What makes files match",
+        "Mismatches, layouts, backends",
+        "Lifetime",
+        "Amounts",
+        "Stacks",
+    ];
+    let name =
+        usize::try_from(section).ok().and_then(|section| known.get(section)).copied().unwrap_or_default();
     format!("{section}. {name}")
 }
 
@@ -470,9 +497,13 @@ fn line(row: &Compared) -> String {
         return format!("| {number} | {title} | crash | crash | | | | | | |\n");
     }
     let Compared { data, metadata, backing, compressed, .. } = row;
-    let metadata = metadata.map_or("| | |".to_owned(), |(real, model)| format!("{real} | {model} | {} |", model - real));
+    let metadata =
+        metadata.map_or("| | |".to_owned(), |(real, model)| format!("{real} | {model} | {} |", model - real));
     let shown = |pages: i64| if pages == 0 { String::new() } else { pages.to_string() };
     let error = data.1 - data.0;
     let (backing, compressed) = (shown(*backing), shown(*compressed));
-    format!("| {number} | {title} | {} | {} | {error} | {metadata} {backing} | {compressed} |\n", data.0, data.1)
+    format!(
+        "| {number} | {title} | {} | {} | {error} | {metadata} {backing} | {compressed} |\n",
+        data.0, data.1
+    )
 }

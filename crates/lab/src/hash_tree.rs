@@ -51,7 +51,8 @@ pub(crate) fn write(image: &Path, to: &Path) -> Result<HashTree, LabError> {
 fn levels(hashes: Vec<u8>) -> Vec<Vec<u8>> {
     let mut levels = vec![hashes];
     while let Some(level) = levels.last().filter(|level| level.len() > Sha256::output_size()) {
-        let next = padded(level).chunks_exact(BLOCK).flat_map(|block| Sha256::digest(block).to_vec()).collect();
+        let next =
+            padded(level).chunks_exact(BLOCK).flat_map(|block| Sha256::digest(block).to_vec()).collect();
         levels.push(next);
     }
     levels
@@ -69,7 +70,11 @@ mod tests {
     use super::*;
 
     /// Roots that `veritysetup format --no-superblock --salt=- --hash=sha256` printed for these images.
-    const ROOTS: [(usize, &str); 3] = [(1, "8a5987102bd1d76edaa9bb165430d2715597d1bae63fc8d29e6464845c0b6888"), (129, "af5c69571a133b86c8dd99ae421c6db9e856c757d20c3b3ced209603548355d8"), (3, "60f6178da4f1e1f9feceaefa2b7dc0b8209e677c6fc65562dafae446129cdaa3")];
+    const ROOTS: [(usize, &str); 3] = [
+        (1, "8a5987102bd1d76edaa9bb165430d2715597d1bae63fc8d29e6464845c0b6888"),
+        (129, "af5c69571a133b86c8dd99ae421c6db9e856c757d20c3b3ced209603548355d8"),
+        (3, "60f6178da4f1e1f9feceaefa2b7dc0b8209e677c6fc65562dafae446129cdaa3"),
+    ];
 
     #[test]
     fn roots_are_those_of_veritysetup() {

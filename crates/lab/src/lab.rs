@@ -256,9 +256,10 @@ fn listen(machine: &Machine, scenarios: &[Located]) -> Result<Report, LabError> 
             }
         }
     }
-    let during = report.scenarios.last().map(|last| {
-        format!(", in event {} of the scenario \"{}\"", last.events.len() + 1, last.title)
-    });
+    let during = report
+        .scenarios
+        .last()
+        .map(|last| format!(", in event {} of the scenario \"{}\"", last.events.len() + 1, last.title));
     Err(machine.failure(format!("ended before it was done{}", during.unwrap_or_default())))
 }
 

@@ -110,7 +110,8 @@ impl Recipes {
     pub fn make(&self, wanted: &BTreeSet<String>, dir: &Path, programs: &Programs) -> Result<(), LabError> {
         let trees = dir.join("trees");
         for name in wanted.iter().filter(|name| !name.ends_with("-blob")) {
-            let unknown = || LabError::Recipe { name: name.clone(), reason: "there is none of this name".into() };
+            let unknown =
+                || LabError::Recipe { name: name.clone(), reason: "there is none of this name".into() };
             let recipe = self.image.get(name).ok_or_else(unknown)?;
             let tree = trees.join(&recipe.tree);
             if !tree.exists() {
@@ -118,7 +119,8 @@ impl Recipes {
                 make_tree(&tree, self.tree.get(&recipe.tree).ok_or_else(unknown)?, &programs.program)?;
             }
             let blob = dir.join(format!("{name}-blob.img"));
-            let options = recipe.options.iter().map(|option| option.replace("{blob}", &blob.display().to_string()));
+            let options =
+                recipe.options.iter().map(|option| option.replace("{blob}", &blob.display().to_string()));
             let program = if recipe.peer { &programs.peer } else { &programs.mkfs };
             let image = dir.join(format!("{name}.img"));
             run(Command::new(program).args(options).arg(&image).arg(&tree))

@@ -236,7 +236,7 @@ impl Spans {
         // Neighbours are mostly on one page.
         match self.runs.last_mut() {
             Some(last) if last.start <= run.start && run.start <= last.end => {
-                last.end = last.end.max(run.end)
+                last.end = last.end.max(run.end);
             }
             _ => self.runs.push(run),
         }

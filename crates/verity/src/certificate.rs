@@ -9,6 +9,7 @@ use const_oid::ObjectIdentifier;
 use const_oid::db::{rfc5280, rfc5912};
 use der::Encode as _;
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
+use rsa::pkcs1v15::VerifyingKey;
 use rsa::pkcs8::DecodePublicKey as _;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use x509_cert::Certificate;
@@ -139,7 +140,6 @@ impl PublicKey {
             Self::Rsa(key) => {
                 let Ok(signature) = rsa::pkcs1v15::Signature::try_from(signature) else { return false };
                 let key = key.clone();
-                use rsa::pkcs1v15::VerifyingKey;
                 match hash {
                     Hash::Sha256 => VerifyingKey::<Sha256>::new(key).verify_prehash(&digest, &signature),
                     Hash::Sha384 => VerifyingKey::<Sha384>::new(key).verify_prehash(&digest, &signature),

@@ -16,7 +16,7 @@ pub struct Level {
 /// The levels of a tree, lowest first. Data of a single block has none: its digest is the root hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Levels {
-    levels: Vec<Level>,
+    lowest_first: Vec<Level>,
     fanout_bits: u32,
     start: u64,
     end: u64,
@@ -49,12 +49,12 @@ impl Levels {
             at = blocks.checked_mul(hash_block.bytes()).and_then(|length| at.checked_add(length))?;
         }
         levels.reverse();
-        Some(Self { levels, fanout_bits, start, end: at })
+        Some(Self { lowest_first: levels, fanout_bits, start, end: at })
     }
 
     /// The levels, lowest first.
     pub fn as_slice(&self) -> &[Level] {
-        &self.levels
+        &self.lowest_first
     }
 
     /// How many digests a block holds, as a power of two.

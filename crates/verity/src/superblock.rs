@@ -121,14 +121,11 @@ impl Superblock {
             return wrong("algorithm", 32, text(&raw.algorithm), "\"sha256\"");
         }
         let size = |field, offset, value: u32| {
-            BlockSize::new(value).or_else(|_| {
-                let want = "a power of two from 512 to 524288".to_owned();
-                Err(VerityError::Superblock {
-                    field,
-                    at: at.saturating_add(offset),
-                    found: value.to_string(),
-                    want,
-                })
+            BlockSize::new(value).map_err(|_| VerityError::Superblock {
+                field,
+                at: at.saturating_add(offset),
+                found: value.to_string(),
+                want: "a power of two from 512 to 524288".to_owned(),
             })
         };
         let data_block = size("data_block_size", 64, raw.data_block_size.get())?;
@@ -136,9 +133,8 @@ impl Superblock {
         if raw.data_blocks.get() == 0 {
             return wrong("data_blocks", 72, "0".to_owned(), "at least 1");
         }
-        let (salt, rest) = match raw.salt.split_at_checked(usize::from(raw.salt_size.get())) {
-            Some(parts) => parts,
-            None => return wrong("salt_size", 80, raw.salt_size.to_string(), "at most 256"),
+        let Some((salt, rest)) = raw.salt.split_at_checked(usize::from(raw.salt_size.get())) else {
+            return wrong("salt_size", 80, raw.salt_size.to_string(), "at most 256");
         };
         for (field, offset, zeros) in
             [("padding", 82, raw.zeros.as_slice()), ("salt", 88, rest), ("padding", 344, &raw.rest)]

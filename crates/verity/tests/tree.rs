@@ -86,9 +86,9 @@ fn appended_trees_are_found_by_length() {
             Request { data: &both, hashes: &both, hash_offset: data.len() as u64, root: None, threads: 0 };
         assert_eq!(checked(&request).root, formatted.root);
         assert_eq!(find_appended(&data, params.data_block), None);
-        assert_eq!(find_appended(&both[..both.len() - 1], params.data_block), None);
+        assert_eq!(find_appended(&both[..both.len() - 1].to_vec(), params.data_block), None);
     }
-    assert_eq!(find_appended(&[] as &[u8], BlockSize::DEFAULT), None);
+    assert_eq!(find_appended(&Vec::new(), BlockSize::DEFAULT), None);
 }
 
 fn checked(request: &Request<'_>) -> Checked {

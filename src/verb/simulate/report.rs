@@ -203,7 +203,7 @@ pub(super) fn domains(images: &[ImageReport]) -> Vec<Domain> {
 /// The largest files of a group.
 pub(super) fn largest(plan: &[Planned], group: &Group, most: usize) -> Vec<Largest> {
     let named = |file: &erofs_sim::survey::Named| Largest {
-        image: plan.get(file.image).map(|image| image.shown()).unwrap_or_default(),
+        image: plan.get(file.image).map(Planned::shown).unwrap_or_default(),
         path: String::from_utf8_lossy(&file.path).into_owned(),
         bytes: file.size,
     };

@@ -75,6 +75,8 @@ pub(crate) struct Sizes {
     pub(crate) input: usize,
     /// Pclusters start at any byte and have no padding.
     pub(crate) tight: bool,
+    /// A last pcluster that exceeds a block boundary by little is tried again with more effort.
+    pub(crate) squeeze: bool,
 }
 
 /// What is being encoded.
@@ -95,7 +97,7 @@ pub(crate) struct Coder {
 impl Coder {
     /// An encoder for `params` and the pclusters of `sizes`.
     pub(crate) fn new(params: &Params, sizes: Sizes) -> Result<Self, EncodeError> {
-        let stronger = if sizes.tight { None } else { erofs_encode::encoder_stronger(params) };
+        let stronger = if sizes.squeeze { erofs_encode::encoder_stronger(params) } else { None };
         let main = erofs_encode::encoder(params)?;
         let (scratch, again) = (vec![0; sizes.pcluster], Vec::new());
         Ok(Self { sizes, main, stronger, scratch, again })
@@ -138,7 +140,7 @@ impl Coder {
 
     /// Encodes the next pcluster; 0 if that would not make it smaller.
     fn step(&mut self, rest: &[u8], end: End, out: &mut Output<'_>) -> usize {
-        let Sizes { block, pcluster, input, tight } = self.sizes;
+        let Sizes { block, pcluster, input, tight, .. } = self.sizes;
         if rest.len() <= block && !tight && !matches!(end, End::Inline(_)) {
             return 0;
         }

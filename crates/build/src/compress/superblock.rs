@@ -28,7 +28,7 @@ impl Announced {
         let block = block_bits.bytes();
         let largest = compression.largest_pcluster();
         let pcluster = largest as usize;
-        let sizes = Sizes { block, pcluster, input: erofs_encode::MAX_INPUT, tight: false };
+        let sizes = Sizes { block, pcluster, input: erofs_encode::MAX_INPUT, tight: false, squeeze: false };
         let mut configs = Configs::default();
         for index in 0..compression.algorithms.len() {
             let Some(params) = params(compression, index, sizes) else { continue };

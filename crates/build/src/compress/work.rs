@@ -116,7 +116,13 @@ impl Phase<'_> {
             0 => erofs_encode::MAX_INPUT,
             given => given.clamp(self.block, erofs_encode::MAX_INPUT),
         };
-        Sizes { block: self.block, pcluster: choice.pcluster as usize, input, tight: self.is_tight() }
+        Sizes {
+            block: self.block,
+            pcluster: choice.pcluster as usize,
+            input,
+            tight: self.is_tight(),
+            squeeze: self.compression.squeeze && !self.is_tight(),
+        }
     }
 
     /// What may become of the end of a file.

@@ -124,7 +124,10 @@ impl<'t> Plan<'t> {
             fingerprint_from_source: None,
             root_xattr_isize: options.layout.root_xattr_isize as usize,
             options: options.layout.clone(),
-            inline_data: options.content.inline_data,
+            // Linux 7.2 shows zeros instead of a tail behind an inode to those who read a file through shared pages,
+            // where blocks are smaller than a page and whole blocks stand before the tail.
+            inline_data: options.content.inline_data
+                && (options.content.fingerprint.is_none() || block_bits >= BlockBits::DEFAULT),
         };
         match options.content.fingerprint.as_ref().map(|wanted| (&wanted.value, &wanted.key)) {
             Some((FingerprintValue::Computed { kind, .. }, _)) => {

@@ -105,7 +105,9 @@ impl Matcher for Buckets {
                 continue;
             }
             let from = at.wrapping_sub(distance as usize);
-            if load4(source.bytes, from) == value {
+            if load4(source.bytes, from) == value
+                && source.bytes.get(from.wrapping_add(longest)) == source.bytes.get(at.wrapping_add(longest))
+            {
                 let length = match_length(source.bytes, from, at, most);
                 if length > longest {
                     longest = length;
@@ -121,9 +123,18 @@ impl Matcher for Buckets {
 
     #[inline]
     fn insert(&mut self, source: &Source<'_>, from: usize, to: usize) {
-        for at in from..to {
-            let row = self.row(load4(source.bytes, at));
-            *row = [number(at), row[0]];
+        let mut at = from;
+        while at < to {
+            // One load serves five positions.
+            let mut values = load8(source.bytes, at);
+            let end = to.min(at.wrapping_add(5));
+            while at < end {
+                #[expect(clippy::cast_possible_truncation, reason = "the next four bytes")]
+                let row = self.row(values as u32);
+                *row = [number(at), row[0]];
+                values >>= 8;
+                at = at.wrapping_add(1);
+            }
         }
     }
 }
@@ -252,6 +263,15 @@ fn hash(value: u32, shift: u32) -> usize {
 fn load4(bytes: &[u8], at: usize) -> u32 {
     let four = bytes.get(at..at.wrapping_add(4)).and_then(|bytes| bytes.first_chunk());
     four.map_or(0, |four| u32::from_le_bytes(*four))
+}
+
+/// Eight bytes, or zeros behind those that are there.
+#[inline]
+fn load8(bytes: &[u8], at: usize) -> u64 {
+    if let Some(eight) = bytes.get(at..at.wrapping_add(8)).and_then(|bytes| bytes.first_chunk()) {
+        return u64::from_le_bytes(*eight);
+    }
+    bytes[at..].iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
 }
 
 /// How many bytes are equal at `from` and at the later place `at`, up to `most`, which must not reach behind the end.

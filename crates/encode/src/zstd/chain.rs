@@ -1,6 +1,5 @@
 //! A thorough parser: hash chains, and a match is taken only when the next places have none that is better.
 #![expect(clippy::cast_possible_truncation, reason = "positions are below 2^32, which `begin` sees to")]
-#![expect(clippy::inline_always, reason = "the search is one loop; it is cut into functions for the reader")]
 
 use super::bits::{load32, load64};
 use super::parse::{Model, Parse, Parser, match_len};
@@ -37,8 +36,8 @@ pub(super) struct Effort {
 
 /// The tables; see [`super::doublefast::DoubleFast`] for how positions count.
 pub(super) struct Chain {
-    heads: Box<[u32; SLOTS]>,
-    links: Box<[u32; CHAIN]>,
+    heads: Box<[u32]>,
+    links: Box<[u32]>,
     base: u32,
     window: u32,
     effort: Effort,
@@ -56,7 +55,15 @@ impl Candidate {
     /// What it saves, in about quarters of a byte: four for each byte less the bits of the offset.
     fn gain(self) -> i32 {
         let bits = if self.distance == 0 { 0 } else { self.distance.ilog2().cast_signed() + 1 };
-        (self.length as i32).wrapping_mul(4) - bits
+        4 * (self.length as u32).cast_signed() - bits
+    }
+}
+
+impl Candidate {
+    /// Whether a recent offset one place on is better: it has no offset to pay for, but bytes count a little less.
+    fn is_worth_more_than(self, best: Self) -> bool {
+        let length = |candidate: Self| (candidate.length as u32).cast_signed();
+        3 * length(self) > best.gain() - length(best) + 1
     }
 }
 
@@ -157,7 +164,7 @@ impl Search<'_> {
             at += 1;
             tries += 1;
             let repeated = self.repeated(at, first);
-            if repeated.length >= 4 && 3 * repeated.length as i32 > best.gain() - best.length as i32 + 1 {
+            if repeated.length >= 4 && repeated.is_worth_more_than(best) {
                 (best, tries) = (repeated, 0);
             }
             let fresh = self.longest(at);
@@ -173,9 +180,7 @@ impl Search<'_> {
 impl Chain {
     pub(super) fn new(window: u32, effort: Effort) -> Self {
         let table = |size| vec![0_u32; size].into_boxed_slice();
-        let heads = table(SLOTS).try_into().unwrap_or_else(|_| Box::new([0; SLOTS]));
-        let links = table(CHAIN).try_into().unwrap_or_else(|_| Box::new([0; CHAIN]));
-        Self { heads, links, base: 1, window, effort }
+        Self { heads: table(SLOTS), links: table(CHAIN), base: 1, window, effort }
     }
 }
 
@@ -196,7 +201,9 @@ impl Parser for Chain {
     fn parse(&mut self, src: &[u8], run: &mut Parse, model: Model, limit: u64) {
         let end = src.len().saturating_sub(MARGIN);
         let (base, window, effort) = (self.base, self.window, self.effort);
-        let (heads, links) = (&mut self.heads, &mut self.links);
+        let (Some(heads), Some(links)) = (self.heads.first_chunk_mut(), self.links.first_chunk_mut()) else {
+            return;
+        };
         let mut search = Search { heads, links, base, window, effort, src, end, entered: run.at };
         let mut anchor = run.anchor;
         let mut at = run.at.max(1);

@@ -1,6 +1,5 @@
 //! A fast parser: two hash tables, for matches of eight bytes and of four or five, one candidate each.
 #![expect(clippy::cast_possible_truncation, reason = "positions are below 2^32, which `begin` sees to")]
-#![expect(clippy::inline_always, reason = "the search is one loop; it is cut into functions for the reader")]
 
 use super::bits::{load32, load64};
 use super::parse::{Model, Parse, Parser, match_len};
@@ -8,8 +7,6 @@ use super::sequence::Match;
 
 /// How many bytes before the end of a block no search begins.
 const MARGIN: usize = 12;
-/// After so many bytes without a match the search takes longer steps, by one byte each time.
-const PATIENCE: usize = 256;
 /// How often the expected cost of literals without a match is looked at, in bytes.
 const CHECK: usize = 512;
 /// A match of four bytes from farther away than this costs as much as its literals.
@@ -19,10 +16,11 @@ const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c55;
 /// The tables. Positions count on from call to call, so that tables need no clearing: what lies before the current input is
 /// recognised by its distance.
 pub(super) struct DoubleFast<const LONG: usize, const SHORT: usize, const MIN: u32> {
-    long: Box<[u32; LONG]>,
-    short: Box<[u32; SHORT]>,
+    long: Box<[u32]>,
+    short: Box<[u32]>,
     base: u32,
     window: u32,
+    patience: usize,
 }
 
 /// What a search ends with.
@@ -41,16 +39,19 @@ struct Search<'a, const LONG: usize, const SHORT: usize, const MIN: u32> {
     short: &'a mut [u32; SHORT],
     base: u32,
     window: u32,
+    patience: usize,
     src: &'a [u8],
     end: usize,
 }
 
 impl<const LONG: usize, const SHORT: usize, const MIN: u32> DoubleFast<LONG, SHORT, MIN> {
-    pub(super) fn new(window: u32) -> Self {
+    /// Matches reach `window` bytes back; after `patience` bytes without a match the search takes longer steps, by one
+    /// byte each time.
+    pub(super) fn new(window: u32, patience: usize) -> Self {
         let table = |size| vec![0_u32; size].into_boxed_slice();
         let long = table(LONG).try_into().unwrap_or_else(|_| Box::new([0; LONG]));
         let short = table(SHORT).try_into().unwrap_or_else(|_| Box::new([0; SHORT]));
-        Self { long, short, base: 1, window }
+        Self { long, short, base: 1, window, patience }
     }
 }
 
@@ -113,8 +114,8 @@ impl<const LONG: usize, const SHORT: usize, const MIN: u32> Search<'_, LONG, SHO
     #[inline(always)]
     fn next(&mut self, start: usize, anchor: usize, first: u32, budget: usize) -> Found {
         let mut at = start;
-        let mut step = 1 + ((at - anchor) / PATIENCE);
-        let mut longer = at + PATIENCE;
+        let mut step = 1 + ((at - anchor) / self.patience);
+        let mut longer = at + self.patience;
         let mut check = at + CHECK;
         let mut bytes = load64(self.src, at);
         let mut long_slot = Self::long_slot(bytes);
@@ -154,7 +155,7 @@ impl<const LONG: usize, const SHORT: usize, const MIN: u32> Search<'_, LONG, SHO
             }
             if at >= longer {
                 step += 1;
-                longer += PATIENCE;
+                longer += self.patience;
                 if at >= check {
                     check = at + CHECK;
                     if at - anchor > budget {
@@ -196,15 +197,11 @@ impl<const LONG: usize, const SHORT: usize, const MIN: u32> Parser for DoubleFas
 
     fn parse(&mut self, src: &[u8], run: &mut Parse, model: Model, limit: u64) {
         let end = src.len().saturating_sub(MARGIN);
-        let (base, window) = (self.base, self.window);
-        let mut search = Search::<LONG, SHORT, MIN> {
-            long: &mut self.long,
-            short: &mut self.short,
-            base,
-            window,
-            src,
-            end,
+        let (base, window, patience) = (self.base, self.window, self.patience.max(1));
+        let (Some(long), Some(short)) = (self.long.first_chunk_mut(), self.short.first_chunk_mut()) else {
+            return;
         };
+        let mut search = Search::<LONG, SHORT, MIN> { long, short, base, window, patience, src, end };
         let matches = &mut run.matches;
         let mut anchor = run.anchor;
         let mut at = run.at.max(1);

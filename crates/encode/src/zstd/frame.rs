@@ -176,7 +176,7 @@ impl FrameEncoder {
             }
         }
         self.parser.end(self.run.at.max(done));
-        finish(out, done, longest_header, self.window)
+        finish(&mut out, done, longest_header, self.window)
     }
 
     fn block(
@@ -264,7 +264,8 @@ impl FrameEncoder {
             });
             let offsets = offsets.sum::<i64>() * i64::from(BIT) / count.cast_signed();
             let average = (plan.sequences_cost / count).cast_signed() - offsets;
-            self.model.sequence = average.clamp(2 * i64::from(BIT), 30 * i64::from(BIT)) as u32;
+            self.model.sequence =
+                average.clamp(2 * i64::from(BIT), 30 * i64::from(BIT)).cast_unsigned() as u32;
         }
     }
 }
@@ -304,7 +305,7 @@ fn frame_header(content: usize, window: usize) -> ([u8; 10], usize) {
 }
 
 /// Marks the last block and puts the header before the first one.
-fn finish(out: Output<'_>, done: usize, reserved: usize, window: usize) -> Prefix {
+fn finish(out: &mut Output<'_>, done: usize, reserved: usize, window: usize) -> Prefix {
     let Some(last_header) = out.last_header else {
         return Prefix::default();
     };

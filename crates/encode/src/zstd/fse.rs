@@ -1,4 +1,5 @@
 //! Finite state entropy (tANS) as zstd has it: normalised counts, their description, the encoding table (RFC 8878, 4.1).
+#![expect(clippy::needless_range_loop, reason = "symbols index several tables at once")]
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,

@@ -1,5 +1,10 @@
 //! zstd: frames of a fixed size from one pass for levels 1 to 9, and libzstd's for the levels above.
 
+#![expect(
+    clippy::inline_always,
+    reason = "inner loops are cut into functions for the reader, not for the machine"
+)]
+
 mod bits;
 mod block;
 mod chain;
@@ -86,10 +91,12 @@ fn parser(params: &Params) -> Box<dyn Parser> {
     let window = params.dict_size;
     let chain = |depth, lazy, min, nice| Box::new(Chain::new(window, Effort { depth, lazy, nice, min }));
     match params.level {
-        ..=1 => Box::new(DoubleFast::<{ 1 << 16 }, { 1 << 15 }, 5>::new(window)),
-        2 => Box::new(DoubleFast::<{ 1 << 17 }, { 1 << 16 }, 5>::new(window)),
-        3 if params.max_output <= SMALL => Box::new(DoubleFast::<{ 1 << 15 }, { 1 << 14 }, 4>::new(window)),
-        3 => Box::new(DoubleFast::<{ 1 << 17 }, { 1 << 16 }, 4>::new(window)),
+        ..=1 => Box::new(DoubleFast::<{ 1 << 16 }, { 1 << 15 }, 5>::new(window, 128)),
+        2 => Box::new(DoubleFast::<{ 1 << 17 }, { 1 << 16 }, 5>::new(window, 128)),
+        3 if params.max_output <= SMALL => {
+            Box::new(DoubleFast::<{ 1 << 15 }, { 1 << 14 }, 4>::new(window, 256))
+        }
+        3 => Box::new(DoubleFast::<{ 1 << 17 }, { 1 << 16 }, 4>::new(window, 128)),
         4 => chain(2, 0, 5, 64),
         5 => chain(4, 0, 5, 64),
         6 => chain(8, 1, 5, 64),

@@ -62,7 +62,7 @@ fn without_times(line: &[u8]) -> &[u8] {
 }
 
 fn first_word(text: &[u8]) -> &[u8] {
-    text.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default()
+    text.split(u8::is_ascii_whitespace).next().unwrap_or_default()
 }
 
 fn said(text: &[u8]) -> Said<'_> {

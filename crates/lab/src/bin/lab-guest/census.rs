@@ -110,8 +110,7 @@ fn frame_numbers(file: &File, size: u64, pagemap: &File) -> io::Result<(Numbers,
         let (mut content, mut bytes) = (Content::default(), [0; PAGE]);
         for page in &pages {
             mapping.copy_page(*page, &mut bytes);
-            // What a file holds ends with it. Behind the end of a file with blocks smaller than a page, Linux 7.2 shows
-            // other bytes than zeros.
+            // What a file holds ends with it; what a mapping shows behind its end is nobody's promise.
             let inside = size.saturating_sub(*page as u64 * PAGE as u64);
             let behind = usize::try_from(inside).unwrap_or(PAGE).min(PAGE);
             bytes.iter_mut().skip(behind).for_each(|byte| *byte = 0);

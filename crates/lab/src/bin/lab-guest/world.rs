@@ -123,7 +123,8 @@ impl World {
     }
 
     fn mount(&mut self, step: &Step) -> io::Result<()> {
-        let Event::Mount { mount, backend, inode_share, domain, options: further, window_kib, .. } = &step.event
+        let Event::Mount { mount, backend, inode_share, domain, options: further, window_kib, .. } =
+            &step.event
         else {
             return Ok(());
         };
@@ -209,7 +210,8 @@ impl World {
         let options =
             format!("{lowers}{},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
         let options = CString::new(options)?;
-        let mounted = rustix::mount::mount("none", &point, "overlay", MountFlags::empty(), options.as_c_str());
+        let mounted =
+            rustix::mount::mount("none", &point, "overlay", MountFlags::empty(), options.as_c_str());
         if let Err(errno) = mounted {
             unmount(&memory)?;
             return Err(errno.into());

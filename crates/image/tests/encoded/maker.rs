@@ -1,12 +1,4 @@
-//! An image made by hand from the records of the format, with every form of index and every way to store an extent, read
-//! here and by the kernel: heads of two algorithms, interlaced and shifted data, holes, references to parts, inline tails,
-//! fragments, and extents that stand on no block.
-
-#![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
-
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+//! An image made by hand from the records of the format.
 
 use erofs_format::compression::{Algorithm, Configs, Lz4Config, records_at};
 use erofs_format::datalayout::lcluster::Shape;
@@ -19,32 +11,29 @@ use erofs_format::inode::{Inode, Mtime, Version};
 use erofs_format::map_header::{self, MapHeader, RecordSize};
 use erofs_format::superblock::{self, Superblock};
 use erofs_format::{BlockBits, Nid};
-use erofs_image::{Follow, Image};
 use erofs_testkit::content::{Stream, noise};
-use erofs_testkit::require::need;
-use erofs_testkit::{Backing, Mount, mount, place};
 use lzma_rust2::{LzmaOptions, MicroLzmaEncoder};
 
-const BLOCK: usize = 4096;
-const BITS: BlockBits = BlockBits::DEFAULT;
+pub(crate) const BLOCK: usize = 4096;
+pub(crate) const BITS: BlockBits = BlockBits::DEFAULT;
 /// The first block of the metadata and the first of the data.
-const META: usize = 1;
-const DATA: usize = 16;
+pub(crate) const META: usize = 1;
+pub(crate) const DATA: usize = 16;
 
-const LZ4: Way = Way::Packed(Algorithm::Lz4);
-const ZSTD: Way = Way::Packed(Algorithm::Zstd);
-const DEFLATE: Way = Way::Packed(Algorithm::Deflate);
-const LZMA: Way = Way::Packed(Algorithm::Lzma);
+pub(crate) const LZ4: Way = Way::Packed(Algorithm::Lz4);
+pub(crate) const ZSTD: Way = Way::Packed(Algorithm::Zstd);
+pub(crate) const DEFLATE: Way = Way::Packed(Algorithm::Deflate);
+pub(crate) const LZMA: Way = Way::Packed(Algorithm::Lzma);
 
-fn len(slice: &[u8]) -> u64 {
+pub(crate) fn len(slice: &[u8]) -> u64 {
     slice.len() as u64
 }
 
-fn size(number: u64) -> usize {
+pub(crate) fn size(number: u64) -> usize {
     usize::try_from(number).unwrap()
 }
 
-fn compress(algorithm: Algorithm, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn compress(algorithm: Algorithm, bytes: &[u8]) -> Vec<u8> {
     match algorithm {
         Algorithm::Lz4 => lz4_flex::block::compress(bytes),
         Algorithm::Deflate => miniz_oxide::deflate::compress_to_vec(bytes, 6),
@@ -65,7 +54,7 @@ fn compress(algorithm: Algorithm, bytes: &[u8]) -> Vec<u8> {
 
 /// How a piece of a file is stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Way {
+pub(crate) enum Way {
     Packed(Algorithm),
     /// The first part of what was packed; the rest is of no file.
     PartOf(Algorithm),
@@ -78,7 +67,7 @@ enum Way {
 
 /// What an index is made with.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Form {
+pub(crate) enum Form {
     Compact,
     Full,
     /// Records of this size, on blocks or not.
@@ -86,25 +75,25 @@ enum Form {
 }
 
 /// A file: so many zeros, which only records of 32 bytes have, and then its content.
-struct Made {
-    name: &'static str,
-    nid: Nid,
-    before: u64,
-    content: Vec<u8>,
+pub(crate) struct Made {
+    pub(crate) name: &'static str,
+    pub(crate) nid: Nid,
+    pub(crate) before: u64,
+    pub(crate) content: Vec<u8>,
 }
 
-struct Maker {
-    bytes: Vec<u8>,
+pub(crate) struct Maker {
+    pub(crate) bytes: Vec<u8>,
     /// Where the next inode is put, and the next data.
-    inode_at: usize,
-    data_at: usize,
-    packed: Vec<u8>,
-    stream: Stream,
-    files: Vec<Made>,
+    pub(crate) inode_at: usize,
+    pub(crate) data_at: usize,
+    pub(crate) packed: Vec<u8>,
+    pub(crate) stream: Stream,
+    pub(crate) files: Vec<Made>,
 }
 
 impl Maker {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             bytes: vec![0; 2048 * BLOCK],
             inode_at: META * BLOCK + 1024,
@@ -116,7 +105,7 @@ impl Maker {
     }
 
     /// Bytes that compress to less than half, and differ from all others.
-    fn content(&mut self, length: usize) -> Vec<u8> {
+    pub(crate) fn content(&mut self, length: usize) -> Vec<u8> {
         let words = noise(self.stream.number(), 64);
         let mut bytes = Vec::new();
         while bytes.len() < length {
@@ -129,12 +118,12 @@ impl Maker {
         bytes
     }
 
-    fn put(&mut self, at: usize, bytes: &[u8]) {
+    pub(crate) fn put(&mut self, at: usize, bytes: &[u8]) {
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
     }
 
     /// Stores bytes in the data area, with zeros before them up to whole blocks unless they may stand anywhere.
-    fn store(&mut self, bytes: &[u8], tight: bool) -> Stored {
+    pub(crate) fn store(&mut self, bytes: &[u8], tight: bool) -> Stored {
         let length = if tight { bytes.len() } else { bytes.len().next_multiple_of(BLOCK) };
         let at = self.data_at;
         self.put(at + length - bytes.len(), bytes);
@@ -143,7 +132,7 @@ impl Maker {
     }
 
     /// Stores one piece that starts at byte `start` of its file, and returns its extent and what must follow the index.
-    fn piece(&mut self, start: u64, bytes: &[u8], way: Way, tight: bool) -> (ZExtent, Vec<u8>) {
+    pub(crate) fn piece(&mut self, start: u64, bytes: &[u8], way: Way, tight: bool) -> (ZExtent, Vec<u8>) {
         let mut extent = ZExtent {
             start,
             length: len(bytes),
@@ -194,7 +183,7 @@ impl Maker {
     }
 
     /// Puts an inode with what follows it, inside one block, and returns its nid.
-    fn inode(&mut self, inode: &Inode, tail: &[u8]) -> Nid {
+    pub(crate) fn inode(&mut self, inode: &Inode, tail: &[u8]) -> Nid {
         let bytes = [inode.encode().unwrap().as_slice(), tail].concat();
         assert!(bytes.len() <= BLOCK);
         if self.inode_at % BLOCK + bytes.len() > BLOCK {
@@ -207,7 +196,7 @@ impl Maker {
         Nid::at_byte((at - META * BLOCK) as u64).unwrap()
     }
 
-    fn file(&mut self, name: &'static str, form: Form, pieces: &[(usize, Way)]) {
+    pub(crate) fn file(&mut self, name: &'static str, form: Form, pieces: &[(usize, Way)]) {
         let tight = matches!(form, Form::Records(_, true));
         let (mut list, mut content, mut inline) = (Vec::new(), Vec::new(), Vec::new());
         let before = if form == Form::Records(RecordSize::ThirtyTwo, true) { (1 << 32) + 5 } else { 0 };
@@ -224,7 +213,7 @@ impl Maker {
             let bytes = match way {
                 Way::Hole => vec![0; *length],
                 Way::Plain | Way::Interlaced => noise(self.stream.number(), *length),
-                _ => self.content(*length),
+                Way::Packed(_) | Way::PartOf(_) | Way::Inline(_) | Way::Fragment => self.content(*length),
             };
             let (extent, tail) = self.piece(before + len(&content), &bytes, *way, tight);
             // A gap, so that every record needs an address.
@@ -262,8 +251,14 @@ impl Maker {
         self.files.push(Made { name, nid, before, content });
     }
 
+    /// A file whose inode and what follows it the caller makes.
+    pub(crate) fn raw(&mut self, name: &'static str, record: &Inode, tail: &[u8]) {
+        let nid = self.inode(record, tail);
+        self.files.push(Made { name, nid, before: 0, content: Vec::new() });
+    }
+
     /// Puts packed inode, root directory and superblock.
-    fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         let packed = self.packed.clone();
         let blocks = u32::try_from(self.data_at / BLOCK).unwrap();
         self.put(self.data_at, &packed);
@@ -313,7 +308,7 @@ impl Maker {
     }
 }
 
-fn inode(file_type: FileType, layout: DataLayout, size: u64) -> Inode {
+pub(crate) fn inode(file_type: FileType, layout: DataLayout, size: u64) -> Inode {
     Inode {
         version: Version::Compact,
         layout,
@@ -331,16 +326,12 @@ fn inode(file_type: FileType, layout: DataLayout, size: u64) -> Inode {
     }
 }
 
-/// Every form with everything that it can hold; holes in a full index, which Linux 6.18 does not read, if they are wanted.
-fn everything(holes: bool) -> Maker {
-    let mut maker = Maker::new();
+/// A file: name, form of its map, lengths of its pieces and how they are stored.
+type Recipe = (&'static str, Form, Vec<(usize, Way)>);
+
+fn indexes() -> Vec<Recipe> {
     let long: Vec<(usize, Way)> = (0..60).map(|number| (5000 + number * 7, LZ4)).collect();
-    let steady = |way, last| {
-        let mut pieces = vec![(65536, way); 9];
-        pieces.push((last, way));
-        pieces
-    };
-    for (name, form, pieces) in [
+    let compact = vec![
         ("compact", Form::Compact, vec![(5000, LZ4), (9000, LZ4), (4096, Way::Plain), (8000, LZ4)]),
         ("compact-two-sizes-of-packs", Form::Compact, long.clone()),
         (
@@ -356,6 +347,8 @@ fn everything(holes: bool) -> Maker {
         ("compact-inline", Form::Compact, vec![(50_000, LZ4), (3000, Way::Inline(Algorithm::Lz4))]),
         ("compact-all-inline", Form::Compact, vec![(3000, Way::Inline(Algorithm::Zstd))]),
         ("compact-fragment", Form::Compact, vec![(50_000, LZMA), (7000, Way::Fragment)]),
+    ];
+    let full = vec![
         ("full", Form::Full, long),
         (
             "full-parts",
@@ -380,6 +373,17 @@ fn everything(holes: bool) -> Maker {
         ("full-inline", Form::Full, vec![(100_000, ZSTD), (9000, Way::Inline(Algorithm::Lz4))]),
         ("full-fragment", Form::Full, vec![(60_000, ZSTD), (30_000, Way::Fragment)]),
         ("fragment", Form::Full, vec![(12_345, Way::Fragment)]),
+    ];
+    [compact, full].concat()
+}
+
+fn records() -> Vec<Recipe> {
+    let steady = |way, last| {
+        let mut pieces = vec![(65536, way); 9];
+        pieces.push((last, way));
+        pieces
+    };
+    vec![
         ("records-4", Form::Records(RecordSize::Four, true), steady(LZ4, 65536)),
         ("records-4-tail", Form::Records(RecordSize::Four, true), steady(LZMA, 100)),
         ("records-4-one", Form::Records(RecordSize::Four, true), vec![(700, ZSTD)]),
@@ -429,7 +433,13 @@ fn everything(holes: bool) -> Maker {
                 (7, Way::Fragment),
             ],
         ),
-    ] {
+    ]
+}
+
+/// Every form with everything that it can hold; holes in a full index, which Linux 6.18 does not read, if they are wanted.
+pub(crate) fn everything(holes: bool) -> Maker {
+    let mut maker = Maker::new();
+    for (name, form, pieces) in indexes().into_iter().chain(records()) {
         maker.file(name, form, &pieces);
     }
     if holes {
@@ -437,66 +447,4 @@ fn everything(holes: bool) -> Maker {
     }
     maker.finish();
     maker
-}
-
-/// Reads a file through `read` as a whole and at random places.
-fn assert_reads(name: &str, want: &[u8], mut read: impl FnMut(u64, &mut [u8]) -> usize) {
-    let mut found = vec![0; want.len() + 1];
-    assert_eq!(read(0, &mut found), want.len(), "{name}");
-    assert!(found[..want.len()] == *want, "{name} is not what it was");
-    let mut stream = Stream::new(len(want));
-    for _ in 0..60 {
-        let offset = stream.below(len(want));
-        let mut buf = vec![0; size(1 + stream.below(20_000))];
-        let length = read(offset, &mut buf);
-        let start = size(offset);
-        assert_eq!(length, buf.len().min(want.len() - start), "{name} from {offset}");
-        assert!(buf[..length] == want[start..start + length], "{name} from {offset}, {length} bytes");
-    }
-}
-
-/// Reads with `pread` until the end or a full buffer.
-fn pread(file: &File, name: &str, offset: u64, buf: &mut [u8]) -> usize {
-    let mut filled = 0;
-    while filled < buf.len() {
-        match file.read_at(&mut buf[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(more) => filled += more,
-            Err(error) => panic!("{name} from {offset}: {error}"),
-        }
-    }
-    filled
-}
-
-#[test]
-fn every_form_is_read() {
-    let maker = everything(true);
-    let dir = place::scratch().unwrap();
-    let path = dir.path().join("image");
-    fs::write(&path, &maker.bytes).unwrap();
-    let image = Image::open_path(&path, &[] as &[&Path], 0).unwrap();
-    for Made { name, before, content, .. } in &maker.files {
-        let inode = image.resolve(format!("/{name}").as_bytes(), Follow::Never).unwrap();
-        let data = image.data(&inode).unwrap();
-        assert_reads(name, content, |offset, buf| {
-            data.read_range(before + offset, buf).unwrap_or_else(|error| panic!("{name}: {error}"))
-        });
-    }
-}
-
-#[test]
-fn the_kernel_reads_every_form_alike() {
-    let check = "the kernel reads every form of index of compressed files";
-    if need(check, mount::supported(Backing::Loop)).is_none() {
-        return;
-    }
-    let maker = everything(false);
-    let dir = place::disk_scratch().unwrap();
-    let path = dir.path().join("image");
-    fs::write(&path, &maker.bytes).unwrap();
-    let mounted = Mount::new(&path, Backing::Loop).unwrap();
-    for Made { name, before, content, .. } in &maker.files {
-        let file = File::open(mounted.path().join(name)).unwrap();
-        assert_reads(name, content, |offset, buf| pread(&file, name, before + offset, buf));
-    }
 }
