@@ -31,6 +31,11 @@ complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "ls" -d 'L
 complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "cat" -d 'Write the content of files in an image to stdout'
 complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "extract" -d 'Copy files out of an image'
 complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "simulate" -d 'Say how much page cache a set of images takes on Linux, with sharing and without'
+complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "measure" -d 'Say what of live mounts is in memory, file by file, and hold it against what simulate says of the same images'
+complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "trace" -d 'Write down which parts of the files of live mounts are in memory, as a list of accesses'
+complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "doctor" -d 'Say whether this machine can share page cache between images, and what to change on it'
+complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "sign" -d 'Sign the root hash of an image\'s dm-verity hash tree'
+complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "domain" -d 'Make, check and use identifiers of domains'
 complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand inspect" -l device -d 'An extra device of the image, in the order of its device table; give all of them or none' -r -F
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand inspect" -l offset -d 'Where the image starts in its file, in bytes' -r
@@ -58,19 +63,91 @@ complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l qu
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l json -d 'The summary as one JSON object'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l domain -d 'A domain: its name alone, or with its images (may be repeated). Images of different domains share nothing' -r
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l backend -d 'What lies under the mounts' -r -f -a "block\t'Block devices, loop devices and dm-verity among them'
-file\t'The image files themselves'"
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l backend -d 'What lies under the mounts' -r -f -a "block\t'Block devices'
+loop\t'Loop devices with direct I/O'
+loop-buffered\t'Loop devices without direct I/O, so that image files are cached as well'
+dm-verity\t'dm-verity devices'
+file\t'The image files themselves, which are cached as well'
+file-directio\t'The image files themselves, with the mount option directio'"
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l kernel -d 'The kernel: 7.2 (from 7.2.7 on), 7.0 (before), or splice (kernels that share for sendfile too)' -r
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l access -d 'How files are read' -r -f -a "read\t'By read, or mapped'
-sendfile\t'By sendfile or splice'"
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l access -d 'How files are read: all of them by read (all, read), mmap or sendfile, or as trace:FILE or strace:FILE says' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l mountpoint -d 'Where an image was mounted when strace ran (may be repeated)' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l trace-out -d 'Write the accesses as a trace, which is shorter than strace\'s log and tells nothing else' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l scenario -d 'What is mounted and what happens, in order' -r -F
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l fail-under -d 'Exit with 3 if less than this share of the memory is saved' -r
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l max-marginal -d 'Exit with 3 if the last image adds more than this' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l html -d 'Write a page with tables and charts, for a browser; it needs no network and has no scripts' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l allow-unshared -d 'Take images that announce no fingerprints as well; they share nothing'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l verify -d 'Read the contents: duplicates are those of content, fingerprints are held against it, and files that differ in a few bytes are named'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l json -d 'One JSON object'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l csv -d 'One line per image, as comma-separated values'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate help" -f -a "inspect" -d 'Print what an image is: superblock, features with the first kernel of each, devices, fingerprints, and counts'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate help" -f -a "ls" -d 'List a directory of an image, or one file'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate help" -f -a "cat" -d 'Write the content of files in an image to stdout'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate help" -f -a "extract" -d 'Copy files out of an image'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate help" -f -a "simulate" -d 'Say how much page cache a set of images takes on Linux, with sharing and without'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand measure" -l image -d 'The image of a mount, where the kernel does not show it (may be repeated)' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand measure" -l domain -d 'The domain of a mount, which the kernel does not show; all mounts that share are taken to be in one (may be repeated)' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand measure" -l top -d 'How many of the files with most pages in memory are named' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand measure" -l frames -d 'Count page frames: which memory it is, proved, not concluded. Maps every page that is in memory; needs root'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand measure" -l json -d 'One JSON object'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand measure" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand trace" -s o -l output -d 'The list; - is stdout' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand trace" -l image -d 'The name of a mount\'s image in the list, if not that of the file that the kernel shows (may be repeated)' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand trace" -l method -d 'How the list says that the pages came into memory, which the page cache does not tell' -r -f -a "pages\t'Not said: the model takes these pages and reads nothing ahead'
+read\t'By read'
+mmap\t'Through mappings'"
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand trace" -l interval -d 'Look again and again, with so many seconds between, and add what is new' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand trace" -l duration -d 'Stop after so many seconds; the list is complete after every look' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand trace" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand doctor" -l root -d 'Look at the machine whose files, /proc and /sys among them, are below this directory' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand doctor" -l json -d 'One JSON object'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand sign" -l roothash -d 'Sign the root hash in FILE, hexadecimal digits, without looking at any image' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand sign" -l verity -d 'The file that holds the hash tree of IMAGE' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand sign" -l key -d 'The private key in PEM: RSA, P-256 or P-384, not encrypted' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand sign" -l certificate -d 'The certificate of the key in PEM; more may follow it in the file' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand sign" -s o -l output -d 'The signature' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand sign" -l to-be-signed -d 'Write to FILE the bytes that the key has to sign by SHA-256 (PKCS#1 v1.5 for RSA), and end' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand sign" -l join-signature -d 'Take the signature in FILE, which a key elsewhere made of those bytes, instead of making one' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand sign" -l embed-certificates -d 'Put the certificates into the signature, as registries want it; dm-verity and systemd have their own'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand sign" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and not __fish_seen_subcommand_from new check mount mount-command unit help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and not __fish_seen_subcommand_from new check mount mount-command unit help" -f -a "new" -d 'Make an identifier of 256 random bits, as 64 hexadecimal digits'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and not __fish_seen_subcommand_from new check mount mount-command unit help" -f -a "check" -d 'Say what is wrong with identifiers: short, guessable, related to each other, readable by others'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and not __fish_seen_subcommand_from new check mount mount-command unit help" -f -a "mount" -d 'Mount an image in a domain without showing the identifier to other users'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and not __fish_seen_subcommand_from new check mount mount-command unit help" -f -a "mount-command" -d 'Print the command that mounts an image in a domain'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and not __fish_seen_subcommand_from new check mount mount-command unit help" -f -a "unit" -d 'Print a systemd unit that mounts an image in a domain'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and not __fish_seen_subcommand_from new check mount mount-command unit help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from new" -s o -l output -d 'A file that is not there yet: only its owner will read it' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from new" -s h -l help -d 'Print help'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from check" -l json -d 'One JSON object'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from mount" -l domain-file -d 'The file with the identifier, as `domain new --output` makes it' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from mount" -s o -l options -d 'Options of the mount, separated by commas: those of EROFS such as directio, and nosuid, nodev, noexec' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from mount" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from mount-command" -l domain-file -d 'The file with the identifier, as `domain new --output` makes it' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from mount-command" -s o -l options -d 'Options of the mount, separated by commas: those of EROFS such as directio, and nosuid, nodev, noexec' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from mount-command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from unit" -l domain-file -d 'The file with the identifier, as `domain new --output` makes it' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from unit" -s o -l options -d 'Options of the mount, separated by commas: those of EROFS such as directio, and nosuid, nodev, noexec' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from unit" -l program -d 'Where the program is on the machine that mounts' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from unit" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from help" -f -a "new" -d 'Make an identifier of 256 random bits, as 64 hexadecimal digits'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from help" -f -a "check" -d 'Say what is wrong with identifiers: short, guessable, related to each other, readable by others'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from help" -f -a "mount" -d 'Mount an image in a domain without showing the identifier to other users'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from help" -f -a "mount-command" -d 'Print the command that mounts an image in a domain'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from help" -f -a "unit" -d 'Print a systemd unit that mounts an image in a domain'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate measure trace doctor sign domain help" -f -a "inspect" -d 'Print what an image is: superblock, features with the first kernel of each, devices, fingerprints, and counts'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate measure trace doctor sign domain help" -f -a "ls" -d 'List a directory of an image, or one file'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate measure trace doctor sign domain help" -f -a "cat" -d 'Write the content of files in an image to stdout'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate measure trace doctor sign domain help" -f -a "extract" -d 'Copy files out of an image'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate measure trace doctor sign domain help" -f -a "simulate" -d 'Say how much page cache a set of images takes on Linux, with sharing and without'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate measure trace doctor sign domain help" -f -a "measure" -d 'Say what of live mounts is in memory, file by file, and hold it against what simulate says of the same images'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate measure trace doctor sign domain help" -f -a "trace" -d 'Write down which parts of the files of live mounts are in memory, as a list of accesses'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate measure trace doctor sign domain help" -f -a "doctor" -d 'Say whether this machine can share page cache between images, and what to change on it'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate measure trace doctor sign domain help" -f -a "sign" -d 'Sign the root hash of an image\'s dm-verity hash tree'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate measure trace doctor sign domain help" -f -a "domain" -d 'Make, check and use identifiers of domains'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate measure trace doctor sign domain help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and __fish_seen_subcommand_from domain" -f -a "new" -d 'Make an identifier of 256 random bits, as 64 hexadecimal digits'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and __fish_seen_subcommand_from domain" -f -a "check" -d 'Say what is wrong with identifiers: short, guessable, related to each other, readable by others'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and __fish_seen_subcommand_from domain" -f -a "mount" -d 'Mount an image in a domain without showing the identifier to other users'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and __fish_seen_subcommand_from domain" -f -a "mount-command" -d 'Print the command that mounts an image in a domain'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and __fish_seen_subcommand_from domain" -f -a "unit" -d 'Print a systemd unit that mounts an image in a domain'

@@ -23,7 +23,7 @@ _mkfs__erofs() {
 
     case "${cmd}" in
         mkfs__erofs)
-            opts="-b -E -L -U -x -T -d -h -V --ishare_key --xattr-inode-digest --ishare-key --ishare-digest --ishare-namespace --strict --no-file-dedupe --xattr-prefix --root-xattr-isize --chunksize --dsunit --fsalignblks --offset --all-time --mkfs-time --ignore-mtime --preserve-mtime --all-root --force-uid --force-gid --uid-offset --gid-offset --exclude-path --exclude-regex --hard-dereference --mount-point --workers --quiet --json --help --version"
+            opts="-b -E -L -U -x -z -C -T -d -h -V --ishare_key --xattr-inode-digest --ishare-key --ishare-digest --ishare-namespace --strict --no-file-dedupe --xattr-prefix --root-xattr-isize --chunksize --dsunit --fsalignblks --offset --compress-class --squeeze --compress-hints --max-extent-bytes --memory --zfeature-bits --async-queue-limit --verity --verity-salt --verity-uuid --verity-roothash --verity-sidecar --all-time --mkfs-time --ignore-mtime --preserve-mtime --all-root --force-uid --force-gid --uid-offset --gid-offset --exclude-path --exclude-regex --hard-dereference --mount-point --workers --quiet --json --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -91,6 +91,69 @@ _mkfs__erofs() {
                     ;;
                 --offset)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -z)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -C)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --compress-class)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --compress-hints)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --max-extent-bytes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --memory)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --zfeature-bits)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --async-queue-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --verity)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --verity-salt)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --verity-uuid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --verity-roothash)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --verity-sidecar)
+                    COMPREPLY=($(compgen -W "systemd containerd oci" -- "${cur}"))
                     return 0
                     ;;
                 -T)

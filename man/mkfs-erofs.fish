@@ -6,7 +6,7 @@ uuid\t'a UUID made of the content and --ishare-namespace'
 source\t'what the file of SOURCE has in the attribute NAME: nothing checks it'"
 complete -c mkfs-erofs -l ishare-namespace -d 'The publisher\'s namespace for --ishare-digest=uuid' -r
 complete -c mkfs-erofs -s b -d 'Size of a block: a power of two from 512 to 65536 [default: 4096]' -r
-complete -c mkfs-erofs -s E -d 'Words that change the layout, separated by commas: force-inode-compact, force-inode-extended, force-chunk-indexes, force-inode-blockmap, nosbcrc, inline_data, ^inline_data, noinline_data, plain-xattr-prefixes, xattr-name-filter, ^xattr-name-filter' -r
+complete -c mkfs-erofs -s E -d 'Words that change the layout, separated by commas: force-inode-compact, force-inode-extended, force-chunk-indexes, force-inode-blockmap, nosbcrc, inline_data, ^inline_data, noinline_data, plain-xattr-prefixes, xattr-name-filter, ^xattr-name-filter, legacy-compress, ztailpacking, fragments[=BYTES], all-fragments, fragdedupe=full|inode|off, 48bit, ^WORD' -r
 complete -c mkfs-erofs -s L -d 'Volume label, at most 15 bytes' -r
 complete -c mkfs-erofs -s U -d 'UUID of the volume: a UUID, `random`, or `clear` for zeros [default: derived from the contents]' -r
 complete -c mkfs-erofs -s x -d 'Store an extended attribute once for all its files if more than N have it; below 0 none is taken from the source, from 2147483647 on none is shared [default: 2]' -r
@@ -16,6 +16,23 @@ complete -c mkfs-erofs -l chunksize -d 'Store regular files in chunks of this ma
 complete -c mkfs-erofs -l dsunit -d 'Start the data of each file at a multiple of this many blocks' -r
 complete -c mkfs-erofs -l fsalignblks -d 'Round the size of the image up to a multiple of this many blocks' -r
 complete -c mkfs-erofs -l offset -d 'Leave this many bytes at the beginning of IMAGE alone' -r
+complete -c mkfs-erofs -s z -d 'Compress files with ALG at LEVEL; more algorithms, for --compress-hints, behind colons. `help` lists them' -r
+complete -c mkfs-erofs -s C -d 'The largest pcluster: a multiple of the block size, up to 1048576 [default: the block size]' -r
+complete -c mkfs-erofs -l compress-class -d 'Which files are stored compressed: those that get smaller, all of them, or none. Pages are shared only between images that agree' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c mkfs-erofs -l compress-hints -d 'Read from FILE which paths get another pcluster size and algorithm: lines of `BYTES [NUMBER] REGEX`' -r -F
+complete -c mkfs-erofs -l max-extent-bytes -d 'The most bytes of a file in one pcluster [default: 8388608]' -r
+complete -c mkfs-erofs -l memory -d 'Memory for contents on their way, in MiB [default: up to a quarter of what is free]' -r
+complete -c mkfs-erofs -l zfeature-bits -d 'Switch words of -E on by number, as mkfs.erofs does: 1 legacy-compress, 2 ztailpacking, 4 fragments, 8 all-fragments, 32 fragdedupe, 64 48bit' -r
+complete -c mkfs-erofs -l async-queue-limit -d 'Accepted for scripts: the queue is bounded by --memory' -r
+complete -c mkfs-erofs -l verity -d 'Make the dm-verity hash tree of the image, as veritysetup format does: behind the image, or in FILE' -r
+complete -c mkfs-erofs -l verity-salt -d 'Salt of the hash tree, or - for none [default: derived from the UUID of the volume]' -r
+complete -c mkfs-erofs -l verity-uuid -d 'UUID in the superblock of the hash tree [default: derived from the UUID of the volume]' -r
+complete -c mkfs-erofs -l verity-roothash -d 'Write the root hash to FILE: 64 hexadecimal digits without an end of line, ready to be signed' -r -F
+complete -c mkfs-erofs -l verity-sidecar -d 'Write what others look for beside IMAGE (may be repeated)' -r -f -a "systemd\t'X.verity with the tree and X.roothash, for X.raw'
+containerd\t'IMAGE.dmverity, for a tree behind the image'
+oci\t'IMAGE.annotations.json with org.erofs.dmverity.*, for a tree behind the image'"
 complete -c mkfs-erofs -s T -d 'Build time in seconds since 1970; also the time of all files, unless --mkfs-time is given [default: `SOURCE_DATE_EPOCH` of the environment, else 0]' -r
 complete -c mkfs-erofs -l force-uid -d 'Make UID the owner of everything' -r
 complete -c mkfs-erofs -l force-gid -d 'Make GID the group of everything' -r
@@ -28,6 +45,7 @@ complete -c mkfs-erofs -l workers -d 'Number of threads; the image does not depe
 complete -c mkfs-erofs -s d -d 'How much to say, 0 to 9: 0 is the same as --quiet' -r
 complete -c mkfs-erofs -l strict -d 'Fail if a file of the source has an extended attribute that would be taken for its fingerprint, instead of leaving the attribute out and counting it'
 complete -c mkfs-erofs -l no-file-dedupe -d 'Store every file, even if an equal one is stored already'
+complete -c mkfs-erofs -l squeeze -d 'Try harder where the end of a file takes another block for a few bytes: smaller images, more time'
 complete -c mkfs-erofs -l all-time -d 'Give all files the build time'
 complete -c mkfs-erofs -l mkfs-time -d 'Keep the times of files, whatever the build time is'
 complete -c mkfs-erofs -l ignore-mtime -d 'Give files the build time where their own would be all that makes a large inode necessary'

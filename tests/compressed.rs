@@ -42,11 +42,16 @@ const FORMS: [&[&str]; 9] = [
 fn source() -> tempfile::TempDir {
     let source = place::scratch().unwrap();
     content::write_lengths(source.path(), &content::edges(4096)).unwrap();
-    let text: Vec<u8> = (0..60_000_u32).flat_map(|n| format!("line {} of a text\n", n / 3).into_bytes()).collect();
+    let text: Vec<u8> =
+        (0..60_000_u32).flat_map(|n| format!("line {} of a text\n", n / 3).into_bytes()).collect();
     for length in [1, 100, 4095, 4096, 4097, 8192, 65_535, 65_536, 70_000, 200_001, text.len()] {
         fs::write(source.path().join(format!("text-{length}")), &text[..length]).unwrap();
     }
-    let mixed: Vec<u8> = text.chunks(50_000).zip(1..).flat_map(|(piece, n)| [piece, &content::noise(n, 40_000)].concat()).collect();
+    let mixed: Vec<u8> = text
+        .chunks(50_000)
+        .zip(1..)
+        .flat_map(|(piece, n)| [piece, &content::noise(n, 40_000)].concat())
+        .collect();
     fs::write(source.path().join("mixed"), &mixed).unwrap();
     fs::write(source.path().join("mixed-copy"), &mixed).unwrap();
     fs::write(source.path().join("noise"), content::noise(7, 300_000)).unwrap();
@@ -71,7 +76,8 @@ fn combinations() -> Vec<Vec<String>> {
     for algorithm in ALGORITHMS {
         for pcluster in PCLUSTERS {
             for form in FORMS {
-                let mut options = vec![KEY_OPTION.to_owned(), format!("-z{algorithm}"), format!("-C{pcluster}")];
+                let mut options =
+                    vec![KEY_OPTION.to_owned(), format!("-z{algorithm}"), format!("-C{pcluster}")];
                 options.extend(form.iter().map(ToString::to_string));
                 all.push(options);
             }
@@ -184,7 +190,11 @@ fn random_trees() {
         let mounted = Mount::new(&image, backings[number % 2]).map_err(fail)?;
         let expect = Expect::with_sha256(KEY);
         let differences = erofs_testkit::compare(source.path(), mounted.path(), &expect).map_err(fail)?;
-        if differences.is_empty() { Ok(()) } else { Err(TestCaseError::fail(format!("{options:?}: {differences:#?}"))) }
+        if differences.is_empty() {
+            Ok(())
+        } else {
+            Err(TestCaseError::fail(format!("{options:?}: {differences:#?}")))
+        }
     });
     if let Err(error) = outcome {
         panic!("{error}");
@@ -193,8 +203,12 @@ fn random_trees() {
 
 #[test]
 fn a_debian_root_file_system() {
-    let Some(source) = need("the kernel reads a compressed Debian root", corpora::debian_root()) else { return };
-    let Some(()) = need("the kernel reads a compressed Debian root", mount::supported(Backing::Loop)) else { return };
+    let Some(source) = need("the kernel reads a compressed Debian root", corpora::debian_root()) else {
+        return;
+    };
+    let Some(()) = need("the kernel reads a compressed Debian root", mount::supported(Backing::Loop)) else {
+        return;
+    };
     for form in FORMS {
         let options: Vec<&str> = [&[KEY_OPTION, "-zlz4", "-C65536"], form].concat();
         let (_dir, image) = build(&options, &source);
@@ -247,7 +261,10 @@ fn what_cannot_be_meant_is_refused_in_one_line() {
         (&["-zlz5"], "-z: found the algorithm \"lz5\", want lz4, lz4hc, zstd, "),
         (&["-zzstd,99"], "-z zstd: level 99, want "),
         (&["-zzstd,fast"], "-z zstd: found level \"fast\", want "),
-        (&["-zlz4", "-C1000"], "-C: found 1000 bytes, want a multiple of the block size, 4096, up to 1048576"),
+        (
+            &["-zlz4", "-C1000"],
+            "-C: found 1000 bytes, want a multiple of the block size, 4096, up to 1048576",
+        ),
         (&["-zlz4", "-C2097152"], "-C: found 2097152 bytes, want "),
         (&["-zlz4", "--chunksize=4096"], "--chunksize: contradicts -z"),
         (&["-Efragments"], "-E with words of compression: needs -z"),

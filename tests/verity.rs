@@ -207,12 +207,12 @@ fn a_flipped_bit_is_found_by_both() {
     let (root, offset) = (verity["root_hash"].as_str().unwrap(), verity["hash_offset"].as_u64().unwrap());
     let image = dir.path().join("image");
     let veritysetup = need("flipped bits against veritysetup", program("veritysetup", "cryptsetup-bin"));
-    let verify = |path: &Path| {
+    let accepts = |path: &Path| {
         let place = format!("--hash-offset={offset}");
         let words = [OsStr::new("verify"), place.as_ref(), path.as_os_str(), path.as_os_str(), root.as_ref()];
         veritysetup.as_ref().map(|program| run(program, words).status.success())
     };
-    assert_ne!(verify(&image), Some(false));
+    assert_ne!(accepts(&image), Some(false));
     let to_be_signed = dir.path().join("tbs");
     let sign = |path: &Path| {
         run(ISHARE, [OsStr::new("sign"), path.as_os_str(), "--to-be-signed".as_ref(), to_be_signed.as_ref()])
@@ -228,7 +228,7 @@ fn a_flipped_bit_is_found_by_both() {
         let bad = dir.path().join("bad");
         fs::copy(&image, &bad).unwrap();
         flip(&bad, at);
-        assert_ne!(verify(&bad), Some(true), "byte {at}");
+        assert_ne!(accepts(&bad), Some(true), "byte {at}");
         let output = sign(&bad);
         // With another salt no block fits, the first of all.
         let found = err(&output);
@@ -385,7 +385,7 @@ fn authorities_vouch_for_signers() {
     let sign = |name: &str| {
         keys.ishare_ok(&format!(
             "sign --roothash root --key {name}.key --certificate bundle -o x.p7s --embed-certificates"
-        ))
+        ));
     };
     bundle(&["signer", "middle"]);
     sign("signer");
@@ -543,4 +543,130 @@ fn a_mount_that_fails_does_not_tell() {
     let output = run(ISHARE, words.into_iter().chain(wrong).chain([image.as_os_str(), at.as_os_str()]));
     assert_eq!(output.status.code(), Some(1));
     assert!(!err(&output).contains(id.trim_end()), "{}", err(&output));
+}
+
+/// A directory that becomes the initial file system of a virtual machine.
+struct Guest {
+    dir: TempDir,
+}
+
+impl Guest {
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Puts a program and the libraries that it names to their places.
+    fn program(&self, path: &Path) {
+        let listed = String::from_utf8(run("ldd", [path]).stdout).unwrap();
+        let libraries = listed.split_whitespace().filter(|word| word.starts_with('/')).map(Path::new);
+        for library in libraries {
+            let to = self.path(library.strip_prefix("/").unwrap().to_str().unwrap());
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::copy(library, to).unwrap();
+        }
+        fs::copy(path, self.path("bin").join(path.file_name().unwrap())).unwrap();
+    }
+
+    /// The lines of the guest that begin with RESULT.
+    fn start(&self, kernel: &Path, disks: [&Path; 2]) -> Vec<String> {
+        let initrd = self.dir.path().with_extension("cpio");
+        let pack = format!(
+            "cd '{}' && find . | {} cpio -o -H newc",
+            self.dir.path().display(),
+            kernel.join("busybox").display()
+        );
+        fs::write(&initrd, run("sh", ["-c", &pack]).stdout).unwrap();
+        let mut qemu = Command::new("timeout");
+        qemu.args([
+            "300",
+            "qemu-system-x86_64",
+            "-machine",
+            "q35,accel=tcg",
+            "-cpu",
+            "max",
+            "-m",
+            "2048",
+            "-no-reboot",
+        ]);
+        qemu.args(["-nodefaults", "-display", "none", "-serial", "stdio"])
+            .arg("-kernel")
+            .arg(kernel.join("vmlinuz"));
+        qemu.args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"]).arg("-initrd").arg(&initrd);
+        for (index, disk) in disks.iter().enumerate() {
+            let drive = format!("if=none,id=d{index},file={},format=raw,readonly=on", disk.display());
+            qemu.args(["-drive", &drive, "-device", &format!("virtio-blk-pci,drive=d{index}")]);
+        }
+        let output = qemu.stdin(std::process::Stdio::null()).output().unwrap();
+        fs::remove_file(initrd).unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let results: Vec<_> =
+            text.lines().filter_map(|line| line.strip_prefix("RESULT ")).map(str::to_owned).collect();
+        assert_eq!(results.last().map(String::as_str), Some("done yes"), "{text}{}", err(&output));
+        results
+    }
+}
+
+/// The kernel of the lab, with dm-verity, and the programs that the guest needs.
+fn lab() -> Result<(PathBuf, [PathBuf; 2]), Absent> {
+    let programs = [program("veritysetup", "cryptsetup-bin")?, program("keyctl", "keyutils")?];
+    let lab = erofs_lab::Lab::prepare(&place::target_dir().join("lab"));
+    let lab = lab.map_err(|error| Absent::because(error.to_string()))?;
+    Ok((lab.static_program().parent().unwrap().to_path_buf(), programs))
+}
+
+#[test]
+fn the_kernel_opens_trees_checks_signatures_and_hides_domains() {
+    let check = "dm-verity, signed root hashes and domains on a real kernel";
+    let Some((kernel, programs)) = need(check, lab()) else { return };
+    let Some(keys) = Keys::new(check) else { return };
+    let source = tree(&[3_000_000, 5, 70_000]);
+    let report = mkfs(source.path(), &["--ishare-key", "--verity"], "image");
+    let (image, flipped) = (source.path().join("image"), source.path().join("flipped"));
+    let root = report["verity"]["root_hash"].as_str().unwrap();
+    let offset = report["verity"]["hash_offset"].as_u64().unwrap();
+    fs::write(keys.path("root"), root).unwrap();
+    let guest = Guest { dir: place::scratch().unwrap() };
+    for folder in ["bin", "dev", "proc", "sys", "run", "mnt", "modules"] {
+        fs::create_dir(guest.path(folder)).unwrap();
+    }
+    for (name, kind) in [("rsa", RSA), ("p256", P256), ("p384", P384), ("stranger", P256)] {
+        keys.make(name, kind);
+        keys.ishare_ok(&format!(
+            "sign --roothash root --key {name}.key --certificate {name}.pem -o {name}.p7s"
+        ));
+        fs::copy(keys.path(&format!("{name}.p7s")), guest.path(&format!("{name}.p7s"))).unwrap();
+        if name != "stranger" {
+            keys.openssl_ok(&format!("x509 -in {name}.pem -outform der -out {name}.der"));
+            fs::copy(keys.path(&format!("{name}.der")), guest.path(&format!("{name}.der"))).unwrap();
+        }
+    }
+    for program in programs.iter().map(PathBuf::as_path).chain([Path::new(ISHARE)]) {
+        guest.program(program);
+    }
+    fs::copy(kernel.join("busybox"), guest.path("bin/busybox")).unwrap();
+    for module in fs::read_dir(kernel.join("modules")).unwrap() {
+        let module = module.unwrap();
+        fs::copy(module.path(), guest.path("modules").join(module.file_name())).unwrap();
+    }
+    fs::write(guest.path("root"), root).unwrap();
+    fs::write(guest.path("offset"), offset.to_string()).unwrap();
+    ok(ISHARE, [OsStr::new("domain"), "new".as_ref(), "-o".as_ref(), guest.path("domain").as_os_str()]);
+    fs::copy(place::workspace().join("tests/golden/guest.sh"), guest.path("init")).unwrap();
+    fs::set_permissions(guest.path("init"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(&image, &flipped).unwrap();
+    flip(&flipped, 1_500_000);
+    let want = [
+        "open yes",
+        "read yes",
+        "open-flipped yes",
+        "read-flipped no",
+        "without-certificates no",
+        "rsa yes",
+        "p256 yes",
+        "p384 yes",
+        "stranger no",
+        "domain yes",
+        "done yes",
+    ];
+    assert_eq!(guest.start(&kernel, [&image, &flipped]), want);
 }

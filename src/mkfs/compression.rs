@@ -1,6 +1,7 @@
 //! The flags of compression: what was typed, and what it means.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::ValueHint;
@@ -52,7 +53,7 @@ pub struct Compression {
     pub memory: Option<u32>,
 
     /// Switch words of -E on by number, as mkfs.erofs does: 1 legacy-compress, 2 ztailpacking, 4 fragments,
-    /// 8 all-fragments, 16 dedupe, 32 fragdedupe, 64 48bit
+    /// 8 all-fragments, 32 fragdedupe, 64 48bit
     #[arg(long, value_name = "BITS", value_parser = value::unsigned)]
     pub zfeature_bits: Option<u32>,
 
@@ -63,6 +64,7 @@ pub struct Compression {
 
 /// What the words of `-E` say about compression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each word")]
 pub(super) struct Words {
     pub(super) legacy: bool,
     pub(super) tail_packing: bool,
@@ -108,7 +110,11 @@ impl Words {
             "dedupe" => &mut self.dedupe,
             "48bit" => &mut self.wide,
             "fragments" | "all-fragments" => {
-                self.fragment_pcluster = given.map(value::unsigned).transpose().map_err(|error| Some(error.to_string()))?.filter(|_| on);
+                self.fragment_pcluster = given
+                    .map(value::unsigned)
+                    .transpose()
+                    .map_err(|error| Some(error.to_string()))?
+                    .filter(|_| on);
                 self.fragments = on;
                 self.all_fragments = on && name == "all-fragments";
                 return Ok(());
@@ -137,7 +143,8 @@ impl Words {
         }
         for (number, word) in FEATURE_BITS.iter().enumerate() {
             if bits >> number & 1 == 1 {
-                self.apply(word).map_err(|error| format!("--zfeature-bits: {}", error.unwrap_or_default()))?;
+                self.apply(word)
+                    .map_err(|error| format!("--zfeature-bits: {}", error.unwrap_or_default()))?;
             }
         }
         Ok(())
@@ -153,6 +160,11 @@ impl Compression {
     pub(super) fn apply(&self, mut words: Words, build: &mut BuildOptions) -> Result<(), String> {
         if let Some(bits) = self.zfeature_bits {
             words.apply_bits(bits)?;
+        }
+        if words.dedupe {
+            return Err("-E dedupe: parts of files are not deduplicated in this version; equal files are stored once \
+                        anyway"
+                .into());
         }
         let Some(typed) = &self.compress else { return self.without(words) };
         let algorithms = algorithms(typed)?;
@@ -192,7 +204,6 @@ impl Compression {
                 pcluster_size: narrow(fragments),
                 dedupe: words.fragment_dedupe,
             }),
-            dedupe: words.dedupe,
             max_extent_size: self.max_extent_bytes.unwrap_or(0),
             hints,
             memory: u64::from(self.memory.unwrap_or(0)) << 20,
@@ -220,7 +231,9 @@ fn pcluster(size: u32, block_bits: BlockBits) -> Result<usize, String> {
     let wide = size as usize;
     if wide == 0 || size > PCLUSTER_MAX || !wide.is_multiple_of(block_bits.bytes()) {
         let block = block_bits.size();
-        return Err(format!("found {size} bytes, want a multiple of the block size, {block}, up to {PCLUSTER_MAX}"));
+        return Err(format!(
+            "found {size} bytes, want a multiple of the block size, {block}, up to {PCLUSTER_MAX}"
+        ));
     }
     Ok(wide)
 }
@@ -243,7 +256,9 @@ fn algorithm(typed: &str) -> Result<AlgorithmOptions, String> {
     })?;
     let mut chosen = AlgorithmOptions { algorithm: row, level: row.default_level, dict_size: None };
     for word in words {
-        let number = |text: &str| text.parse::<i32>().map_err(|_| format!("-z {name}: found level {text:?}, want {}", row.levels));
+        let number = |text: &str| {
+            text.parse::<i32>().map_err(|_| format!("-z {name}: found level {text:?}, want {}", row.levels))
+        };
         if let Some(size) = word.strip_prefix("dictsize=") {
             let size = value::unsigned(size).map_err(|error| format!("-z {name},dictsize: {error}"))?;
             chosen.dict_size = Some(size);
@@ -265,7 +280,8 @@ fn algorithm(typed: &str) -> Result<AlgorithmOptions, String> {
 /// Reads a file of hints.
 fn hints(path: &Path, algorithms: usize, block_bits: BlockBits) -> Result<Vec<CompressHint>, String> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| format!("--compress-hints: {shown}: {error}"))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("--compress-hints: {shown}: {error}"))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     lines
         .map(|(number, line)| {
@@ -284,7 +300,10 @@ fn hint(line: &str, algorithms: usize, block_bits: BlockBits) -> Result<Compress
     let (number, pattern) = match rest.split_once([' ', '\t']) {
         Some((number, pattern)) if !pattern.trim().is_empty() => {
             let wrong = || format!("found algorithm {number:?}, want a number below {algorithms}");
-            (number.parse::<usize>().ok().filter(|&number| number < algorithms).ok_or_else(wrong)?, pattern.trim_start())
+            (
+                number.parse::<usize>().ok().filter(|&number| number < algorithms).ok_or_else(wrong)?,
+                pattern.trim_start(),
+            )
         }
         Some((pattern, _)) => (0, pattern),
         None => (0, rest),
@@ -295,26 +314,69 @@ fn hint(line: &str, algorithms: usize, block_bits: BlockBits) -> Result<Compress
 
 /// Whether a command line asks for nothing but the list of algorithms: `-z help` needs neither IMAGE nor SOURCE.
 pub(super) fn asks_for_help(line: &[OsString]) -> bool {
-    line.windows(2).any(|pair| pair[0] == "-z" && pair[1] == "help") || line.iter().any(|word| word == "-zhelp")
+    line.windows(2).any(|pair| pair[0] == "-z" && pair[1] == "help")
+        || line.iter().any(|word| word == "-zhelp")
 }
 
 /// What `-z help` prints.
 pub(super) fn help() -> String {
-    let mut text = String::from("Algorithms of -z, with levels and the first Linux that mounts their images:\n");
+    let mut text =
+        String::from("Algorithms of -z, with levels and the first Linux that mounts their images:\n");
     for row in &erofs_encode::TABLE {
         let Algorithm { name, levels, default_level, first_kernel: (major, minor), help, .. } = row;
-        let line = format!("  {name:<11} levels {levels} [default: {default_level}], Linux {major}.{minor}: {help}\n");
+        let line = format!(
+            "  {name:<11} levels {levels} [default: {default_level}], Linux {major}.{minor}: {help}\n"
+        );
         text.push_str(&line);
         if let Some(dictionary) = &row.dictionary {
-            text.push_str(&format!("  {:<11} dictsize={}\n", "", dictionary.help));
+            // A String takes everything.
+            let _ = writeln!(text, "  {:<11} dictsize={}", "", dictionary.help);
         }
     }
     text
 }
 
-/// The pattern of a hint, for tests.
 #[cfg(test)]
-pub(super) fn hint_of(line: &str) -> Result<(u32, usize, String), String> {
-    let hint = hint(line, 2, BlockBits::DEFAULT)?;
-    Ok((hint.pcluster_size, hint.algorithm, hint.pattern.as_str().to_owned()))
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_hints() {
+        for (line, want) in [
+            ("65536 1 \\.so$", Some((65_536, 1, "\\.so$"))),
+            ("4096 ^usr/", Some((4096, 0, "^usr/"))),
+            ("0\t1\ta b", Some((0, 1, "a b"))),
+            ("4096 2 x", None),
+            ("100 x", None),
+            ("4096", None),
+            ("4096 a(b", None),
+        ] {
+            let found = hint(line, 2, BlockBits::DEFAULT);
+            let found = found.as_ref().ok();
+            let found = found.map(|hint| (hint.pcluster_size, hint.algorithm, hint.pattern.as_str()));
+            assert_eq!(found, want, "{line}");
+        }
+    }
+
+    #[test]
+    fn words_and_bits() {
+        let mut words = Words::default();
+        for word in ["ztailpacking", "^ztailpacking", "fragments=32768", "fragdedupe=off", "48bit"] {
+            words.apply(word).unwrap();
+        }
+        let want = Words {
+            fragments: true,
+            fragment_pcluster: Some(32_768),
+            fragment_dedupe: false,
+            wide: true,
+            ..Words::default()
+        };
+        assert_eq!(words, want);
+        assert_eq!(words.apply("force-inode-compact"), Err(None));
+        assert!(matches!(words.apply("48bit=1"), Err(Some(_))));
+        let mut words = Words::default();
+        words.apply_bits(0b1_0011).unwrap();
+        assert_eq!(words, Words { legacy: true, tail_packing: true, dedupe: true, ..Words::default() });
+        assert!(words.apply_bits(128).is_err());
+    }
 }

@@ -33,13 +33,12 @@ const WORDS: &[(&str, Effect)] = &[
 ];
 
 /// Words about compression, which are applied together with its flags.
-const COMPRESSION: [&str; 8] = [
+const COMPRESSION: [&str; 7] = [
     "legacy-compress",
     "ztailpacking",
     "fragments[=BYTES]",
     "all-fragments",
     "fragdedupe=full|inode|off",
-    "dedupe",
     "48bit",
     "^WORD",
 ];

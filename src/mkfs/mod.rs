@@ -12,8 +12,8 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, PoisonError};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
@@ -42,7 +42,9 @@ fn run(line: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
     outlive_size_limits().context("SIGXFSZ cannot be caught")?;
     let line: Vec<OsString> = line.into_iter().collect();
     if compression::asks_for_help(&line) {
-        return Ok(output::stdout().write_all(compression::help().as_bytes()).context("the list of algorithms")?);
+        return Ok(output::stdout()
+            .write_all(compression::help().as_bytes())
+            .context("the list of algorithms")?);
     }
     let args = Args::read(line)?;
     let epoch = std::env::var_os("SOURCE_DATE_EPOCH");

@@ -61,9 +61,7 @@ const FLAGS: &[Row] = &[
 ];
 
 /// The words of `-E` that are refused, with or without `^` before and a value behind them.
-const WORDS: &[(&str, &str)] = &[
-    ("dot-omitted", "directories without a dot entry are not in this version"),
-];
+const WORDS: &[(&str, &str)] = &[("dot-omitted", "directories without a dot entry are not in this version")];
 
 /// Adds the flags to a command, out of sight.
 pub(super) fn add_to(command: Command) -> Command {

@@ -27,6 +27,7 @@ const APPEND: &str = "append";
 /// Flags about dm-verity.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Golden images")]
+#[expect(clippy::struct_field_names, reason = "the fields have the names of the flags")]
 pub struct Verity {
     /// Make the dm-verity hash tree of the image, as veritysetup format does: behind the image, or in FILE
     #[arg(
@@ -210,19 +211,19 @@ impl Wanted {
         params.salt = self.salt.clone().unwrap_or(params.salt);
         params.uuid = self.uuid.unwrap_or(params.uuid);
         let data = Data { image, length: data_bytes };
-        let make = |out: &ImageFile, at| {
+        let tree_at = |out: &ImageFile, at| {
             erofs_verity::format(&data, blocks, &params, &Out(out), at, self.threads)
                 .map_err(|error| failed(io::Error::other(error)))
         };
         let (formatted, hash_offset, length) = match &self.tree {
             None => {
-                let formatted = make(image, data_bytes)?;
+                let formatted = tree_at(image, data_bytes)?;
                 let end = formatted.end;
                 (formatted, data_bytes, end)
             }
             Some(path) => {
                 let file = ImageFile::create(path, 0)?;
-                let formatted = make(&file, 0)?;
+                let formatted = tree_at(&file, 0)?;
                 file.finish(formatted.end)?;
                 (formatted, 0, data_bytes)
             }

@@ -99,16 +99,12 @@ fn root(args: &Args) -> anyhow::Result<RootHash> {
     let data = FileBytes::open(image).with_context(|| shown(image))?;
     let tree =
         args.verity.as_ref().map(|path| FileBytes::open(path).with_context(|| shown(path))).transpose()?;
-    let (hashes, hash_offset) = match &tree {
-        Some(tree) => (tree, 0),
-        None => {
-            let at = erofs_verity::superblock::find_appended(&data, BlockSize::DEFAULT);
-            (
-                &data,
-                at.ok_or_else(|| anyhow!("found no hash tree behind it, want --verity FILE"))
-                    .with_context(|| shown(image))?,
-            )
-        }
+    let (hashes, hash_offset) = if let Some(tree) = &tree {
+        (tree, 0)
+    } else {
+        let at = erofs_verity::superblock::find_appended(&data, BlockSize::DEFAULT);
+        let at = at.ok_or_else(|| anyhow!("found no hash tree behind it, want --verity FILE"));
+        (&data, at.with_context(|| shown(image))?)
     };
     let request = Request { data: &data, hashes, hash_offset, root: None, threads: 0 };
     let checked = erofs_verity::check(&request).with_context(|| shown(image))?;

@@ -30,8 +30,8 @@ pub use image_file::ImageFile;
 pub use options::BuildOptions;
 pub use summary::Summary;
 
-use options::CompressionOptions;
 use layout::plan::Plan;
+use options::CompressionOptions;
 use pour::Poured;
 use summary::{FingerprintSummary, Sums};
 
@@ -100,12 +100,7 @@ fn threads(options: &BuildOptions) -> usize {
     }
 }
 
-fn summarise(
-    plan: &Plan<'_>,
-    sums: &Sums,
-    poured: &Poured,
-    options: &BuildOptions,
-) -> Summary {
+fn summarise(plan: &Plan<'_>, sums: &Sums, poured: &Poured, options: &BuildOptions) -> Summary {
     let counts = plan.tree.counts();
     let superblock = &poured.superblock;
     let fingerprints = options.content.fingerprint.as_ref().map(|wanted| FingerprintSummary {

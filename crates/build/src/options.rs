@@ -77,8 +77,6 @@ pub struct CompressionOptions {
     pub fragments: Option<FragmentOptions>,
     /// The last pcluster of a file is tried again with more effort where it exceeds a block boundary by little.
     pub squeeze: bool,
-    /// Parts of files that occur more than once are stored once (`-E dedupe`).
-    pub dedupe: bool,
     /// The most bytes of content that one pcluster stands for; 0 for as many as the format allows
     /// (`--max-extent-bytes`).
     pub max_extent_size: u32,

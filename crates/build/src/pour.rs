@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use erofs_format::feature::{compat, incompat};
 use erofs_format::compression::records_at;
+use erofs_format::feature::{compat, incompat};
 use erofs_format::inode::{self, Mtime, Version};
 use erofs_format::superblock::{self, Superblock};
 use erofs_format::xattr_prefix::START_UNIT;
@@ -80,7 +80,11 @@ pub(crate) fn pour_behind(
     for (first, length) in &outcome.gaps {
         write_zeros(image, *first, first + length)?;
     }
-    if image.starts_as_zeros() { image.cut(outcome.end)? } else { write_zeros(image, outcome.end, image_bytes)? }
+    if image.starts_as_zeros() {
+        image.cut(outcome.end)?;
+    } else {
+        write_zeros(image, outcome.end, image_bytes)?;
+    }
     let place = |id: InodeId| plan.placed[id.index()].at;
     write_others(plan, image, &place, Some(outcome), progress)?;
     image.write_at(records_at(0), &announced.records)?;
@@ -133,7 +137,10 @@ fn write_file(
 ) -> Result<(), BuildError> {
     let path = || plan.tree.path_of(id);
     let Some(body) = outcome.bodies[id.index()] else {
-        return Err(BuildError::Internal(format!("{}: its content was not stored", crate::error::shown(&path()))));
+        return Err(BuildError::Internal(format!(
+            "{}: its content was not stored",
+            crate::error::shown(&path())
+        )));
     };
     let stored = body.load(&mut outcome.spool)?;
     let fingerprint = Some(stored.fingerprint.as_slice()).filter(|value| !value.is_empty());

@@ -76,6 +76,16 @@ pub enum LabError {
         /// Why.
         reason: String,
     },
+    /// A workload did not do what it should.
+    #[error("run \"{run}\", mount {mount}: {reason}")]
+    Workload {
+        /// Which run of it.
+        run: String,
+        /// The mount.
+        mount: String,
+        /// Why, in one line.
+        reason: String,
+    },
     /// The virtual machine did not do what it was started for.
     #[error("the virtual machine {outcome}; the end of its console: {console}")]
     Machine {

@@ -15,7 +15,7 @@ use crate::error::{At as _, LabError};
 use crate::hash_tree;
 use crate::machine::{Machine, Parts, QEMU};
 use crate::plan::{Located, Setup, set_up};
-use crate::protocol::{Line, PLAN_PATH, PREFIX, Place, SHELF_SERIAL};
+use crate::protocol::{BUSYBOX_PATH, Line, PLAN_PATH, PREFIX, Place, Program, SHELF_SERIAL};
 use crate::report::{MeasuredEvent, Report, ScenarioReport};
 
 /// What the guest is built for.
@@ -82,7 +82,21 @@ impl Lab {
     /// When a scenario or an image is not there, or the virtual machine fails. An event that the guest's kernel refuses
     /// is no error: it is in the report.
     pub fn run(&self, scenarios: &[Located], limits: Limits) -> Result<Report, LabError> {
+        self.run_with(scenarios, &[], limits)
+    }
+
+    /// The same, and behind the events of each scenario the programs. One that fails is no error: it is in the report.
+    ///
+    /// # Errors
+    /// As [`Self::run`], and when a program names no mount.
+    pub fn run_with(
+        &self,
+        scenarios: &[Located],
+        programs: &[Program],
+        limits: Limits,
+    ) -> Result<Report, LabError> {
         let mut setup = set_up(scenarios)?;
+        setup.plan.programs = programs.to_vec();
         let scratch = tempfile::tempdir().at("make a directory in", &std::env::temp_dir())?;
         add_hash_trees(&mut setup, scratch.path())?;
         if setup.plan.shelf {
@@ -115,6 +129,9 @@ impl Lab {
             let file = entry.at("list", &modules)?.path();
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             archive.file(&format!("modules/{name}"), &read(&file)?);
+        }
+        if !setup.plan.programs.is_empty() {
+            archive.file(BUSYBOX_PATH.trim_start_matches('/'), &read(&self.static_program())?);
         }
         let plan = serde_json::to_vec(&setup.plan).map_err(io::Error::from);
         archive.file(PLAN_PATH.trim_start_matches('/'), &plan.at("write", Path::new(PLAN_PATH))?);
@@ -243,12 +260,14 @@ fn listen(machine: &Machine, scenarios: &[Located]) -> Result<Report, LabError> 
                     title: title.cloned().unwrap_or_default(),
                     drift_pages,
                     events: Vec::new(),
+                    programs: Vec::new(),
                     files: Vec::new(),
                     mounts: Vec::new(),
                     frames: 0,
                 });
             }
-            line @ (Line::Event(_) | Line::File(_) | Line::Mount(_) | Line::End { .. }) => {
+            line
+            @ (Line::Event(_) | Line::Program(_) | Line::File(_) | Line::Mount(_) | Line::End { .. }) => {
                 let source = scenarios.get(report.scenarios.len().saturating_sub(1));
                 if !report.scenarios.last_mut().is_some_and(|last| add(last, source, line)) {
                     return Err(machine.failure("said more than it was asked for".to_owned()));
@@ -271,6 +290,7 @@ fn add(report: &mut ScenarioReport, source: Option<&Located>, line: Line) -> boo
             let Some(event) = event.cloned() else { return false };
             report.events.push(MeasuredEvent { event, data_pages: measured.data_pages(), measured });
         }
+        Line::Program(program) => report.programs.push(program),
         Line::File(file) => report.files.push(file),
         Line::Mount(mount) => report.mounts.push(mount),
         Line::End { frames } => report.frames = frames,

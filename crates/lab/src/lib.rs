@@ -8,7 +8,7 @@
 //! before and after it. The host knows nothing of the model that predicts the same figures, so neither can hide a mistake
 //! of the other.
 //!
-//! Reading order: [`protocol`], [`lab`], [`mod@plan`], [`report`]; `machine` and `cpio` are the means.
+//! Reading order: [`protocol`], [`lab`], [`mod@plan`], [`report`], [`workload`]; `machine` and `cpio` are the means.
 
 pub mod protocol;
 
@@ -30,6 +30,8 @@ pub mod plan;
 pub mod recipe;
 #[cfg(feature = "host")]
 pub mod report;
+#[cfg(feature = "host")]
+pub mod workload;
 
 #[cfg(feature = "host")]
 pub use error::LabError;

@@ -70,7 +70,7 @@ pub(crate) fn set_up(scenarios: &[Located]) -> Result<Setup, LabError> {
     let disks = serials.collect();
     let shelf: Vec<_> = places.shelf.iter().map(|path| (places.file(path), path.clone())).collect();
     let verity = places.verity.iter().map(|path| (places.hashes(path), path.clone())).collect();
-    let plan = Plan { shelf: !shelf.is_empty(), scenarios: steps };
+    let plan = Plan { shelf: !shelf.is_empty(), scenarios: steps, programs: Vec::new() };
     Ok(Setup { plan, disks, shelf, verity })
 }
 

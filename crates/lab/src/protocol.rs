@@ -9,6 +9,8 @@ pub const PREFIX: &str = "@lab ";
 pub const PORT_NAME: &str = "lab";
 /// Where the plan lies in the guest's initial file system.
 pub const PLAN_PATH: &str = "/plan.json";
+/// Where busybox lies in the guest's initial file system, if programs are to run.
+pub const BUSYBOX_PATH: &str = "/busybox";
 /// The serial number of the disk that holds images as files.
 pub const SHELF_SERIAL: &str = "shelf";
 
@@ -19,6 +21,32 @@ pub struct Plan {
     pub shelf: bool,
     /// The events of each scenario.
     pub scenarios: Vec<Vec<Step>>,
+    /// What runs behind the events of each scenario. Where there is something, files are reported with their pages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<Program>,
+}
+
+/// A shell script that runs in a mount as in a container: with a layer to write to above it, which is gone afterwards, and
+/// with `/proc`, `/dev`, `/tmp` and `/run` as programs expect them. `/run/busybox` is what the image may not have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// The mount.
+    pub mount: String,
+    /// What `/bin/sh` of the mount carries out.
+    pub script: String,
+    /// How long it may take in seconds.
+    pub seconds: u64,
+}
+
+/// How a [`Program`] ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramReport {
+    /// The mount.
+    pub mount: String,
+    /// Its status; nothing if it was killed.
+    pub status: Option<i32>,
+    /// The end of what it said.
+    pub output: String,
 }
 
 /// An event, and for a mount what lies under it.
@@ -108,6 +136,9 @@ pub struct FileReport {
     /// [`Content`] of the pages that `mincore` shows; nothing for files of more than [`CONTENT_MAX`] bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<u64>,
+    /// The pages that `mincore` shows, as runs of a first page and a count; only where programs ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<(u64, u64)>,
     /// The first file before this one that holds some of the frames which `mincore` shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub same_frames: Option<SameFrames>,
@@ -188,6 +219,8 @@ pub enum Line {
     },
     /// An event of it is over.
     Event(EventReport),
+    /// A program of it is over.
+    Program(ProgramReport),
     /// A file at its end.
     File(FileReport),
     /// A mount at its end.

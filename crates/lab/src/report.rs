@@ -5,7 +5,7 @@ use std::fmt;
 use erofs_sim::scenario::Event;
 use serde::Serialize;
 
-use crate::protocol::{EventReport, FileReport, MountReport};
+use crate::protocol::{EventReport, FileReport, MountReport, ProgramReport};
 
 /// Everything that one run measured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,6 +29,9 @@ pub struct ScenarioReport {
     pub drift_pages: i64,
     /// Its events, in their order.
     pub events: Vec<MeasuredEvent>,
+    /// The programs that ran behind them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<ProgramReport>,
     /// The files of the mounts at its end, in the order of mounts and of a walk.
     pub files: Vec<FileReport>,
     /// The mounts at its end.

@@ -171,11 +171,11 @@ mod tests {
 
     #[test]
     fn every_row_knows_its_versions() {
+        use Standing::{Affected, Clear, Unknown};
         let standing = |id: &str, release: &str| {
             let row = TABLE.iter().find(|row| row.id == id).unwrap();
             row.standing(Version::parse(release).unwrap())
         };
-        use Standing::{Affected, Clear, Unknown};
         for (id, release, want) in [
             ("undelimited-key", "6.18.44", Clear),
             ("undelimited-key", "7.0.3", Affected),

@@ -357,6 +357,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "a list of runs may have one run")]
     fn runs_join_pages_that_follow_each_other() {
         for (pages, want) in
             [("", vec![]), ("....", vec![]), ("#", vec![0..1]), ("##.#..##", vec![0..2, 3..4, 6..8])]

@@ -117,6 +117,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "a list of runs may have one run")]
     fn lines_are_new_pages_in_the_order_of_samples() {
         let file = |path: &str, size, runs: &[Range<u64>]| FilePages {
             path: path.into(),

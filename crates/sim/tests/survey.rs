@@ -1,7 +1,5 @@
 //! Reasons, hints, directories and duplicates of small sets of images.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
-
 use erofs_sim::facts::{FileFacts, ImageFacts};
 use erofs_sim::kernel::KernelModel;
 use erofs_sim::scenario::{Backend, Method};

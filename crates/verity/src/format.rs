@@ -99,7 +99,7 @@ impl Work<'_> {
                     .map_init(Vec::new, |piece, index| self.lowest_block(first + index as u64, piece))
                     .collect::<Result<_, _>>()
             })?;
-            let bytes: Vec<u8> = blocks.iter().flat_map(|(bytes, _)| bytes).copied().collect();
+            let bytes = blocks.iter().map(|(bytes, _)| bytes.as_slice()).collect::<Vec<_>>().concat();
             self.write(lowest.at + first * self.params.hash_block.bytes(), &bytes)?;
             for (_, digest) in &blocks {
                 above.push(0, digest)?;

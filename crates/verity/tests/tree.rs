@@ -23,7 +23,8 @@ fn params(data_block: u32, hash_block: u32, salt: &str) -> Params {
 /// The levels of a tree, lowest first, as the documentation of dm-verity describes them, all in memory.
 fn slow_levels(data: &[u8], params: &Params) -> (Vec<Vec<u8>>, RootHash) {
     let hash = |block: &[u8]| -> [u8; 32] { Sha256::digest([params.salt.as_bytes(), block].concat()).into() };
-    let (data_block, hash_block) = (params.data_block.bytes() as usize, params.hash_block.bytes() as usize);
+    let length = |size: BlockSize| usize::try_from(size.bytes()).unwrap();
+    let (data_block, hash_block) = (length(params.data_block), length(params.hash_block));
     let mut digests: Vec<[u8; 32]> = data.chunks(data_block).map(hash).collect();
     let mut levels = Vec::new();
     while digests.len() > 1 {
@@ -38,10 +39,11 @@ fn slow_levels(data: &[u8], params: &Params) -> (Vec<Vec<u8>>, RootHash) {
     (levels, RootHash(digests[0]))
 }
 
-fn made(data: &Vec<u8>, params: &Params, threads: usize) -> (Vec<u8>, Formatted) {
+fn made(data: &[u8], params: &Params, threads: usize) -> (Vec<u8>, Formatted) {
+    let data = data.to_vec();
     let out = Mutex::default();
     let blocks = data.len() as u64 / params.data_block.bytes();
-    let formatted = format(data, blocks, params, &out, 0, threads).unwrap();
+    let formatted = format(&data, blocks, params, &out, 0, threads).unwrap();
     (out.into_inner().unwrap(), formatted)
 }
 

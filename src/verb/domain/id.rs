@@ -27,13 +27,12 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     let id = new()?;
-    match &args.output {
-        Some(path) => write(path, &id).with_context(|| shown(path))?,
-        None => {
-            let mut out = output::stdout();
-            writeln!(out, "{id}")?;
-            out.flush()?;
-        }
+    if let Some(path) = &args.output {
+        write(path, &id).with_context(|| shown(path))?;
+    } else {
+        let mut out = output::stdout();
+        writeln!(out, "{id}")?;
+        out.flush()?;
     }
     Ok(Done::Whole)
 }
@@ -44,7 +43,8 @@ fn new() -> anyhow::Result<String> {
     if filled != RANDOM {
         bail!("the system's random numbers: found {filled} bytes, want {RANDOM}");
     }
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    Ok(nibbles.filter_map(|nibble| char::from_digit(u32::from(nibble), 16)).collect())
 }
 
 fn write(path: &Path, id: &str) -> std::io::Result<()> {

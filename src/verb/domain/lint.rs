@@ -109,13 +109,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
         findings.extend(of_id.into_iter().map(|(rule, text)| Finding { id: label.clone(), rule, text }));
     }
     findings.extend(related(&ids));
-    say(args, Report { checked: ids.len(), findings })
+    say(args, &Report { checked: ids.len(), findings })
 }
 
-fn say(args: &Args, report: Report) -> anyhow::Result<Done> {
+fn say(args: &Args, report: &Report) -> anyhow::Result<Done> {
     let mut out = output::stdout();
     if args.json {
-        output::json(&mut out, &report)?;
+        output::json(&mut out, report)?;
     } else {
         for Finding { id, rule, text } in &report.findings {
             writeln!(out, "{id}: {rule}: {text}")?;

@@ -11,7 +11,7 @@ use super::Done;
 
 /// Make, check and use identifiers of domains
 ///
-/// Mounts with the same domain_id share page cache, and whoever can have an image mounted in a domain decides what its
+/// Mounts with the same `domain_id` share page cache, and whoever can have an image mounted in a domain decides what its
 /// other mounts read. So an identifier that separates those who do not trust each other is a secret: it should be long,
 /// random, and never on a command line, where every user sees it. Linux shows it in no table of mounts.
 #[derive(Debug, clap::Args)]

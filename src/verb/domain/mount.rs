@@ -42,6 +42,9 @@ pub(super) struct Args {
     pub(super) what: What,
 }
 
+/// An option of the file system and its value, if it has one.
+type Setting<'a> = (&'a str, Option<&'a str>);
+
 /// What to mount and how.
 #[derive(Debug, clap::Args)]
 pub(super) struct What {
@@ -62,7 +65,7 @@ pub(super) struct What {
 
 impl What {
     /// The options for the file system, and those of the mount itself.
-    pub(super) fn sorted(&self) -> Result<(Vec<(&str, Option<&str>)>, MountAttrFlags), WrongUse> {
+    pub(super) fn sorted(&self) -> Result<(Vec<Setting<'_>>, MountAttrFlags), WrongUse> {
         let mut options = Vec::new();
         let mut attributes = MountAttrFlags::MOUNT_ATTR_RDONLY;
         for option in self.options.iter().filter(|option| !option.is_empty()) {

@@ -43,6 +43,7 @@ use whole::Asked;
 /// images store more than once, what metadata takes beside, and what could be done. See erofs-ishare(1) for the forms of
 /// scenarios and traces.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each flag that takes no value")]
 pub struct Args {
     /// Images of the only --domain; without one, all of them share
     #[arg(value_name = "IMAGE")]

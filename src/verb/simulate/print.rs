@@ -112,11 +112,11 @@ fn events(out: &mut dyn Write, report: &Report) -> anyhow::Result<()> {
             (0, dropped) => format!("-{dropped}"),
             (added, dropped) => format!("+{added} -{dropped}"),
         };
-        let with = pages(event.added_pages, event.dropped_pages);
-        let without = pages(event.unshared_added_pages, event.unshared_dropped_pages);
+        let shared = pages(event.added_pages, event.dropped_pages);
+        let alone = pages(event.unshared_added_pages, event.unshared_dropped_pages);
         let what = one_line(&event.what);
         match &event.error {
-            None => writeln!(out, "{:>5} {what:<width$} {with:>12} {without:>12}", event.event)?,
+            None => writeln!(out, "{:>5} {what:<width$} {shared:>12} {alone:>12}", event.event)?,
             Some(error) => writeln!(out, "{:>5} {what:<width$} {}", event.event, one_line(error))?,
         }
     }

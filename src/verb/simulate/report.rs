@@ -98,6 +98,7 @@ pub(super) struct Largest {
 
 /// What is in memory beside the data of files, in each mount its own.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the JSON object")]
 pub(super) struct Metadata {
     pub(super) directories_bytes: u64,
     pub(super) device_bytes: u64,

@@ -169,6 +169,7 @@ pub(crate) fn encode<'c>(content: &'c Content, form: &Form) -> Result<Made<'c>, 
     let extents = content.list(Coding::Compressed(form.algorithm));
     let (layout, table) = super::index::encode(&extents, form)?;
     let blocks = content.blocks(form.block_bits);
-    let i_u = u32::try_from(blocks).map_err(|_| FormatError::limit("compressed blocks of a file", blocks, u32::MAX))?;
+    let i_u = u32::try_from(blocks)
+        .map_err(|_| FormatError::limit("compressed blocks of a file", blocks, u32::MAX))?;
     Ok(Made { layout, i_u, table, tail })
 }

@@ -62,6 +62,7 @@ pub(crate) struct HashJob {
 
 /// A file that passes through segment by segment.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "four states that change on their own")]
 struct Large {
     content: Content,
     start: u64,
@@ -184,8 +185,12 @@ impl<'a> Commit<'a> {
             Form::Plain | Form::Twin => {
                 let stored = range.end - tail;
                 content.flat = Some(self.plain(range.start..stored, job)?);
-                content.inline = Some(Inline { length: 0, plain: true, bytes: job.buffers.content[stored..range.end].to_vec() })
-                    .filter(|inline| !inline.bytes.is_empty());
+                content.inline = Some(Inline {
+                    length: 0,
+                    plain: true,
+                    bytes: job.buffers.content[stored..range.end].to_vec(),
+                })
+                .filter(|inline| !inline.bytes.is_empty());
                 self.sums.compression.plain_bytes += range.len() as u64;
                 self.sums.stored_bytes += tail as u64;
             }
@@ -209,7 +214,8 @@ impl<'a> Commit<'a> {
     /// refer to it.
     fn original(&self, digest: &[u8], tail: usize) -> Option<Content> {
         let content = self.originals.get(digest)?;
-        let same = content.flat.is_none() || content.inline.as_ref().map_or(0, |inline| inline.bytes.len()) == tail;
+        let same =
+            content.flat.is_none() || content.inline.as_ref().map_or(0, |inline| inline.bytes.len()) == tail;
         same.then(|| content.clone())
     }
 
@@ -241,7 +247,8 @@ impl<'a> Commit<'a> {
     ) -> Result<(), BuildError> {
         let Encoded { extents, bytes, rest, .. } = encoded;
         let length = bytes.len() as u64;
-        let mut at = if self.phase.is_tight() { self.area.take(length)? } else { self.area.take_blocks(length)? };
+        let mut at =
+            if self.phase.is_tight() { self.area.take(length)? } else { self.area.take_blocks(length)? };
         job.push(at, true, bytes);
         self.sums.stored_bytes += length;
         self.count(file, &extents);
@@ -305,9 +312,7 @@ impl<'a> Commit<'a> {
         match computed {
             Some(fingerprint) => Ok(Some(fingerprint.value)),
             None if self.phase.fingerprint.is_none() => Ok(None),
-            None => {
-                Ok(self.plan.source_fingerprint(self.phase.files[file].inode)?.map(<[u8]>::to_vec))
-            }
+            None => Ok(self.plan.source_fingerprint(self.phase.files[file].inode)?.map(<[u8]>::to_vec)),
         }
     }
 
@@ -364,7 +369,11 @@ impl<'a> Commit<'a> {
 
     fn segment(&mut self, part: Part, offset: u64, last: bool, mut job: WriteJob) -> Result<(), BuildError> {
         let Part { file, range, key, form, fragment, .. } = part;
-        let mut large = if offset == 0 { self.begin_large(file, key) } else { self.large.remove(&file).unwrap_or_default() };
+        let mut large = if offset == 0 {
+            self.begin_large(file, key)
+        } else {
+            self.large.remove(&file).unwrap_or_default()
+        };
         let before = self.sums.stored_bytes;
         match form {
             Form::Encoded(encoded) => {
@@ -427,7 +436,7 @@ impl<'a> Commit<'a> {
             return Ok(());
         }
         let Some(mut large) = self.large.remove(&file) else { return Ok(()) };
-        let fingerprint = large.hasher.take().map(|hasher| hasher.finish());
+        let fingerprint = large.hasher.take().map(<dyn Hasher>::finish);
         self.keys[file] = match &fingerprint {
             Some(fingerprint) => xxh3_128(&fingerprint.digest),
             None => large.key,
@@ -443,7 +452,10 @@ impl<'a> Commit<'a> {
             self.sums.deduplicated_bytes += size;
             self.finish(file, header, &content, value)?;
         } else {
-            if !large.smaller && !self.phase.is_tight() && self.phase.compression.class != CompressClass::Always {
+            if !large.smaller
+                && !self.phase.is_tight()
+                && self.phase.compression.class != CompressClass::Always
+            {
                 large.content.flatten();
             }
             self.finish(file, header, &large.content, value)?;

@@ -229,7 +229,11 @@ impl Coder {
         let content = &rest[..rest.len().min(limit)];
         for piece in content.chunks(if tight { limit } else { block }) {
             let stored = if tight { piece.len() } else { block };
-            out.encoded.extents.push(Extent { length: narrow(piece.len()), stored: narrow(stored), plain: true });
+            out.encoded.extents.push(Extent {
+                length: narrow(piece.len()),
+                stored: narrow(stored),
+                plain: true,
+            });
             out.bytes.extend_from_slice(piece);
             out.bytes.resize(out.bytes.len() + stored - piece.len(), 0);
         }

@@ -30,12 +30,12 @@ use std::sync::{Mutex, PoisonError};
 
 use erofs_tree::{ContentRef, Progress, Silent, Source, Stage};
 
-use crate::content::{File, Units, fill, files};
+use crate::content::{File, Units, files, fill};
 use crate::error::BuildError;
 use crate::image_file::ImageFile;
 use crate::layout::plan::{Plan, Shape};
-use crate::summary::Sums;
 use crate::options::{CompressionOptions, ContentOptions, FragmentOptions};
+use crate::summary::Sums;
 use area::ByteArea;
 use commit::{Commit, Packed};
 use pool::Force;
@@ -181,7 +181,8 @@ fn pack(
     let units = Units::with_segments(&files, SEGMENT_SIZE);
     let mut commit = pool::run(phase, units, commit, image, force, &Silent)?;
     let body = commit.bodies.pop().flatten();
-    let packed = Some(body.map(|body| (body, size)).ok_or_else(|| BuildError::Internal("no packed inode".into()))?);
+    let packed =
+        Some(body.map(|body| (body, size)).ok_or_else(|| BuildError::Internal("no packed inode".into()))?);
     let key = xxhash_rust::xxh3::xxh3_128(&[key.to_le_bytes(), commit.key().to_le_bytes()].concat());
     Ok(Outcome {
         bodies,

@@ -224,9 +224,9 @@ impl<'a> Pool<'a> {
 
     fn write(&self, job: WriteJob) -> Result<(), BuildError> {
         let WriteJob { buffers, runs, large } = job;
-        let bytes = |run: &Run| match run.encoded {
-            true => &buffers.encoded[run.range.clone()],
-            false => &buffers.content[run.range.clone()],
+        let bytes = |run: &Run| {
+            let buffer = if run.encoded { &buffers.encoded } else { &buffers.content };
+            &buffer[run.range.clone()]
         };
         let pieces: Vec<(u64, &[u8])> = runs.iter().map(|run| (run.at, bytes(run))).collect();
         write_pieces(self.image, self.phase.block, &pieces)?;

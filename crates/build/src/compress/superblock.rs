@@ -62,14 +62,13 @@ impl Announced {
         Self { field: configs.bits(), records: configs.encode(), incompat }
     }
 
-    /// The feature bits of an image with these contents. Big pclusters share their bit with configurations, and
-    /// deduplication shares its own with fragments.
+    /// The feature bits of an image with these contents. Big pclusters share their bit with configurations.
     pub(crate) fn incompat(&self, sums: &Sums, compression: &CompressionOptions, has_packed: bool) -> u32 {
         let bit = |set: bool, bit: u32| if set { bit } else { 0 };
         self.incompat
             | bit(sums.compression.big_pclusters, incompat::COMPR_CFGS)
             | bit(sums.compression.inline_pclusters, incompat::ZTAILPACKING)
-            | bit(has_packed || compression.dedupe, incompat::FRAGMENTS)
+            | bit(has_packed, incompat::FRAGMENTS)
             | bit(compression.index == IndexForm::Extents, incompat::BIT48)
     }
 }

@@ -244,7 +244,7 @@ impl<'a> Worker<'a> {
         let coder = self.coder(algorithm, choice)?;
         let encoded = coder.encode(bytes, end, out);
         let whole = self.phase.files[file].size == bytes.len() as u64;
-        if encoded.smaller || (class == CompressClass::Always && whole) || !whole {
+        if encoded.smaller || class == CompressClass::Always || !whole {
             return Ok(Form::Encoded(encoded));
         }
         out.truncate(encoded.bytes.start);
@@ -252,7 +252,8 @@ impl<'a> Worker<'a> {
     }
 
     fn ends_in_fragments(&self, last: bool) -> bool {
-        last && !self.phase.is_packed && self.phase.compression.fragments.is_some_and(|fragments| fragments.all)
+        last && !self.phase.is_packed
+            && self.phase.compression.fragments.is_some_and(|fragments| fragments.all)
     }
 
     fn coder(&mut self, algorithm: usize, choice: Choice) -> Result<&mut Coder, BuildError> {
@@ -263,7 +264,8 @@ impl<'a> Worker<'a> {
                 let sizes = self.phase.sizes(choice);
                 let params = params(self.phase.compression, algorithm, sizes)
                     .ok_or_else(|| BuildError::Internal("an algorithm has no row".into()))?;
-                let coder = Coder::new(&params, sizes).map_err(|cause| BuildError::Options(cause.to_string()))?;
+                let coder =
+                    Coder::new(&params, sizes).map_err(|cause| BuildError::Options(cause.to_string()))?;
                 Ok(free.insert(coder))
             }
         }

@@ -160,7 +160,12 @@ impl Reader<'_> {
 }
 
 /// Fills `bytes` from byte `offset` of a file, and makes sure that the file is still what the scan saw.
-pub(crate) fn fill(source: &dyn Source, file: &File, offset: u64, bytes: &mut [u8]) -> Result<(), BuildError> {
+pub(crate) fn fill(
+    source: &dyn Source,
+    file: &File,
+    offset: u64,
+    bytes: &mut [u8],
+) -> Result<(), BuildError> {
     let &File { content, size, .. } = file;
     let open = source.open(content)?;
     let found = open.read_at(offset, bytes)?;

@@ -268,12 +268,7 @@ impl<'t> Plan<'t> {
         Ok((header, usize::try_from(tail).unwrap_or(0)))
     }
 
-    fn place_inode(
-        &self,
-        id: InodeId,
-        shape: Option<Shape>,
-        zone: &mut Zone,
-    ) -> Result<Placed, FormatError> {
+    fn place_inode(&self, id: InodeId, shape: Option<Shape>, zone: &mut Zone) -> Result<Placed, FormatError> {
         let inode = &self.tree.inodes[id.index()];
         let (version, xattr_size) = self.header_of(id)?;
         let header = (version.size() + xattr_size) as u64;

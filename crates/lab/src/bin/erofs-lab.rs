@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 use erofs_lab::conformance::{Suite, document};
 use erofs_lab::recipe::Programs;
+use erofs_lab::workload::Workload;
 use erofs_lab::{Lab, Limits, Located};
 
 /// Runs scenarios of page cache sharing on a real kernel, in a virtual machine.
@@ -47,6 +48,23 @@ enum Verb {
         #[command(flatten)]
         common: Common,
     },
+    /// Runs a program in two images of it, without sharing and with it, and prints as JSON what was in memory afterwards.
+    Workload {
+        /// The images; their file names differ.
+        #[arg(num_args = 2, required = true, value_name = "IMAGE")]
+        images: Vec<PathBuf>,
+        /// A shell script that runs in each of them.
+        #[arg(long, value_name = "FILE")]
+        script: PathBuf,
+        /// Seconds that it may take each time.
+        #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+        each: u64,
+        /// Write the pages in memory after the first run to this file, for `erofs-ishare simulate --access trace:FILE`.
+        #[arg(long, value_name = "FILE")]
+        trace: PathBuf,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Holds the model to the kernel in every scenario of a directory, and fails if a figure differs.
     Conformance {
         /// The scenarios.
@@ -72,6 +90,9 @@ enum Verb {
 fn main() -> ExitCode {
     let done = match Arguments::parse().verb {
         Verb::Run { scenarios, json, common } => run(&scenarios, json, &common),
+        Verb::Workload { images, script, each, trace, common } => {
+            workload(images, &script, Duration::from_secs(each), &trace, &common)
+        }
         Verb::Conformance { scenarios, write, only, mkfs, peer, common } => {
             let lab = Lab::prepare(&common.dir).map_err(Into::into);
             lab.and_then(|lab| {
@@ -100,6 +121,24 @@ fn run(scenarios: &[PathBuf], json: bool, common: &Common) -> anyhow::Result<()>
     let report = Lab::prepare(&common.dir)?.run(&scenarios, common.limits())?;
     let text = if json { serde_json::to_string_pretty(&report)? + "\n" } else { report.to_string() };
     print(&text)
+}
+
+fn workload(
+    images: Vec<PathBuf>,
+    script: &Path,
+    time: Duration,
+    trace: &Path,
+    common: &Common,
+) -> anyhow::Result<()> {
+    let Ok(images) = <[PathBuf; 2]>::try_from(images) else { bail!("want two images") };
+    if images[0].file_name() == images[1].file_name() {
+        bail!("{}: found an image of the same name before it, want another", images[1].display());
+    }
+    let script = fs::read_to_string(script).with_context(|| script.display().to_string())?;
+    let workload = Workload { images, script, time };
+    let (measured, pages) = workload.measure(&Lab::prepare(&common.dir)?, common.limits())?;
+    fs::write(trace, pages).with_context(|| trace.display().to_string())?;
+    print(&(serde_json::to_string_pretty(&measured)? + "\n"))
 }
 
 fn conformance(

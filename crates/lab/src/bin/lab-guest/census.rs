@@ -21,7 +21,12 @@ const FRAME: u64 = (1 << 55) - 1;
 type Frames = HashMap<u64, (usize, usize)>;
 
 /// Looks at every file of the mounts, in the order of mounts and of a walk, and says what it finds.
-pub(crate) fn census(mounts: &[Mounted], say: &mut dyn FnMut(&Line) -> io::Result<()>) -> io::Result<()> {
+/// With `with_runs` it also says which pages those are.
+pub(crate) fn census(
+    mounts: &[Mounted],
+    with_runs: bool,
+    say: &mut dyn FnMut(&Line) -> io::Result<()>,
+) -> io::Result<()> {
     let pagemap = File::open("/proc/self/pagemap")?;
     let (mut frames, mut names) = (Frames::new(), Vec::new());
     for mounted in mounts {
@@ -35,13 +40,29 @@ pub(crate) fn census(mounts: &[Mounted], say: &mut dyn FnMut(&Line) -> io::Resul
             Ok(())
         })?;
         for path in files {
-            if let Some(report) = look(mounted, &path, &pagemap, &mut frames, &mut names)? {
+            if let Some((mut report, numbers)) = look(mounted, &path, &pagemap, &mut frames, &mut names)? {
+                if with_runs {
+                    report.runs = runs(&numbers);
+                }
                 say(&Line::File(report))?;
             }
         }
         say(&Line::Mount(MountReport { mount: mounted.name.clone(), directory_pages: pages_of(&dirs)? }))?;
     }
     say(&Line::End { frames: frames.len() as u64 })
+}
+
+/// Pages that follow each other, as the first of them and their count.
+fn runs(numbers: &Numbers) -> Vec<(u64, u64)> {
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for (page, _) in numbers {
+        let page = *page as u64;
+        match runs.last_mut() {
+            Some((first, count)) if *first + *count == page => *count += 1,
+            _ => runs.push((page, 1)),
+        }
+    }
+    runs
 }
 
 fn pages_of(dirs: &[PathBuf]) -> io::Result<u64> {
@@ -55,7 +76,7 @@ fn look(
     pagemap: &File,
     frames: &mut Frames,
     names: &mut Vec<(String, String)>,
-) -> io::Result<Option<FileReport>> {
+) -> io::Result<Option<(FileReport, Numbers)>> {
     let file = File::open(path)?;
     let size = file.metadata()?.len();
     if size == 0 {
@@ -81,7 +102,7 @@ fn look(
         let (mount, path) = names.get(other)?.clone();
         Some(SameFrames { mount, path, pages })
     });
-    Ok(Some(FileReport {
+    let report = FileReport {
         mount: mounted.name.clone(),
         path: inside,
         size,
@@ -89,8 +110,10 @@ fn look(
         mincore_pages: numbers.len() as u64,
         cachestat_pages: sys::cachestat(&file)?,
         content,
+        runs: Vec::new(),
         same_frames,
-    }))
+    };
+    Ok(Some((report, numbers)))
 }
 
 /// Pages with their frames.

@@ -7,6 +7,7 @@ mod mapper;
 mod meter;
 mod sys;
 mod walk;
+mod workload;
 mod world;
 
 use std::fs::{self, File, OpenOptions};
@@ -83,8 +84,15 @@ fn carry_out(port: &mut File) -> anyhow::Result<()> {
             let report = event(&mut world, step, &backing)?;
             say(port, &Line::Event(report))?;
         }
+        for program in &plan.programs {
+            let report = workload::run(world.point(&program.mount)?, program);
+            let report = report.with_context(|| format!("cannot run a program in {}", program.mount))?;
+            say(port, &Line::Program(report))?;
+        }
         world.settle()?;
-        census::census(world.mounts(), &mut |line| say(port, line)).context("cannot look at the files")?;
+        let with_runs = !plan.programs.is_empty();
+        census::census(world.mounts(), with_runs, &mut |line| say(port, line))
+            .context("cannot look at the files")?;
         world.clear().context("cannot take a scenario away")?;
     }
     Ok(())

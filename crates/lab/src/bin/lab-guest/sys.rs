@@ -114,6 +114,16 @@ pub(crate) fn device_mapper(control: &File, number: u8, request: &mut [u8]) -> i
     checked(unsafe { libc::ioctl(control.as_raw_fd(), number, request.as_mut_ptr()) }).map(drop)
 }
 
+/// Kills every process but this one.
+pub(crate) fn kill_all() -> io::Result<()> {
+    // SAFETY: this call touches no memory of the program.
+    match checked(unsafe { libc::kill(-1, libc::SIGKILL) }) {
+        // There is none.
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
 /// `readahead`.
 pub(crate) fn readahead(file: &File, offset: u64, length: usize) -> io::Result<()> {
     let offset = i64::try_from(offset).map_err(io::Error::other)?;

@@ -247,7 +247,8 @@ impl World {
         Ok(path)
     }
 
-    fn point(&self, mount: &str) -> io::Result<&Path> {
+    /// Where something is mounted.
+    pub(crate) fn point(&self, mount: &str) -> io::Result<&Path> {
         let found = self.mounts.iter().find(|mounted| mounted.name == mount);
         let absent = || io::Error::other(format!("nothing is mounted as {mount}"));
         found.map(|mounted| mounted.point.as_path()).ok_or_else(absent)
@@ -284,7 +285,7 @@ impl World {
 
 /// Unmounts. A mount that does not share is busy for a moment after its files were mapped, for an unknown reason; one that is
 /// really in use stays so.
-fn unmount(point: &Path) -> io::Result<()> {
+pub(crate) fn unmount(point: &Path) -> io::Result<()> {
     for _ in 0..UNMOUNT_TRIES {
         match rustix::mount::unmount(point, UnmountFlags::empty()) {
             Err(Errno::BUSY) => std::thread::sleep(UNMOUNT_PAUSE),
