@@ -10,6 +10,22 @@ pub const USAGE: u8 = 2;
 /// The work is done, and its result is not within the limits that the command line sets.
 pub const GATE: u8 = 3;
 
+/// Of checks, as in fsck(8): something is wrong.
+pub const FSCK_WRONG: u8 = 4;
+/// Of checks, as in fsck(8): something could not be read.
+pub const FSCK_FAILED: u8 = 8;
+/// Of checks, as in fsck(8): the command line was wrong.
+pub const FSCK_USAGE: u8 = 16;
+
+/// The code of fsck(8) for one of ours.
+pub fn of_fsck(code: u8) -> u8 {
+    match code {
+        OK => OK,
+        USAGE => FSCK_USAGE,
+        _ => FSCK_FAILED,
+    }
+}
+
 /// Why a command did not do its work.
 #[derive(Debug)]
 pub enum Failure {

@@ -4,6 +4,7 @@ pub mod cat;
 pub mod doctor;
 pub mod domain;
 pub mod extract;
+pub mod index;
 pub mod inspect;
 mod live;
 pub mod ls;
@@ -13,6 +14,7 @@ pub mod simulate;
 mod source;
 mod text;
 pub mod trace;
+pub mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -32,7 +34,7 @@ pub const NAME: &str = "erofs-ishare";
 /// ever written outside the directory given to extract.
 ///
 /// Exit status: 0 done, 1 failed, in whole or in part, 2 wrong command line, 3 a limit given to simulate is not
-/// kept, or doctor or domain check found something to change.
+/// kept, or doctor or domain check found something to change. verify has those of fsck(8).
 #[derive(Debug, Parser)]
 #[command(name = NAME, version, max_term_width = 100)]
 pub struct Cli {
@@ -47,12 +49,14 @@ enum Verb {
     Ls(ls::Args),
     Cat(cat::Args),
     Extract(extract::Args),
+    Index(index::Args),
     Simulate(simulate::Args),
     Measure(measure::Args),
     Trace(trace::Args),
     Doctor(doctor::Args),
     Sign(sign::Args),
     Domain(domain::Args),
+    Verify(verify::Args),
 }
 
 /// Whether all that was asked for was done. What was not has been said on stderr.
@@ -64,6 +68,8 @@ pub enum Done {
     Partly,
     /// Everything, but the result is not what was asked for.
     Gate,
+    /// What a verb with exit codes of its own says.
+    Code(u8),
 }
 
 impl Done {
@@ -78,17 +84,21 @@ fn dispatch(verb: Verb) -> anyhow::Result<Done> {
         Verb::Ls(args) => ls::run(&args),
         Verb::Cat(args) => cat::run(&args),
         Verb::Extract(args) => extract::run(&args),
+        Verb::Index(args) => index::run(&args),
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Measure(args) => measure::run(&args),
         Verb::Trace(args) => trace::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Sign(args) => sign::run(&args),
         Verb::Domain(args) => domain::run(&args),
+        Verb::Verify(args) => verify::run(&args),
     }
 }
 
 /// Runs the command line and returns the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let is_fsck = arguments.get(1).is_some_and(|verb| verb == "verify");
     let outcome = Cli::try_parse_from(arguments)
         .map_err(Failure::from)
         .and_then(|cli| dispatch(cli.verb).map_err(Failure::from));
@@ -96,8 +106,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Done::Whole) => exit::OK,
         Ok(Done::Partly) => exit::FAILED,
         Ok(Done::Gate) => exit::GATE,
+        Ok(Done::Code(code)) => code,
         // Whoever closed the pipe has read what it wanted.
         Err(Failure::Failed(error)) if output::is_broken_pipe(&error) => exit::OK,
-        Err(failure) => output::failure(NAME, &failure),
+        Err(failure) => {
+            let code = output::failure(NAME, &failure);
+            if is_fsck { exit::of_fsck(code) } else { code }
+        }
     })
 }

@@ -19,13 +19,13 @@ offset=$(cat /offset) root=$(cat /root)
 
 # try NAME COMMAND...: tells whether the command succeeds.
 try() {
-    name=$1
+    local name=$1
     shift
     if "$@"; then echo "RESULT $name yes"; else echo "RESULT $name no"; fi
 }
 # open DISK NAME [OPTION...]: opens the tree of a disk.
 open() {
-    disk=$1 name=$2
+    local disk=$1 name=$2
     shift 2
     veritysetup open --hash-offset="$offset" "$@" "$disk" "$name" "$disk" "$root"
 }

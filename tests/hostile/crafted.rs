@@ -280,6 +280,7 @@ fn every_image_of_the_folder_has_a_row() {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let known = ROWS.iter().any(|row| path_of(row.name) == path);
-        assert!(known || path.ends_with("README.md"), "{}", path.display());
+        // Those of the check as a whole have rows of their own, in tests/verify.rs.
+        assert!(known || path.is_dir() || path.ends_with("README.md"), "{}", path.display());
     }
 }

@@ -249,6 +249,50 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
         )],
     },
     Section {
+        title: "COMPANION IMAGES",
+        blocks: &[
+            Text(
+                "index makes the companion of an image that has no fingerprints, or none that one wants to believe: an image with \
+                 the same tree and fingerprints that were computed here, without contents. Those stay in the original, \
+                 which is the device of the companion. The pair shares page cache with every image that carries \
+                 equal fingerprints:",
+            ),
+            Code("mount -t erofs -o ro,inode_share,domain_id=NAME,device=/dev/loop0 META.img DIR"),
+            Text(
+                "where /dev/loop0 is a loop device with the original; where the companion is mounted straight from its file, device= \
+                 names the file of the original.",
+            ),
+            Text(
+                "A fingerprint is right as long as the original stays what it was. Linux compares nothing: an original that was \
+                 changed later, or another one, shows its bytes to all that share with it. Keep both read-only, best below \
+                 dm-verity. The mark of the device in the companion is the UUID of the original, for people to compare. Without device= the \
+                 companion can be mounted, but its files cannot be read, unless the original follows it on the same \
+                 device, block behind block.",
+            ),
+            Text(
+                "What cannot be referred to is copied: the ends of files that the original keeps behind their inodes. They start at \
+                 any byte, and addresses count blocks. On a Debian root they are 5 % of the image; the companion of an image made with \
+                 -E^inline_data takes 1 %. Where blocks are smaller than 4096 bytes each such end takes a block. fsck.erofs 1.9.4 reads \
+                 the blocks in front of such an end from the companion instead of the device, and reports wrong digests; \
+                 Linux reads the right ones.",
+            ),
+            Text(
+                "Refused are images with files that are compressed, because a block or chunk of a companion stands for the bytes in \
+                 it, and images that have extra devices themselves.",
+            ),
+            Text(
+                "With --overlay the files of the companion are holes with the attributes trusted.overlay.metacopy and \
+                 trusted.overlay.redirect, and the original, of any kind, is a layer below for data only (Linux 6.5 and newer):",
+            ),
+            Code("mount -t overlay overlay -o ro,metacopy=on,redirect_dir=on,lowerdir=META::DATA DIR"),
+            Text(
+                "This form has no fingerprints: shared under the names of the real contents, its holes would be read as zeros by \
+                 everybody. Page cache is that of the original. Attributes of the original under trusted.overlay. are \
+                 escaped, as Linux 6.7 and newer undo it; character devices with number 0:0 are hidden by overlayfs, which is said.",
+            ),
+        ],
+    },
+    Section {
         title: "LIVE MACHINES",
         blocks: &[
             Text(
@@ -406,6 +450,11 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
             Code(
                 "erofs-ishare domain new -o /etc/erofs/apps\n\
                  erofs-ishare domain mount --domain-file /etc/erofs/apps -o directio app.img /mnt/app",
+            ),
+            Text("Fingerprints for an image that has none, and the pair mounted:"),
+            Code(
+                "erofs-ishare index vendor.img -o vendor.meta\n\
+                 mount -t erofs -o ro,loop,inode_share,domain_id=NAME,device=$(losetup -f --show -r vendor.img) vendor.meta /mnt",
             ),
             Text("One file of it, and all of them:"),
             Code("erofs-ishare cat app.img /etc/os-release\nerofs-ishare extract --output copy app.img"),

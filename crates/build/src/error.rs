@@ -24,6 +24,19 @@ pub enum BuildError {
     /// A structure without a path of its own does not fit the format.
     #[error(transparent)]
     Structure(#[from] FormatError),
+    /// The original of a companion could not be read.
+    #[error(transparent)]
+    Original(#[from] erofs_image::ImageError),
+    /// A companion cannot refer to what its original holds.
+    #[error("{path}: found {found}, want {want}")]
+    Refer {
+        /// The path in the original.
+        path: String,
+        /// What is there.
+        found: String,
+        /// What a companion can refer to, and why.
+        want: &'static str,
+    },
     /// The image could not be written.
     #[error("{}: {action}: {cause}", erofs_tree::show_path(path))]
     Write {

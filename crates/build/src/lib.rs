@@ -12,6 +12,7 @@
 //! `pour` (the rest), [`image_file`] (what is written to). Invariant: order comes from the tree alone; nothing here
 //! looks at a clock, a random number or the iteration order of a hash table.
 
+pub mod companion;
 pub mod error;
 pub mod image_file;
 pub mod options;

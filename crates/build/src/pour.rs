@@ -90,7 +90,7 @@ pub(crate) fn pour_behind(
     image.write_at(records_at(0), &announced.records)?;
     let nid = |at: u64| Nid::at_byte(at - plan.meta_at);
     let mut value = superblock_of(plan, options, blocks, nid(place(plan.tree.root))?)?;
-    value.compression = announced.field;
+    announced.announce(&mut value);
     value.meta_blkaddr = block_32(plan.block_bits.blocks_floor(plan.meta_at))?;
     value.xattr_blkaddr = value.meta_blkaddr;
     if let (Some((placed, size)), Some((body, _))) = (&plan.packed, outcome.packed) {

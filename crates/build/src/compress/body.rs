@@ -2,6 +2,7 @@
 
 use erofs_format::compression::Algorithm;
 use erofs_format::datalayout::DataLayout;
+use erofs_format::datalayout::chunk::ChunkFormat;
 use erofs_format::extent::{Coding, Stored, ZExtent};
 use erofs_format::{BlockBits, FormatError};
 
@@ -151,6 +152,9 @@ impl Body {
         let table = bytes.split_off(self.fingerprint as usize);
         let data = if self.layout.is_compressed() {
             Data::Compressed { layout: self.layout, blocks: self.i_u, table }
+        } else if self.layout == DataLayout::ChunkBased {
+            let entries = table.as_chunks().0.iter().map(|entry| u32::from_le_bytes(*entry));
+            Data::Chunks { format: ChunkFormat::decode(self.i_u, 0)?, blocks: entries.collect() }
         } else {
             Data::Flat { start: u64::from(self.i_u) }
         };

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use erofs_algo::fingerprint::{Fingerprint, Hasher};
 use erofs_encode::Params;
+use erofs_format::compression::PCLUSTER_MAX_SIZE;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::encode::{Coder, Encoded, End, Rest, Sizes};
@@ -118,7 +119,7 @@ impl Phase<'_> {
         };
         Sizes {
             block: self.block,
-            pcluster: choice.pcluster as usize,
+            pcluster: limit(choice.pcluster, self.is_tight(), self.block) as usize,
             input,
             tight: self.is_tight(),
             squeeze: self.compression.squeeze && !self.is_tight(),
@@ -270,6 +271,13 @@ impl<'a> Worker<'a> {
             }
         }
     }
+}
+
+/// The largest pcluster in bytes where `wanted` was asked for. One that starts anywhere touches a block more than its
+/// length says, and Linux has room for 1 MiB of blocks.
+pub(crate) fn limit(wanted: u32, tight: bool, block: usize) -> u32 {
+    let block = u32::try_from(block).unwrap_or(u32::MAX);
+    if tight { wanted.min(PCLUSTER_MAX_SIZE - block) } else { wanted }
 }
 
 /// The parameters of the algorithm with this index for pclusters of these sizes.

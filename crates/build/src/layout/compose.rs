@@ -117,11 +117,20 @@ impl Plan<'_> {
             let aligned = (header - start).next_multiple_of(format.entry_size());
             out.resize(start + aligned, 0);
             for &block in blocks.iter() {
-                let address = (block != HOLE).then(|| ChunkAddress { device: 0, block: u64::from(block) });
+                let address = (block != HOLE).then(|| self.chunk_address(block));
                 chunk::encode_entry(*format, address, out)?;
             }
         }
         Ok(())
+    }
+
+    /// A block of the unified address space by its device. Linux reads both forms alike; erofs-utils (1.9.4) reads from
+    /// the primary device whatever does not name another.
+    fn chunk_address(&self, block: u32) -> ChunkAddress {
+        match self.device_at.and_then(|start| block.checked_sub(start)) {
+            Some(block) => ChunkAddress { device: 1, block: u64::from(block) },
+            None => ChunkAddress { device: 0, block: u64::from(block) },
+        }
     }
 }
 

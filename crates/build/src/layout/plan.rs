@@ -79,6 +79,8 @@ pub(crate) struct Plan<'t> {
     pub(crate) meta_at: u64,
     /// The packed inode, where there is one: its place and size.
     pub(crate) packed: Option<(Placed, u64)>,
+    /// The block of the unified address space at which the one extra device starts, where there is one.
+    pub(crate) device_at: Option<u32>,
     /// The table of long xattr prefixes and where it starts.
     pub(crate) prefix_table: (u64, Vec<u8>),
     /// The form of chunk tables where chunks are wanted for every file.
@@ -114,6 +116,7 @@ impl<'t> Plan<'t> {
             data_at: 0,
             meta_at: 0,
             packed: None,
+            device_at: None,
             prefix_table: (0, Vec::new()),
             chunk_format: options.content.chunks.map(|chunks| ChunkFormat {
                 blkbits: chunks.bits - block_bits.bits(),

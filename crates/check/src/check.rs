@@ -1,0 +1,264 @@
+//! The check of one image: the stages in order.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use erofs_format::feature::{self, incompat};
+use erofs_format::superblock;
+use erofs_format::xattr_prefix::START_UNIT;
+use erofs_image::{Image, ImageError, printable};
+use hashbrown::HashMap;
+use uuid::Uuid;
+
+use crate::canonical;
+use crate::domain::conflicts;
+use crate::error::{CheckError, is_operational};
+use crate::finding::{Code, Finding};
+use crate::fingerprint::{Content, Key};
+use crate::ranges::{Kind, NOBODY, Range, overlaps};
+use crate::source::Source;
+use crate::walk::Walk;
+use crate::worker::{Job, Outcome, Worker};
+
+/// How many inodes, and about how many bytes of content, a worker takes at once.
+const BATCH: (usize, u64) = (64, 4 << 20);
+/// How many batches may wait.
+const WAITING: usize = 256;
+
+/// What an image has to keep to beyond the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// The plain format: flat and chunk-based files, one device, no compression, 32-bit addresses.
+    Core,
+    /// That, in canonical form, with a checksum and a right fingerprint of every file with content.
+    Hardened,
+}
+
+/// How an image is checked.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The profile that the image has to keep to.
+    pub profile: Option<Profile>,
+    /// The namespace of fingerprints that need one to be made again.
+    pub namespace: Option<Uuid>,
+    /// How many threads work; 0 is one per processor.
+    pub threads: usize,
+}
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What is wrong, in the order of the walk.
+    pub findings: Vec<Finding>,
+    /// How many inodes there are.
+    pub inodes: u64,
+    /// How many bytes of content were read.
+    pub bytes: u64,
+    /// Whether the image announces fingerprints.
+    pub fingerprints: bool,
+    /// Fingerprints that were held against the content.
+    pub judged: u64,
+    /// Fingerprints of kinds that cannot be made again here; only equality among them is checked.
+    pub unjudged: u64,
+    /// Files with a fingerprint, for [`conflicts`].
+    pub contents: Vec<Content>,
+    /// What could not be read, and how often that was so; what there is of the report is about the rest.
+    pub failed: Option<(ImageError, u64)>,
+}
+
+/// Checks an image.
+///
+/// # Errors
+/// When it cannot be read at all. That it is wrong is a finding.
+pub fn check(source: &Source, options: &Options) -> Result<Report, CheckError> {
+    let image = match source.image() {
+        Ok(image) => image,
+        Err(error) if is_operational(&error) => return Err(error.into()),
+        Err(error) => {
+            let findings = vec![Finding::of(&error, Code::Superblock)];
+            return Ok(Report { findings, ..Report::default() });
+        }
+    };
+    let mut report =
+        Report { findings: crate::superblock::check(&image, source.primary()), ..Report::default() };
+    profile(&image, options, &mut report.findings);
+    let key = match Key::of(&image) {
+        Ok(key) => key,
+        Err(error) => {
+            report.findings.push(Finding::of(&error, Code::Superblock));
+            None
+        }
+    };
+    report.fingerprints = key.is_some();
+    let (inodes, outcomes) = inodes(&image, source, key.as_ref(), options)?;
+    report.inodes = inodes;
+    let mut ranges = of_superblock(&image);
+    for outcome in outcomes {
+        take(&mut report, &mut ranges, outcome);
+    }
+    add_overlaps(&image, &mut report.findings, ranges);
+    report.contents.sort_by_key(|content| content.order);
+    report.findings.extend(conflicts(&[("", &report)]));
+    report.findings.sort_by_key(|finding| (finding.code.area(), finding.order));
+    Ok(report)
+}
+
+fn take(report: &mut Report, ranges: &mut Vec<Range>, outcome: Outcome) {
+    let Outcome { findings, ranges: more, contents, judged, unjudged, bytes, failed } = outcome;
+    report.findings.extend(findings);
+    ranges.extend(more);
+    report.contents.extend(contents);
+    report.judged = report.judged.saturating_add(judged);
+    report.unjudged = report.unjudged.saturating_add(unjudged);
+    report.bytes = report.bytes.saturating_add(bytes);
+    if let Some((error, count)) = failed {
+        let (first, before) = report.failed.take().unwrap_or((error, 0));
+        report.failed = Some((first, before.saturating_add(count)));
+    }
+}
+
+/// Walks over the image on this thread and has its inodes looked at by others.
+fn inodes(
+    image: &Image,
+    source: &Source,
+    key: Option<&Key>,
+    options: &Options,
+) -> Result<(u64, Vec<Outcome>), CheckError> {
+    let threads = match options.threads {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let (sender, receiver) = sync_channel::<Vec<Job>>(WAITING);
+    let receiver = Mutex::new(receiver);
+    thread::scope(|scope| {
+        let run = || -> Result<Outcome, CheckError> {
+            let image = source.image()?;
+            let primary = source.primary();
+            let mut worker = Worker { image, primary, key, options, outcome: Outcome::default() };
+            while let Some(jobs) = next(&receiver) {
+                for job in &jobs {
+                    worker.work(job);
+                }
+            }
+            Ok(worker.outcome)
+        };
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        let mut batches = Batches { sender, jobs: Vec::new(), bytes: 0 };
+        let (inodes, walked) = Walk::new(image, |job| batches.add(job)).all();
+        batches.send();
+        drop(batches);
+        let mut outcomes = vec![walked];
+        for worker in workers {
+            outcomes.push(worker.join().map_err(|_| CheckError::Thread)??);
+        }
+        Ok((inodes, outcomes))
+    })
+}
+
+fn next(receiver: &Mutex<Receiver<Vec<Job>>>) -> Option<Vec<Job>> {
+    receiver.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+}
+
+/// Jobs on their way to the workers.
+struct Batches {
+    sender: SyncSender<Vec<Job>>,
+    jobs: Vec<Job>,
+    bytes: u64,
+}
+
+impl Batches {
+    fn add(&mut self, job: Job) {
+        self.bytes = self.bytes.saturating_add(job.inode.size());
+        self.jobs.push(job);
+        let (jobs, bytes) = BATCH;
+        if self.jobs.len() >= jobs || self.bytes >= bytes {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        self.bytes = 0;
+        // Workers that are gone are found when they are joined.
+        drop(self.sender.send(std::mem::take(&mut self.jobs)));
+    }
+}
+
+/// The profile as far as the superblock tells.
+fn profile(image: &Image, options: &Options, findings: &mut Vec<Finding>) {
+    let Some(profile) = options.profile else { return };
+    let superblock = image.superblock();
+    let core = incompat::CHUNKED_FILE | incompat::XATTR_PREFIXES;
+    for feature in feature::named(&feature::INCOMPAT, superblock.incompat & !core) {
+        let wanted = "none but chunked_file and xattr_prefixes";
+        findings.push(Finding::new(Code::NotCore, "superblock.feature_incompat", feature.name, wanted));
+    }
+    if profile == Profile::Hardened {
+        findings.extend(canonical::superblock(image));
+        if !matches!(image.ishare_prefix(), Ok(Some(_))) {
+            let what = "superblock.feature_compat";
+            findings.push(Finding::new(
+                Code::NotFingerprinted,
+                what,
+                "no fingerprints",
+                "those of all files",
+            ));
+        }
+    }
+}
+
+/// What of the device is neither an inode's nor a file's.
+fn of_superblock(image: &Image) -> Vec<Range> {
+    let value = image.superblock();
+    let size = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+    let range = |start: u64, length: u64| Range {
+        space: 0,
+        start,
+        end: start.saturating_add(length),
+        kind: Kind::Metadata,
+        owner: NOBODY,
+    };
+    let mut ranges = vec![range(superblock::OFFSET, size(superblock::record_size(value.extslots)))];
+    let slot = size(erofs_format::device::SLOT_SIZE);
+    let slots = size(image.devices().slots().len());
+    if slots > 0 {
+        ranges.push(range(u64::from(value.devt_slotoff).saturating_mul(slot), slots.saturating_mul(slot)));
+    }
+    let inside = value.incompat & (incompat::METABOX | incompat::FRAGMENTS) != 0;
+    let prefixes = image.prefixes().unwrap_or_default();
+    if !prefixes.is_empty() && (!inside || value.compat & feature::compat::PLAIN_XATTR_PFX != 0) {
+        let length = prefixes.iter().fold(0_u64, |sum, prefix| sum.saturating_add(size(prefix.size())));
+        ranges.push(range(u64::from(value.xattr_prefix_start).saturating_mul(START_UNIT), length));
+    }
+    ranges
+}
+
+/// Tells of overlaps. The paths are found by a second walk, which right images do not need.
+fn add_overlaps(image: &Image, findings: &mut Vec<Finding>, ranges: Vec<Range>) {
+    let overlaps = overlaps(ranges);
+    let mut owners: HashMap<u64, Option<(Vec<u8>, u64)>> = HashMap::new();
+    owners.extend(overlaps.iter().flat_map(|(first, second)| [(first.owner, None), (second.owner, None)]));
+    if overlaps.is_empty() {
+        return;
+    }
+    Walk::new(image, |job| {
+        if let Some(owner) = owners.get_mut(&job.order) {
+            *owner = Some((job.path, job.inode.nid.0));
+        }
+    })
+    .all();
+    for (first, second) in overlaps {
+        let metadata = first.kind == Kind::Metadata || second.kind == Kind::Metadata;
+        let code = if metadata { Code::MetadataOverlap } else { Code::DataOverlap };
+        let kind = |range: &Range| if range.kind == Kind::Metadata { "metadata" } else { "data" };
+        let owner = |range: &Range| owners.get(&range.owner).and_then(Option::as_ref);
+        let name = owner(&first).map_or_else(|| "the superblock".to_owned(), |(path, _)| printable(path));
+        let what = format!("{} at byte {}", kind(&second), second.start);
+        let found = format!("{} of {name} up to byte {}", kind(&first), first.end);
+        let finding = Finding::new(code, what, found, "bytes of its own").ordered(second.owner);
+        findings.push(match owner(&second) {
+            Some((path, nid)) => finding.at(path, *nid),
+            None => finding,
+        });
+    }
+}

@@ -1,0 +1,22 @@
+//! What can keep a check from being made. What is wrong with the image itself is a [`crate::Finding`].
+
+use erofs_image::{Cause, ImageError};
+
+/// Why an image could not be checked, in whole or in part.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CheckError {
+    /// The image, or something in it, could not be read: the system, or devices that were not given.
+    #[error(transparent)]
+    Read(#[from] ImageError),
+    /// A thread of the check ended before its work.
+    #[error("a thread of the check has ended early")]
+    Thread,
+}
+
+/// Whether the error says that something could not be read, as opposed to the image being wrong.
+pub(crate) fn is_operational(error: &ImageError) -> bool {
+    matches!(
+        error.cause(),
+        Cause::Io { .. } | Cause::Source(_) | Cause::DeviceAbsent { .. } | Cause::DeviceCount { .. }
+    )
+}

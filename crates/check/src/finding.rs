@@ -1,0 +1,270 @@
+//! One thing that is wrong with an image: a code, the place, what was found, and what was wanted.
+
+use std::fmt;
+
+use erofs_format::FormatError;
+use erofs_image::{Cause, ImageError, printable};
+
+/// The part of a check to which a code belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Area {
+    /// The superblock and what it leads to.
+    Superblock,
+    /// Inodes, directories, attributes, extents.
+    Structure,
+    /// Fingerprints.
+    Fingerprints,
+    /// The profile that was asked for.
+    Profile,
+    /// Several images together.
+    Domain,
+    /// The dm-verity hash tree and its signature.
+    Verity,
+}
+
+impl Area {
+    /// Every area, in the order of reports.
+    pub const ALL: [Self; 6] =
+        [Self::Superblock, Self::Structure, Self::Fingerprints, Self::Profile, Self::Domain, Self::Verity];
+
+    /// The name for people and machines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Superblock => "superblock",
+            Self::Structure => "structure",
+            Self::Fingerprints => "fingerprints",
+            Self::Profile => "profile",
+            Self::Domain => "domain",
+            Self::Verity => "verity",
+        }
+    }
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $code:ident $area:ident $name:literal,)*) => {
+        /// What kind of thing is wrong. The names are stable.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code { $($(#[$doc])* $code,)* }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &'static [Self] = &[$(Self::$code,)*];
+
+            /// The name for people and machines.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$code => $name,)* }
+            }
+
+            /// The part of the check.
+            pub fn area(self) -> Area {
+                match self { $(Self::$code => Area::$area,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// A field of the superblock, the device table, the compression configurations or the prefix table.
+    Superblock Superblock "superblock",
+    /// The superblock's checksum is not that of its bytes.
+    Checksum Superblock "checksum",
+    /// Reserved bytes of the superblock are not 0.
+    Reserved Superblock "reserved",
+    /// A feature bit that is not known.
+    UnknownFeature Superblock "unknown-feature",
+    /// The image is shorter than the superblock says.
+    Truncated Superblock "truncated",
+    /// Something is used whose feature bit is not set.
+    FeatureMissing Structure "feature-missing",
+    /// An inode cannot be read.
+    Inode Structure "inode",
+    /// A directory cannot be read.
+    Directory Structure "directory",
+    /// Names of a directory are not in order, or not unique.
+    DirectoryOrder Structure "directory-order",
+    /// A directory inside itself, or with two names.
+    DirectoryLoop Structure "directory-loop",
+    /// `.` or `..` is absent or leads elsewhere.
+    Dots Structure "dots",
+    /// The type in a directory entry is not that of the inode.
+    FileType Structure "file-type",
+    /// The link count is not the number of names.
+    LinkCount Structure "link-count",
+    /// Something lies past the end of a device.
+    Bounds Structure "bounds",
+    /// Bytes of an inode, its attributes or its index belong to something else as well.
+    MetadataOverlap Structure "metadata-overlap",
+    /// Two files share some of their blocks in a way that no deduplication makes.
+    DataOverlap Structure "data-overlap",
+    /// Extended attributes cannot be read.
+    Xattr Structure "xattr",
+    /// The map from a file to its blocks cannot be read.
+    Map Structure "map",
+    /// Compressed data cannot be decoded.
+    Compressed Structure "compressed-data",
+    /// The number of compressed blocks in the inode is not that of its pclusters.
+    Blocks Structure "blocks",
+    /// The target of a symbolic link.
+    Symlink Structure "symlink",
+    /// A file with content has no fingerprint, though the image announces them.
+    FingerprintMissing Fingerprints "fingerprint-missing",
+    /// A file has several fingerprints.
+    FingerprintDuplicate Fingerprints "fingerprint-duplicate",
+    /// The fingerprint is not that of the content.
+    FingerprintWrong Fingerprints "fingerprint-wrong",
+    /// The value is empty, longer than a block, or has not the length that its tag wants.
+    FingerprintLength Fingerprints "fingerprint-length",
+    /// The digest is in hexadecimal digits, so it equals no other image's.
+    FingerprintHexadecimal Fingerprints "fingerprint-hexadecimal",
+    /// Another attribute looks like the fingerprint, under another namespace.
+    FingerprintTwin Fingerprints "fingerprint-twin",
+    /// A fingerprint of a file without content.
+    FingerprintOnEmpty Fingerprints "fingerprint-on-empty",
+    /// A fingerprint of something that is no regular file.
+    FingerprintOnOther Fingerprints "fingerprint-on-other",
+    /// The name filter hides the fingerprint from the kernel.
+    FingerprintFiltered Fingerprints "fingerprint-filtered",
+    /// Equal fingerprints of different contents in one image.
+    FingerprintConflict Fingerprints "fingerprint-conflict",
+    /// Not the plain format.
+    NotCore Profile "not-core",
+    /// Not in canonical form.
+    NotCanonical Profile "not-canonical",
+    /// No fingerprint that can be checked, where the profile wants one for each file with content.
+    NotFingerprinted Profile "not-fingerprinted",
+    /// Equal fingerprints of different contents in two images.
+    DomainConflict Domain "domain-conflict",
+    /// The hash tree is not that of the image.
+    Verity Verity "verity",
+    /// The signature is not one of the root hash by somebody who is trusted.
+    Signature Verity "signature",
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What kind of thing.
+    pub code: Code,
+    /// The path in the image, where it is known.
+    pub path: Option<Vec<u8>>,
+    /// The inode, where it is known.
+    pub nid: Option<u64>,
+    /// The field or place.
+    pub what: String,
+    /// What is there.
+    pub found: String,
+    /// What should be there; empty where the found says it all.
+    pub wanted: String,
+    /// Findings are told in the order of the walk.
+    pub(crate) order: u64,
+}
+
+impl Finding {
+    /// A finding about the image as a whole.
+    #[expect(clippy::needless_pass_by_value, reason = "callers hand over literals and numbers")]
+    pub fn new(code: Code, what: impl ToString, found: impl ToString, wanted: impl ToString) -> Self {
+        let (what, found, wanted) = (what.to_string(), found.to_string(), wanted.to_string());
+        Self { code, path: None, nid: None, what, found, wanted, order: 0 }
+    }
+
+    /// The same, about an inode. What is known already stays.
+    #[must_use]
+    pub fn at(mut self, path: &[u8], nid: u64) -> Self {
+        self.path.get_or_insert_with(|| path.to_vec());
+        self.nid.get_or_insert(nid);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn ordered(self, order: u64) -> Self {
+        Self { order, ..self }
+    }
+
+    /// What the reader says is wrong.
+    pub(crate) fn of(error: &ImageError, otherwise: Code) -> Self {
+        let code = code_of(error, otherwise);
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the other causes print themselves")]
+        let (what, found, wanted) = match error.cause() {
+            Cause::Format(FormatError::Field { field, at, found, want }) => {
+                (format!("{field} at byte {at}"), found.clone(), want.clone())
+            }
+            Cause::Format(FormatError::Short { structure, at, found, want }) => {
+                (format!("{structure} at byte {at}"), format!("{found} bytes"), format!("at least {want}"))
+            }
+            Cause::Format(FormatError::Limit { what, found, limit }) => {
+                ((*what).to_owned(), found.clone(), limit.clone())
+            }
+            Cause::Beyond { what, space, at, length, end } => (
+                format!("{what} at byte {at}"),
+                format!("{length} bytes"),
+                format!("an end within {space}, which has {end} bytes"),
+            ),
+            Cause::Decode { start, length, at, source } => (
+                format!("{length} bytes at byte {start} of the file, stored at byte {at}"),
+                source.to_string(),
+                "data that can be decoded".to_owned(),
+            ),
+            other => (otherwise.name().to_owned(), other.to_string(), String::new()),
+        };
+        let nid = error.nid().map(|nid| nid.0);
+        Self { path: error.path().map(<[u8]>::to_vec), nid, ..Self::new(code, what, found, wanted) }
+    }
+}
+
+/// The code of what the reader refuses; `otherwise` is what was being read.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other causes say nothing about the place")]
+fn code_of(error: &ImageError, otherwise: Code) -> Code {
+    let field = match error.cause() {
+        Cause::Format(FormatError::Field { field, .. }) => *field,
+        Cause::Beyond { .. } if otherwise == Code::Superblock => return Code::Superblock,
+        Cause::Beyond { .. } => return Code::Bounds,
+        Cause::Decode { .. } | Cause::NoPackedInode { .. } => return Code::Compressed,
+        Cause::DirectoryTwice { .. } => return Code::DirectoryLoop,
+        Cause::NoMetabox { .. } => return Code::FeatureMissing,
+        _ => return otherwise,
+    };
+    match field {
+        "superblock.checksum" => Code::Checksum,
+        "superblock.feature_incompat" => Code::UnknownFeature,
+        "directory block" => Code::DirectoryOrder,
+        _ if otherwise == Code::Superblock => Code::Superblock,
+        "chunk table" | "compressed index" | "file data" => Code::Bounds,
+        _ if field.starts_with("inode.") => Code::Inode,
+        _ if field.starts_with("dirent") => Code::Directory,
+        _ if field.starts_with("xattr") => Code::Xattr,
+        _ => otherwise,
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.code.name())?;
+        if let Some(path) = &self.path {
+            write!(f, "{}: ", printable(path))?;
+        }
+        if let Some(nid) = self.nid {
+            write!(f, "nid {nid}: ")?;
+        }
+        write!(f, "{}: found {}", self.what, self.found)?;
+        if self.wanted.is_empty() { Ok(()) } else { write!(f, ", want {}", self.wanted) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_lines_are_whole() {
+        let mut names: Vec<_> = Code::ALL.iter().map(|code| code.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Code::ALL.len());
+        let finding =
+            Finding::new(Code::LinkCount, "link count", 3, "2, the number of names").at(b"/a\n", 36);
+        assert_eq!(
+            finding.to_string(),
+            "link-count: /a\\x0a: nid 36: link count: found 3, want 2, the number of names"
+        );
+    }
+}

@@ -1,0 +1,195 @@
+//! What is done with each inode by itself, on several threads: attributes, extents, content.
+
+use erofs_image::{Fingerprint, Image, ImageError, Inode, Piece, Private, ReadAt};
+
+use crate::canonical;
+use crate::check::{Options, Profile};
+use crate::error::is_operational;
+use crate::finding::{Code, Finding};
+use crate::fingerprint::{self, Content, Judge, Key};
+use crate::inode;
+use crate::ranges::Range;
+
+/// An inode that waits for a worker.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    /// The place in the walk, from 1 on.
+    pub(crate) order: u64,
+    pub(crate) path: Vec<u8>,
+    pub(crate) inode: Inode,
+    /// Has no name: the packed inode or the metabox.
+    pub(crate) special: bool,
+}
+
+/// What a worker has found.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) ranges: Vec<Range>,
+    pub(crate) contents: Vec<Content>,
+    /// Fingerprints that were held against the content.
+    pub(crate) judged: u64,
+    /// Fingerprints of kinds that cannot be made again here.
+    pub(crate) unjudged: u64,
+    pub(crate) bytes: u64,
+    /// The first thing that could not be read, and how many there were.
+    pub(crate) failed: Option<(ImageError, u64)>,
+}
+
+impl Outcome {
+    /// Notes an error of the reader.
+    pub(crate) fn note(&mut self, error: ImageError, job: (&[u8], u64, u64), otherwise: Code) {
+        let (path, nid, order) = job;
+        if is_operational(&error) {
+            let error = error.at_path(path);
+            let (first, count) = self.failed.take().unwrap_or((error, 0));
+            self.failed = Some((first, count.saturating_add(1)));
+        } else {
+            self.findings.push(Finding::of(&error, otherwise).at(path, nid).ordered(order));
+        }
+    }
+}
+
+/// What a worker works with.
+pub(crate) struct Worker<'a> {
+    pub(crate) image: Image,
+    pub(crate) primary: &'a dyn ReadAt,
+    pub(crate) key: Option<&'a Key>,
+    pub(crate) options: &'a Options,
+    pub(crate) outcome: Outcome,
+}
+
+impl Worker<'_> {
+    /// Looks at an inode.
+    pub(crate) fn work(&mut self, job: &Job) {
+        let mut findings = Vec::new();
+        let inode = &job.inode;
+        let attributes = match self.image.xattrs(inode).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
+            Ok(attributes) => attributes,
+            Err(error) => {
+                self.note(error, job, Code::Xattr);
+                Vec::new()
+            }
+        };
+        let value = self
+            .key
+            .filter(|_| !job.special)
+            .and_then(|key| fingerprint::of_attributes(key, inode, &attributes, &mut findings));
+        if value.is_some() {
+            self.filter(job, &mut findings);
+        }
+        let readable = match inode::look(&self.image, inode, job.order) {
+            Ok(taken) => {
+                // A range past the end of its device cannot be read, which has been said then.
+                let readable = taken.findings.iter().all(|finding| finding.code != Code::Bounds);
+                findings.extend(taken.findings);
+                self.outcome.ranges.extend(taken.ranges);
+                readable
+            }
+            Err(error) => {
+                self.note(error, job, Code::Map);
+                false
+            }
+        };
+        if inode.is_symlink()
+            && let Err(error) = self.image.link_target(inode)
+        {
+            self.note(error, job, Code::Symlink);
+        }
+        if inode.is_file() && readable {
+            self.content(job, value, &mut findings);
+        }
+        if self.options.profile == Some(Profile::Hardened) && readable {
+            findings.extend(canonical::inode(&self.image, self.primary, inode, &attributes));
+            let more = if inode.is_dir() {
+                canonical::directory(&self.image, inode)
+            } else {
+                canonical::tail(&self.image, self.primary, inode)
+            };
+            findings.extend(more.ok().flatten());
+        }
+        let own = findings.into_iter().map(|finding| finding.at(&job.path, inode.nid.0).ordered(job.order));
+        self.outcome.findings.extend(own);
+    }
+
+    fn note(&mut self, error: ImageError, job: &Job, otherwise: Code) {
+        self.outcome.note(error, (&job.path, job.inode.nid.0, job.order), otherwise);
+    }
+
+    /// The kernel believes the name filter, so what it hides is not there for it.
+    fn filter(&mut self, job: &Job, findings: &mut Vec<Finding>) {
+        match self.image.fingerprint(&job.inode) {
+            Ok(Fingerprint::Private(Private::Absent)) => {
+                let wanted = "one that lets the fingerprint be found";
+                findings.push(Finding::new(
+                    Code::FingerprintFiltered,
+                    "xattr header h_name_filter",
+                    "one that hides it",
+                    wanted,
+                ));
+            }
+            Ok(_) => {}
+            Err(error) => self.note(error, job, Code::Xattr),
+        }
+    }
+
+    /// Reads the content where there is something to hold it against: a fingerprint, or a decoder.
+    fn content(&mut self, job: &Job, value: Option<Vec<u8>>, findings: &mut Vec<Finding>) {
+        let inode = &job.inode;
+        if inode.size() == 0 || value.is_none() && !inode.layout().is_compressed() {
+            return;
+        }
+        let mut judge = value.as_deref().and_then(|value| Judge::new(value, self.options.namespace));
+        if let Err(error) = self.read(inode, judge.as_mut()) {
+            return self.note(error, job, Code::Map);
+        }
+        self.outcome.bytes = self.outcome.bytes.saturating_add(inode.size());
+        let Some(verdict) = judge.map(Judge::finish) else { return };
+        if verdict.judged {
+            self.outcome.judged = self.outcome.judged.saturating_add(1);
+        } else if verdict.finding.is_none() {
+            self.outcome.unjudged = self.outcome.unjudged.saturating_add(1);
+            if self.options.profile == Some(Profile::Hardened) {
+                let found = value.as_deref().map(fingerprint::shown).unwrap_or_default();
+                findings.push(Finding::new(
+                    Code::NotFingerprinted,
+                    "fingerprint",
+                    found,
+                    "one that can be made again",
+                ));
+            }
+        }
+        findings.extend(verdict.finding);
+        if let Some(value) = value {
+            let (digest, size, path) = (verdict.digest, inode.size(), job.path.clone());
+            self.outcome.contents.push(Content {
+                value,
+                digest,
+                size,
+                path,
+                nid: inode.nid.0,
+                order: job.order,
+            });
+        }
+    }
+
+    fn read(&self, inode: &Inode, mut judge: Option<&mut Judge<'_>>) -> Result<(), ImageError> {
+        static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+        let data = self.image.data(inode)?;
+        data.copy(|piece| {
+            let Some(judge) = judge.as_deref_mut() else { return Ok(()) };
+            match piece {
+                Piece::Bytes(bytes) => judge.update(bytes),
+                Piece::Hole(length) => {
+                    let mut left = length;
+                    while left > 0 {
+                        let now = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
+                        judge.update(ZEROS.get(..now).unwrap_or_default());
+                        left = left.saturating_sub(u64::try_from(now).unwrap_or(u64::MAX));
+                    }
+                }
+            }
+            Ok::<(), ImageError>(())
+        })
+    }
+}
