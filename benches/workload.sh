@@ -4,8 +4,8 @@
 #
 # DIR is that of pairs.sh, which makes the images. In a virtual machine the program is started in each of the two images
 # as in a container, and a client of the same image works with it; twice without sharing, to see how exactly that repeats
-# itself, and once with it. DIR keeps what was measured; a second call makes only what is missing. Writes DIR/workload.md,
-# which pairs.sh puts behind its own table, and docs/pairs.md anew.
+# itself, and once with it. DIR keeps what was measured; a second call makes only what is missing. Writes docs/pairs.md
+# anew, with the table of workloads behind that of pairs.sh.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tools/beside.sh
@@ -17,8 +17,7 @@ dir=$(realpath "$1")
 shift
 root=$(realpath "$here/..")
 target=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}")
-[ -n "${NO_BUILD:-}" ] ||
-    cargo build --quiet --release --manifest-path "$root/Cargo.toml" --package mkfs-erofs --package erofs-lab
+cargo build --quiet --release --manifest-path "$root/Cargo.toml" --package mkfs-erofs --package erofs-lab
 ishare=$target/release/erofs-ishare lab=$target/release/erofs-lab
 pairs=(redis nginx postgres mysql)
 
@@ -88,14 +87,14 @@ wait_for [ ! -e /run/nginx.pid ]
 ' ;;
         postgres) printf '%s\n' '
 account postgres
-mkdir -p /var/lib/postgresql /run/postgresql
-chown postgres:postgres /var/lib/postgresql /run/postgresql
+mkdir -p /var/lib/postgresql /run/postgresql /var/run/postgresql
+chown postgres:postgres /var/lib/postgresql /run/postgresql /var/run/postgresql
 PATH=/usr/lib/postgresql/15/bin:$PATH data=/var/lib/postgresql/data
 cd /var/lib/postgresql
 as postgres initdb --no-sync --auth trust -D $data >/run/initdb
-as postgres pg_ctl -D $data -l /run/postgresql/log -o "-c fsync=off" -t 120 -w start ||
+as postgres pg_ctl -D $data -l /run/postgresql/log -o "-c fsync=off -c listen_addresses=127.0.0.1" -t 120 -w start ||
     { cat /run/postgresql/log; exit 1; }
-as postgres psql -v ON_ERROR_STOP=1 -q postgres <<SQL
+as postgres psql -v ON_ERROR_STOP=1 -q postgres <<\SQL
 create table words (id serial primary key, word text);
 insert into words (word) select md5(n::text) from generate_series(1, 20000) n;
 create index on words (word);
@@ -109,7 +108,7 @@ as postgres pg_ctl -D $data -m fast -t 120 -w stop
 account mysql
 mkdir -p /var/lib/mysql /run/mysqld /var/log/mysql
 chown mysql:mysql /var/lib/mysql /run/mysqld /var/log/mysql
-mariadb-install-db --user=mysql --skip-test-db --auth-root-authentication-method=normal >/run/install 2>&1 ||
+mariadb-install-db --force --user=mysql --skip-test-db --auth-root-authentication-method=normal >/run/install 2>&1 ||
     { tail -n 20 /run/install; exit 1; }
 mariadbd --user=mysql 2>/run/log &
 server=$!

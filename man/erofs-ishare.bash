@@ -31,6 +31,9 @@ _erofs__ishare() {
             erofs__ishare,help)
                 cmd="erofs__ishare__subcmd__help"
                 ;;
+            erofs__ishare,index)
+                cmd="erofs__ishare__subcmd__index"
+                ;;
             erofs__ishare,inspect)
                 cmd="erofs__ishare__subcmd__inspect"
                 ;;
@@ -48,6 +51,9 @@ _erofs__ishare() {
                 ;;
             erofs__ishare,trace)
                 cmd="erofs__ishare__subcmd__trace"
+                ;;
+            erofs__ishare,verify)
+                cmd="erofs__ishare__subcmd__verify"
                 ;;
             erofs__ishare__subcmd__domain,check)
                 cmd="erofs__ishare__subcmd__domain__subcmd__check"
@@ -100,6 +106,9 @@ _erofs__ishare() {
             erofs__ishare__subcmd__help,help)
                 cmd="erofs__ishare__subcmd__help__subcmd__help"
                 ;;
+            erofs__ishare__subcmd__help,index)
+                cmd="erofs__ishare__subcmd__help__subcmd__index"
+                ;;
             erofs__ishare__subcmd__help,inspect)
                 cmd="erofs__ishare__subcmd__help__subcmd__inspect"
                 ;;
@@ -117,6 +126,9 @@ _erofs__ishare() {
                 ;;
             erofs__ishare__subcmd__help,trace)
                 cmd="erofs__ishare__subcmd__help__subcmd__trace"
+                ;;
+            erofs__ishare__subcmd__help,verify)
+                cmd="erofs__ishare__subcmd__help__subcmd__verify"
                 ;;
             erofs__ishare__subcmd__help__subcmd__domain,check)
                 cmd="erofs__ishare__subcmd__help__subcmd__domain__subcmd__check"
@@ -140,7 +152,7 @@ _erofs__ishare() {
 
     case "${cmd}" in
         erofs__ishare)
-            opts="-h -V --help --version inspect ls cat extract simulate measure trace doctor sign domain help"
+            opts="-h -V --help --version inspect ls cat extract index simulate measure trace doctor sign domain verify help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -454,7 +466,7 @@ _erofs__ishare() {
             return 0
             ;;
         erofs__subcmd__ishare__subcmd__help)
-            opts="inspect ls cat extract simulate measure trace doctor sign domain help"
+            opts="inspect ls cat extract index simulate measure trace doctor sign domain verify help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -607,6 +619,20 @@ _erofs__ishare() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        erofs__subcmd__ishare__subcmd__help__subcmd__index)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         erofs__subcmd__ishare__subcmd__help__subcmd__inspect)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -684,6 +710,58 @@ _erofs__ishare() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        erofs__subcmd__ishare__subcmd__help__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        erofs__subcmd__ishare__subcmd__index)
+            opts="-o -q -h --output --ishare-key --ishare-digest --ishare-namespace --overlay --workers --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ishare-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ishare-digest)
+                    COMPREPLY=($(compgen -W "sha256 blake3 sha512 uuid" -- "${cur}"))
+                    return 0
+                    ;;
+                --ishare-namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workers)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -889,6 +967,52 @@ _erofs__ishare() {
                     return 0
                     ;;
                 --duration)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        erofs__subcmd__ishare__subcmd__verify)
+            opts="-h --device --offset --domain --profile --ishare-namespace --verity --roothash --certificate --signature --json --junit --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --device)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --offset)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --profile)
+                    COMPREPLY=($(compgen -W "core hardened" -- "${cur}"))
+                    return 0
+                    ;;
+                --ishare-namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --verity)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --roothash)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --certificate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --signature)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

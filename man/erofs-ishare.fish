@@ -30,12 +30,14 @@ complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "inspect" 
 complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "ls" -d 'List a directory of an image, or one file'
 complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "cat" -d 'Write the content of files in an image to stdout'
 complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "extract" -d 'Copy files out of an image'
+complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "index" -d 'Make the companion of an image: metadata with fingerprints, and no contents'
 complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "simulate" -d 'Say how much page cache a set of images takes on Linux, with sharing and without'
 complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "measure" -d 'Say what of live mounts is in memory, file by file, and hold it against what simulate says of the same images'
 complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "trace" -d 'Write down which parts of the files of live mounts are in memory, as a list of accesses'
 complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "doctor" -d 'Say whether this machine can share page cache between images, and what to change on it'
 complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "sign" -d 'Sign the root hash of an image\'s dm-verity hash tree'
 complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "domain" -d 'Make, check and use identifiers of domains'
+complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "verify" -d 'Check images: their structure, and their fingerprints against their contents'
 complete -c erofs-ishare -n "__fish_erofs_ishare_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand inspect" -l device -d 'An extra device of the image, in the order of its device table; give all of them or none' -r -F
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand inspect" -l offset -d 'Where the image starts in its file, in bytes' -r
@@ -62,6 +64,18 @@ complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l no
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l quiet -d 'No summary'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l json -d 'The summary as one JSON object'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -s o -l output -d 'The companion, to be made or replaced' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -l ishare-key -d 'The attribute that carries the fingerprints' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -l ishare-digest -d 'What the fingerprints are' -r -f -a "sha256\t''
+blake3\t''
+sha512\t''
+uuid\t''"
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -l ishare-namespace -d 'The publisher\'s namespace for --ishare-digest=uuid' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -l workers -d 'How many threads compute fingerprints; the companion does not depend on it [default: one per processor]' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -l overlay -d 'Make a layer for overlayfs instead, whose files name their contents in a layer below that is for data only; it has no fingerprints, because its own files are holes'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -l json -d 'One JSON object'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -s q -l quiet -d 'Say nothing but errors and warnings'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l domain -d 'A domain: its name alone, or with its images (may be repeated). Images of different domains share nothing' -r
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l backend -d 'What lies under the mounts' -r -f -a "block\t'Block devices'
 loop\t'Loop devices with direct I/O'
@@ -135,17 +149,32 @@ complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from help" -f -a "mount-command" -d 'Print the command that mounts an image in a domain'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from help" -f -a "unit" -d 'Print a systemd unit that mounts an image in a domain'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate measure trace doctor sign domain help" -f -a "inspect" -d 'Print what an image is: superblock, features with the first kernel of each, devices, fingerprints, and counts'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate measure trace doctor sign domain help" -f -a "ls" -d 'List a directory of an image, or one file'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate measure trace doctor sign domain help" -f -a "cat" -d 'Write the content of files in an image to stdout'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate measure trace doctor sign domain help" -f -a "extract" -d 'Copy files out of an image'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate measure trace doctor sign domain help" -f -a "simulate" -d 'Say how much page cache a set of images takes on Linux, with sharing and without'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate measure trace doctor sign domain help" -f -a "measure" -d 'Say what of live mounts is in memory, file by file, and hold it against what simulate says of the same images'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate measure trace doctor sign domain help" -f -a "trace" -d 'Write down which parts of the files of live mounts are in memory, as a list of accesses'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate measure trace doctor sign domain help" -f -a "doctor" -d 'Say whether this machine can share page cache between images, and what to change on it'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate measure trace doctor sign domain help" -f -a "sign" -d 'Sign the root hash of an image\'s dm-verity hash tree'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate measure trace doctor sign domain help" -f -a "domain" -d 'Make, check and use identifiers of domains'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract simulate measure trace doctor sign domain help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l device -d 'An extra device of the image, in the order of its device table; give all of them or none' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l offset -d 'Where the image starts in its file, in bytes' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l profile -d 'What the images have to keep to beyond the format' -r -f -a "core\t'Only flat and chunk-based files on one device, nothing compressed, 32-bit addresses'
+hardened\t'That in canonical form, with a checksum, and with a right fingerprint of every file with content'"
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l ishare-namespace -d 'The publisher\'s namespace, without which fingerprints of --ishare-digest=uuid can only be compared' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l verity -d 'Check the image against its dm-verity hash tree: the one behind it, or in FILE' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l roothash -d 'The root hash that is trusted: 64 hexadecimal digits, or the file that holds them' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l certificate -d 'Check the signature over the root hash: it has to be of one of these certificates, or of one that they issued' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l signature -d 'The signature [default: IMAGE.roothash.p7s, without a .raw at the end of IMAGE]' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l domain -d 'Hold the images against each other as well: equal fingerprints of different contents are wrong in one domain'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l json -d 'One JSON object'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l junit -d 'JUnit\'s XML, with a test for each part of the check'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract index simulate measure trace doctor sign domain verify help" -f -a "inspect" -d 'Print what an image is: superblock, features with the first kernel of each, devices, fingerprints, and counts'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract index simulate measure trace doctor sign domain verify help" -f -a "ls" -d 'List a directory of an image, or one file'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract index simulate measure trace doctor sign domain verify help" -f -a "cat" -d 'Write the content of files in an image to stdout'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract index simulate measure trace doctor sign domain verify help" -f -a "extract" -d 'Copy files out of an image'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract index simulate measure trace doctor sign domain verify help" -f -a "index" -d 'Make the companion of an image: metadata with fingerprints, and no contents'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract index simulate measure trace doctor sign domain verify help" -f -a "simulate" -d 'Say how much page cache a set of images takes on Linux, with sharing and without'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract index simulate measure trace doctor sign domain verify help" -f -a "measure" -d 'Say what of live mounts is in memory, file by file, and hold it against what simulate says of the same images'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract index simulate measure trace doctor sign domain verify help" -f -a "trace" -d 'Write down which parts of the files of live mounts are in memory, as a list of accesses'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract index simulate measure trace doctor sign domain verify help" -f -a "doctor" -d 'Say whether this machine can share page cache between images, and what to change on it'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract index simulate measure trace doctor sign domain verify help" -f -a "sign" -d 'Sign the root hash of an image\'s dm-verity hash tree'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract index simulate measure trace doctor sign domain verify help" -f -a "domain" -d 'Make, check and use identifiers of domains'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract index simulate measure trace doctor sign domain verify help" -f -a "verify" -d 'Check images: their structure, and their fingerprints against their contents'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract index simulate measure trace doctor sign domain verify help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and __fish_seen_subcommand_from domain" -f -a "new" -d 'Make an identifier of 256 random bits, as 64 hexadecimal digits'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and __fish_seen_subcommand_from domain" -f -a "check" -d 'Say what is wrong with identifiers: short, guessable, related to each other, readable by others'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and __fish_seen_subcommand_from domain" -f -a "mount" -d 'Mount an image in a domain without showing the identifier to other users'

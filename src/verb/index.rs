@@ -10,7 +10,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use erofs_algo::fingerprint::{self, FingerprintKind};
 use erofs_build::companion::{self, Form};
 use erofs_build::options::{DEFAULT_ISHARE_KEY, FingerprintOptions, FingerprintValue};
-use erofs_build::{ImageFile, Summary};
+use erofs_build::{BuildError, ImageFile, Summary};
 use erofs_format::xattr_prefix::LongPrefix;
 use erofs_image::Image;
 use erofs_tree::{Progress, Silent};
@@ -28,10 +28,8 @@ use crate::words::{counted, size};
 /// Make the companion of an image: metadata with fingerprints, and no contents
 ///
 /// The companion is an EROFS image with the same files, owners, modes, times and attributes, whose contents stay in IMAGE.
-/// Its fingerprints are computed here from the contents; those that IMAGE may have are not looked at. It is mounted with
-/// IMAGE as its device and shares page cache like an image that was built with fingerprints:
-///
-/// mount -t erofs -o ro,inode_share,domain_id=NAME,device=IMAGE META.img DIR
+/// Its fingerprints are computed here from the contents; those that IMAGE may have are not looked at. Mounted with IMAGE as
+/// its device (the mount option device), it shares page cache like an image that was built with fingerprints.
 ///
 /// IMAGE must stay what it is: the kernel compares neither fingerprints nor images. Images with compressed files are
 /// refused, because the blocks and chunks of a companion stand for their own bytes; --overlay takes any image.
@@ -110,12 +108,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     let bars = if args.quiet { None } else { Bars::on_terminal() };
     let progress: &dyn Progress = bars.as_ref().map_or(&Silent, |bars| bars);
     let threads = args.workers.map_or(0, |workers| workers.max(1) as usize);
-    let summary =
-        companion::build(&original, target, &form, threads, progress).map_err(|error| match error {
-            // Messages about the companion's own file name it.
-            erofs_build::BuildError::Write { .. } => anyhow!("{error}"),
-            error => named(&error),
-        })?;
+    let summary = companion::build(&original, target, &form, threads, progress).map_err(|error| {
+        // Messages about the companion's own file name it.
+        if matches!(error, BuildError::Write { .. }) { anyhow!("{error}") } else { named(&error) }
+    })?;
     drop(bars);
     for warning in &summary.warnings {
         output::complain(super::NAME, &one_line(&format!("warning: {warning}")));
@@ -182,34 +178,30 @@ impl Report {
     fn text(&self, args: &Args) -> String {
         let thousandths = u128::from(self.companion_bytes) * 1000 / u128::from(self.image_bytes.max(1));
         let (whole, tenth) = (thousandths / 10, thousandths % 10);
-        let mut text = format!(
-            "{}: {} ({whole}.{tenth} % of the image), {} of {}\n",
+        let mut lines = vec![format!(
+            "{}: {} ({whole}.{tenth} % of the image), {} of {}",
             self.companion,
             size(self.companion_bytes),
             counted(self.inodes, "inode", "inodes"),
             self.image
-        );
+        )];
         if self.copied_bytes > 0 {
-            text += &format!(
-                "  copied      {} of content that is not in whole blocks\n",
-                size(self.copied_bytes)
-            );
+            let copied = size(self.copied_bytes);
+            lines.push(format!("  copied        {copied} of content that is not in whole blocks"));
         }
         if let Some(digest) = self.digest {
-            text += &format!("  fingerprints {} ({digest})\n", counted(self.fingerprints, "file", "files"));
+            let files = counted(self.fingerprints, "file", "files");
+            lines.push(format!("  fingerprints  {files} ({digest})"));
         }
-        let (image, output) = (shown(&args.image), shown(&args.output));
-        if self.overlay {
-            text += "  mount       both images, META.img at META and the image at DATA, then\n  \
-                     mount -t overlay overlay -o ro,metacopy=on,redirect_dir=on,lowerdir=META::DATA DIR\n";
+        let output = shown(&args.output);
+        lines.push(if self.overlay {
+            format!(
+                "  mount         {output} at META, the image at DATA, then -t overlay overlay -o \
+                 ro,metacopy=on,redirect_dir=on,lowerdir=META::DATA"
+            )
         } else {
-            text += &format!("  mount       mount -t erofs -o ro,device={image} {output} DIR\n");
-        }
-        one_line_each(&text)
+            format!("  mount         -t erofs -o ro,loop,device=DEV {output}, where DEV is a loop device of the image")
+        });
+        lines.iter().map(|line| one_line(line) + "\n").collect()
     }
-}
-
-/// The text with its control characters escaped, line by line.
-fn one_line_each(text: &str) -> String {
-    text.lines().map(|line| one_line(line) + "\n").collect()
 }

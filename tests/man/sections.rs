@@ -272,7 +272,7 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
             Text(
                 "What cannot be referred to is copied: the ends of files that the original keeps behind their inodes. They start at \
                  any byte, and addresses count blocks. On a Debian root they are 5 % of the image; the companion of an image made with \
-                 -E^inline_data takes 1 %. Where blocks are smaller than 4096 bytes each such end takes a block. fsck.erofs 1.9.4 reads \
+                 -E^inline_data takes 0.5 %. Where blocks are smaller than 4096 bytes each such end takes a block. fsck.erofs 1.9.4 reads \
                  the blocks in front of such an end from the companion instead of the device, and reports wrong digests; \
                  Linux reads the right ones.",
             ),
@@ -290,6 +290,41 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
                  everybody. Page cache is that of the original. Attributes of the original under trusted.overlay. are \
                  escaped, as Linux 6.7 and newer undo it; character devices with number 0:0 are hidden by overlayfs, which is said.",
             ),
+        ],
+    },
+    Section {
+        title: "WHAT VERIFY FINDS",
+        blocks: &[
+            Text(
+                "Each finding begins with the name of its kind, which stays the same from version to version. Of the superblock: \
+                 superblock, checksum, reserved, unknown-feature, truncated. Of the structure: feature-missing, inode, directory, \
+                 directory-order, directory-loop, dots, file-type, link-count, bounds, metadata-overlap, data-overlap, xattr, \
+                 map, compressed-data, blocks, symlink. Files of equal content may share blocks, whole; chunks and pclusters may \
+                 be shared from their first byte on; every other overlap is a finding. Of dm-verity: verity, signature.",
+            ),
+            Text("Of fingerprints, which are made again from the content:"),
+            Item("fingerprint-missing", "The image announces fingerprints, and a file with content has none."),
+            Item("fingerprint-wrong", "It is not that of the content."),
+            Item("fingerprint-duplicate", "There are several; the kernel takes the first."),
+            Item("fingerprint-length", "It is empty, longer than a block, or not as long as its tag wants."),
+            Item("fingerprint-hexadecimal", "The digest is in hexadecimal digits, so it equals no other image's."),
+            Item("fingerprint-twin", "The same name in another namespace, or hidden, has a fingerprint as well."),
+            Item("fingerprint-on-empty, fingerprint-on-other", "It is that of an empty file, or of no regular file."),
+            Item("fingerprint-filtered", "The name filter hides it from the kernel."),
+            Item("fingerprint-conflict", "Equal values stand for different contents in this image."),
+            Item("domain-conflict", "The same in two images, with --domain."),
+            Text(
+                "Values of a form that is not known here, and those of --ishare-digest=uuid without --ishare-namespace, cannot be \
+                 made again. They are counted, and contents with equal values are compared. Differences to fsck.erofs: it \
+                 does not look at overlaps, link counts, reserved bytes, missing and doubled fingerprints.",
+            ),
+            Item("not-core", "With --profile: a feature beyond chunked_file and xattr_prefixes is announced."),
+            Item(
+                "not-canonical",
+                "With --profile hardened: no checksum, bytes that mean nothing and are not 0, directory blocks that are not full, \
+                 attributes in another order than the fingerprint and then by name.",
+            ),
+            Item("not-fingerprinted", "With --profile hardened: no fingerprints, or one that cannot be made again."),
         ],
     },
     Section {
@@ -445,6 +480,11 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
                 "erofs-ishare sign app.raw --verity app.verity --key key.pem --certificate cert.pem -o app.roothash.p7s\n\
                  erofs-ishare sign --roothash app.roothash --to-be-signed app.tbs\n\
                  erofs-ishare sign --roothash app.roothash --join-signature app.sig --certificate cert.pem -o app.roothash.p7s",
+            ),
+            Text("Two images before they are mounted in one domain, and a golden image from its signature to its contents:"),
+            Code(
+                "erofs-ishare verify --domain app-1.img app-2.img\n\
+                 erofs-ishare verify --profile hardened --verity --certificate ca.pem app.raw",
             ),
             Text("A domain whose identifier nobody else sees, and a mount in it:"),
             Code(

@@ -8,6 +8,7 @@ use erofs_format::xattr::{BodyHeader, Entry as XattrEntry, HEADER_SIZE, SHARED_I
 use erofs_image::{Image, ImageError, Inode, ReadAt, Xattr};
 
 use crate::finding::{Code, Finding};
+use crate::fingerprint::Key;
 
 fn told(what: &str, found: impl ToString, wanted: &str) -> Finding {
     Finding::new(Code::NotCanonical, what, found, wanted)
@@ -38,6 +39,7 @@ pub(crate) fn inode(
     primary: &dyn ReadAt,
     inode: &Inode,
     attributes: &[Xattr],
+    key: Option<&Key>,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     let Some(at) = byte_of(image, inode) else { return findings };
@@ -51,10 +53,11 @@ pub(crate) fn inode(
     if body_size > 0 && read(primary, body_at, body_size).is_none_or(|body| !is_made(&body)) {
         findings.push(told("xattrs", "padding or reserved bytes that are not 0", "zeros"));
     }
-    let names: Vec<&[u8]> =
-        attributes.iter().filter(|xattr| !xattr.shared).map(|xattr| xattr.name.as_slice()).collect();
-    if !names.is_sorted() {
-        findings.push(told("xattrs", "names out of order", "ascending names"));
+    let inline = || attributes.iter().filter(|xattr| !xattr.shared);
+    let is_fingerprint = |xattr: &&Xattr| key.is_some_and(|key| key.is(xattr));
+    let names = inline().filter(|xattr| !is_fingerprint(xattr)).map(|xattr| &xattr.name);
+    if !names.is_sorted() || inline().skip(1).any(|xattr| is_fingerprint(&xattr)) {
+        findings.push(told("xattrs", "names out of order", "the fingerprint, then ascending names"));
     }
     findings
 }

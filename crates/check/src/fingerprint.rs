@@ -32,7 +32,8 @@ impl Key {
         Ok(Some(Self { name, hidden: prefix.base_index == xattr::INDEX_NONE, bare, limit }))
     }
 
-    fn is(&self, attribute: &Xattr) -> bool {
+    /// Whether an attribute is the fingerprint.
+    pub(crate) fn is(&self, attribute: &Xattr) -> bool {
         attribute.name == self.name && attribute.hidden == self.hidden
     }
 

@@ -100,7 +100,7 @@ impl Worker<'_> {
             self.content(job, value, &mut findings);
         }
         if self.options.profile == Some(Profile::Hardened) && readable {
-            findings.extend(canonical::inode(&self.image, self.primary, inode, &attributes));
+            findings.extend(canonical::inode(&self.image, self.primary, inode, &attributes, self.key));
             let more = if inode.is_dir() {
                 canonical::directory(&self.image, inode)
             } else {

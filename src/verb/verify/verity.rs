@@ -1,6 +1,6 @@
 //! The dm-verity hash tree of an image, and the signature over its root hash.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -22,7 +22,7 @@ const FILE_MAX: u64 = 1 << 20;
 pub(super) struct VerityArgs {
     /// Check the image against its dm-verity hash tree: the one behind it, or in FILE
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    verity: Option<PathBuf>,
+    verity: Option<OsString>,
 
     /// The root hash that is trusted: 64 hexadecimal digits, or the file that holds them
     #[arg(long, value_name = "HEX|FILE", requires = "verity")]
@@ -58,7 +58,7 @@ impl VerityArgs {
 
     /// Whether files are named that belong to one image.
     pub(super) fn names_files(&self) -> bool {
-        let file = self.verity.as_ref().is_some_and(|file| !file.as_os_str().is_empty());
+        let file = self.verity.as_ref().is_some_and(|file| !file.is_empty());
         file || self.roothash.is_some() || self.signature.is_some()
     }
 
@@ -86,7 +86,7 @@ impl VerityArgs {
     ) -> anyhow::Result<Option<RootHash>> {
         let open = |path: &Path| FileBytes::open(path).with_context(|| shown(path));
         let data = open(image)?;
-        let file = self.verity.as_deref().filter(|file| !file.as_os_str().is_empty());
+        let file = self.verity.as_deref().filter(|file| !file.is_empty()).map(Path::new);
         let tree = file.map(open).transpose()?;
         let mut told = |found: String, wanted: &str| {
             findings.push(Finding::new(Code::Verity, "dm-verity hash tree", found, wanted));
