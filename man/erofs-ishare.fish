@@ -160,7 +160,7 @@ complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l cer
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l signature -d 'The signature [default: IMAGE.roothash.p7s, without a .raw at the end of IMAGE]' -r -F
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l domain -d 'Hold the images against each other as well: equal fingerprints of different contents are wrong in one domain'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l json -d 'One JSON object'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l junit -d 'JUnit\'s XML, with a test for each part of the check'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l junit -d 'XML as test runners write it, with a test for each part of the check'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract index simulate measure trace doctor sign domain verify help" -f -a "inspect" -d 'Print what an image is: superblock, features with the first kernel of each, devices, fingerprints, and counts'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand help; and not __fish_seen_subcommand_from inspect ls cat extract index simulate measure trace doctor sign domain verify help" -f -a "ls" -d 'List a directory of an image, or one file'

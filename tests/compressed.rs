@@ -139,7 +139,14 @@ fn our_reader_reads_every_combination() {
     for options in combinations() {
         let (dir, image) = build(&words(&options), source.path());
         let copy = dir.path().join("copy");
-        let done = Command::new(ISHARE).arg("extract").arg("--output").arg(&copy).arg(&image).arg("/").output().unwrap();
+        let done = Command::new(ISHARE)
+            .arg("extract")
+            .arg("--output")
+            .arg(&copy)
+            .arg(&image)
+            .arg("/")
+            .output()
+            .unwrap();
         assert!(done.status.success(), "{options:?}: {}", String::from_utf8_lossy(&done.stderr));
         for entry in fs::read_dir(source.path()).unwrap() {
             let name = entry.unwrap().file_name();

@@ -50,7 +50,8 @@ fn value(bytes: &[u8]) -> Vec<u8> {
 
 fn hexadecimal(bytes: &[u8]) -> Vec<u8> {
     let raw = value(bytes)[b"sha256:".len()..].to_vec();
-    let digits: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap();
+    let digits: String = raw.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect();
     [b"sha256:", digits.as_bytes()].concat()
 }
 

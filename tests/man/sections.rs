@@ -303,13 +303,25 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
                  be shared from their first byte on; every other overlap is a finding. Of dm-verity: verity, signature.",
             ),
             Text("Of fingerprints, which are made again from the content:"),
-            Item("fingerprint-missing", "The image announces fingerprints, and a file with content has none."),
+            Item(
+                "fingerprint-missing",
+                "The image announces fingerprints, and a file with content has none.",
+            ),
             Item("fingerprint-wrong", "It is not that of the content."),
             Item("fingerprint-duplicate", "There are several; the kernel takes the first."),
             Item("fingerprint-length", "It is empty, longer than a block, or not as long as its tag wants."),
-            Item("fingerprint-hexadecimal", "The digest is in hexadecimal digits, so it equals no other image's."),
-            Item("fingerprint-twin", "The same name in another namespace, or hidden, has a fingerprint as well."),
-            Item("fingerprint-on-empty, fingerprint-on-other", "It is that of an empty file, or of no regular file."),
+            Item(
+                "fingerprint-hexadecimal",
+                "The digest is in hexadecimal digits, so it equals no other image's.",
+            ),
+            Item(
+                "fingerprint-twin",
+                "The same name in another namespace, or hidden, has a fingerprint as well.",
+            ),
+            Item(
+                "fingerprint-on-empty, fingerprint-on-other",
+                "It is that of an empty file, or of no regular file.",
+            ),
             Item("fingerprint-filtered", "The name filter hides it from the kernel."),
             Item("fingerprint-conflict", "Equal values stand for different contents in this image."),
             Item("domain-conflict", "The same in two images, with --domain."),
@@ -318,13 +330,19 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
                  made again. They are counted, and contents with equal values are compared. Differences to fsck.erofs: it \
                  does not look at overlaps, link counts, reserved bytes, missing and doubled fingerprints.",
             ),
-            Item("not-core", "With --profile: a feature beyond chunked_file and xattr_prefixes is announced."),
+            Item(
+                "not-core",
+                "With --profile: a feature beyond chunked_file and xattr_prefixes is announced.",
+            ),
             Item(
                 "not-canonical",
                 "With --profile hardened: no checksum, bytes that mean nothing and are not 0, directory blocks that are not full, \
                  attributes in another order than the fingerprint and then by name.",
             ),
-            Item("not-fingerprinted", "With --profile hardened: no fingerprints, or one that cannot be made again."),
+            Item(
+                "not-fingerprinted",
+                "With --profile hardened: no fingerprints, or one that cannot be made again.",
+            ),
         ],
     },
     Section {
@@ -481,7 +499,9 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
                  erofs-ishare sign --roothash app.roothash --to-be-signed app.tbs\n\
                  erofs-ishare sign --roothash app.roothash --join-signature app.sig --certificate cert.pem -o app.roothash.p7s",
             ),
-            Text("Two images before they are mounted in one domain, and a golden image from its signature to its contents:"),
+            Text(
+                "Two images before they are mounted in one domain, and a golden image from its signature to its contents:",
+            ),
             Code(
                 "erofs-ishare verify --domain app-1.img app-2.img\n\
                  erofs-ishare verify --profile hardened --verity --certificate ca.pem app.raw",

@@ -55,7 +55,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "junit")]
     json: bool,
 
-    /// JUnit's XML, with a test for each part of the check
+    /// XML as test runners write it, with a test for each part of the check
     #[arg(long)]
     junit: bool,
 }

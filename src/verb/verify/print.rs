@@ -1,4 +1,4 @@
-//! What is printed: lines for people, JSON, JUnit's XML.
+//! What is printed: lines for people, JSON, XML as test runners write it.
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -94,13 +94,12 @@ impl VerityArgs {
         let (hashes, hash_offset) = if let Some(tree) = &tree {
             (tree, 0)
         } else {
-            match erofs_verity::superblock::find_appended(&data, BlockSize::DEFAULT) {
-                Some(at) => (&data, at),
-                None => {
-                    told("none behind the image".into(), "one there, or --verity=FILE");
-                    return Ok(None);
-                }
-            }
+            let appended = erofs_verity::superblock::find_appended(&data, BlockSize::DEFAULT);
+            let Some(at) = appended else {
+                told("none behind the image".into(), "one there, or --verity=FILE");
+                return Ok(None);
+            };
+            (&data, at)
         };
         let request = Request { data: &data, hashes, hash_offset, root, threads: 0 };
         match erofs_verity::check(&request) {
