@@ -197,6 +197,11 @@ fn fingerprints() -> Vec<Row> {
                 .map(|(at, byte)| if at == Maker::byte_of(Nid(8)) + 8 { 9 } else { byte })
                 .collect::<Vec<u8>>()
         }),
+    ]
+}
+
+fn odd_fingerprints() -> Vec<Row> {
+    vec![
         row("hidden-twin", ("fingerprint-twin", "/file"), || {
             let name = [NAMESPACE, NAME].concat();
             let value = value(TEXT);
@@ -353,7 +358,10 @@ fn places() -> Vec<Row> {
 }
 
 fn rows() -> Vec<Row> {
-    [fingerprints(), superblocks(), directories(), places()].into_iter().flatten().collect()
+    [fingerprints(), odd_fingerprints(), superblocks(), directories(), places()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn folder() -> PathBuf {
