@@ -41,7 +41,7 @@ fn help_answers_probes_for_what_there_is() {
     ] {
         assert!(text.contains(probe), "{probe}: {text}");
     }
-    for absent in ["--tar", "--blobdev", "--file-contexts", "--oci", "--s3", "-m", "--sort"] {
+    for absent in ["--tar", "--blobdev", "--file-contexts", "--oci", "--s3", "--sort"] {
         assert!(!text.contains(absent), "{absent}: {text}");
     }
 }
