@@ -1,6 +1,6 @@
 //! Encoders for the compression algorithms of EROFS that fill an output of a fixed size.
 //!
-//! [`codec`] holds the trait and the parameters, [`table`] one row per algorithm, and behind each row stands a module.
+//! `codec` holds the trait and the parameters, `table` one row per algorithm, and behind each row stands a module.
 
 mod codec;
 mod deflate;

@@ -1,4 +1,4 @@
-//! What can go wrong. A wrong block is no error but the result of [`crate::check`].
+//! What can go wrong. A wrong block is no error but the result of [`crate::check()`].
 
 use std::io;
 
