@@ -134,5 +134,10 @@ mod tests {
             encoder(&params).err().unwrap().to_string(),
             "zstd: dictionary of 3000 bytes, want a power of two from 1 KiB to 1 MiB"
         );
+        let libdeflate = by_name("libdeflate").unwrap();
+        for (level, dict_size, right) in [(9, 4096, true), (10, 32_768, true), (10, 4096, false)] {
+            let params = Params { level, dict_size, ..Params::new(libdeflate, 65536) };
+            assert_eq!(encoder(&params).is_ok(), right, "level {level}, dictionary of {dict_size} bytes");
+        }
     }
 }

@@ -81,6 +81,11 @@ const EFFORTS: [(u32, usize, u8); 10] = [
 
 fn open(params: &Params) -> Result<Box<dyn PrefixEncoder>, EncodeError> {
     if params.level >= FIRST_OF_LIBRARY {
+        // libdeflate always looks back as far as the format allows, which must be what the image declares.
+        if params.dict_size < WINDOW.max {
+            let (algorithm, found) = (params.algorithm.name, params.dict_size);
+            return Err(EncodeError::Dictionary { algorithm, found, want: "32768 bytes from level 10 on" });
+        }
         return Ok(Box::new(Library::new(params, params.level)?));
     }
     let row = usize::try_from(params.level).ok().and_then(|level| EFFORTS.get(level));
@@ -95,7 +100,6 @@ fn open(params: &Params) -> Result<Box<dyn PrefixEncoder>, EncodeError> {
 }
 
 fn open_stronger(params: &Params) -> Option<Box<dyn PrefixEncoder>> {
-    // libdeflate always looks back as far as the format allows.
     if params.level >= STRONGEST || params.dict_size < WINDOW.max {
         return None;
     }
