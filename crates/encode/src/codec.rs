@@ -30,6 +30,13 @@ pub trait PrefixEncoder: Send {
     /// plain bytes. The bytes of `dst` behind `written` are of no meaning.
     fn encode_prefix(&mut self, src: &[u8], dst: &mut [u8]) -> Prefix;
 
+    /// Encodes some prefix of `src` into at most `dst.len()` bytes, as fast as this encoder can: for outputs that need not be
+    /// filled. What is left of `dst` may be much, where filling it would take longer. The rest is as for
+    /// [`PrefixEncoder::encode_prefix`].
+    fn encode_loose(&mut self, src: &[u8], dst: &mut [u8]) -> Prefix {
+        self.encode_prefix(src, dst)
+    }
+
     /// Encodes exactly `src`, in the best way that the level knows; the number of bytes written, or `None` when `dst` is
     /// too short for it.
     fn encode_whole(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize> {

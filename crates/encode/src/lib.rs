@@ -7,6 +7,7 @@ mod deflate;
 mod error;
 mod lz4;
 mod lzma;
+mod mixed;
 mod sample;
 mod search;
 mod table;

@@ -90,7 +90,7 @@ fn next_guess(bounds: Bounds, target: usize) -> usize {
 }
 
 /// `value * numerator / denominator`.
-fn scale(value: usize, numerator: usize, denominator: usize) -> usize {
+pub(crate) fn scale(value: usize, numerator: usize, denominator: usize) -> usize {
     value.saturating_mul(numerator) / denominator.max(1)
 }
 

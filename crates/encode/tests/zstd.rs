@@ -100,6 +100,35 @@ fn every_size_of_pcluster_decodes() {
 }
 
 #[test]
+fn loose_outputs_decode() {
+    for (level, size) in [(1, 4096), (3, 4096), (3, 65536), (6, 16384), (12, 16384)] {
+        let mut encoder = zstd(level, size);
+        for (name, src) in contents((size * 20).min(1 << 20)) {
+            encoder.begin_segment();
+            let (mut at, mut full, mut calls) = (0, 0, 0);
+            while at < src.len() {
+                let mut dst = vec![0xee; size];
+                let prefix = encoder.encode_loose(&src[at..], &mut dst);
+                if prefix.consumed > 0 {
+                    assert!(prefix.written < prefix.consumed, "{name}: {prefix:?}");
+                    assert_decodes(name, &dst[..prefix.written], &src[at..at + prefix.consumed]);
+                    calls += 1;
+                    full += usize::from(prefix.written * 4 > size * 3);
+                }
+                at += if prefix.consumed == 0 { size } else { prefix.consumed };
+            }
+            if matches!(name, "words" | "noise of five bits") {
+                assert!(
+                    (full + 2) * 4 > calls * 3,
+                    "{name} at level {level}: {full} of {calls} are nearly full"
+                );
+            }
+        }
+        assert_eq!(encoder.encode_loose(&[], &mut vec![0; size]), Prefix::default());
+    }
+}
+
+#[test]
 fn every_level_decodes() {
     for level in 1..=22 {
         let mut encoder = zstd(level, 16384);

@@ -1,30 +1,50 @@
-//! libdeflate's optimal parse, for the highest levels.
+//! libdeflate: its optimal parse for the highest levels, and whole inputs for the others.
 
 use libdeflater::{CompressionLvl, Compressor};
 
 use crate::codec::{Params, Prefix, PrefixEncoder};
 use crate::error::EncodeError;
+use crate::mixed::Whole;
 use crate::sample::is_noise;
 use crate::search::Search;
 
+/// libdeflate for whole inputs.
+pub(super) struct All(Compressor);
+
+impl All {
+    /// An encoder of a level of libdeflate.
+    ///
+    /// # Errors
+    ///
+    /// When libdeflate has no such level.
+    pub(super) fn new(params: &Params, level: i32) -> Result<Self, EncodeError> {
+        let level = CompressionLvl::new(level).map_err(|error| EncodeError::Library {
+            algorithm: params.algorithm.name,
+            reason: format!("{error:?}"),
+        })?;
+        Ok(Self(Compressor::new(level)))
+    }
+}
+
+impl Whole for All {
+    fn encode(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
+        if is_noise(src, dst.len()) {
+            return None;
+        }
+        encode_all(&mut self.0, src, dst).filter(|&written| written < src.len())
+    }
+}
+
 /// `deflate` and `libdeflate` from level 10 on.
 pub(super) struct Library {
-    compressor: Compressor,
+    all: All,
     search: Search,
     max_input: usize,
 }
 
 impl Library {
     pub(super) fn new(params: &Params, level: i32) -> Result<Self, EncodeError> {
-        let level = CompressionLvl::new(level).map_err(|error| EncodeError::Library {
-            algorithm: params.algorithm.name,
-            reason: format!("{error:?}"),
-        })?;
-        Ok(Self {
-            compressor: Compressor::new(level),
-            search: Search::default(),
-            max_input: params.max_input,
-        })
+        Ok(Self { all: All::new(params, level)?, search: Search::default(), max_input: params.max_input })
     }
 }
 
@@ -49,13 +69,12 @@ impl PrefixEncoder for Library {
             return Prefix::default();
         }
         let src = src.get(..self.max_input).unwrap_or(src);
-        let compressor = &mut self.compressor;
+        let compressor = &mut self.all.0;
         let prefix = self.search.fit(src, dst, &mut |src, dst| encode_all(compressor, src, dst));
         if prefix.written < prefix.consumed { prefix } else { Prefix::default() }
     }
 
     fn encode_whole(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
-        let written = encode_all(&mut self.compressor, src, dst)?;
-        (written < src.len()).then_some(written)
+        encode_all(&mut self.all.0, src, dst).filter(|&written| written < src.len())
     }
 }

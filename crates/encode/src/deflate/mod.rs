@@ -2,7 +2,8 @@
 //!
 //! Levels 1 to 9 are an encoder of our own that fills an output in one pass: [`parse`] makes sequences with a [`matcher`],
 //! [`single`] ends a block where the distribution of symbols changes and cuts the last one where the output is full. The
-//! size of a block is known to the bit before it is written ([`block`]). Levels 10 to 12 are libdeflate's, by search.
+//! size of a block is known to the bit before it is written ([`block`]). What fits as a whole goes to libdeflate, which is
+//! faster. Levels 10 to 12 are libdeflate's, by search.
 
 mod bits;
 mod block;
@@ -15,10 +16,11 @@ mod symbol;
 
 use crate::codec::{Params, Prefix, PrefixEncoder};
 use crate::error::EncodeError;
+use crate::mixed::Mixed;
 use crate::sample::is_noise;
 use crate::table::{Algorithm, Dictionary};
 
-use library::Library;
+use library::{All, Library};
 use matcher::{Buckets, Chains};
 use parse::Effort;
 use single::{Single, Tables};
@@ -96,7 +98,13 @@ fn open(params: &Params) -> Result<Box<dyn PrefixEncoder>, EncodeError> {
     };
     let effort = Effort { lazy, nice, skip_log: if lazy == 0 { 8 } else { 10 } };
     let single = Single::new(tables, effort, params.dict_size, params.max_output);
-    Ok(Box::new(Deflate { single, max_input: params.max_input }))
+    let single = Deflate { single, max_input: params.max_input };
+    // libdeflate always looks back as far as the format allows.
+    if params.dict_size < WINDOW.max {
+        return Ok(Box::new(single));
+    }
+    let all = || All::new(params, params.level.max(1));
+    Ok(Box::new(Mixed::new(single, all()?, all()?, params.max_input)))
 }
 
 fn open_stronger(params: &Params) -> Option<Box<dyn PrefixEncoder>> {

@@ -52,7 +52,7 @@ const LEVEL_ABOVE_FAST: i32 = 4;
 
 /// How much input per byte of output the thorough encoder is shown at first, and at last: an LZ4 block cannot hold more
 /// than 255 times its size.
-const INPUT_PER_OUTPUT: [usize; 2] = [8, 256];
+const INPUT_PER_OUTPUT: [usize; 2] = [64, 256];
 
 fn boxed(high: High) -> Box<dyn PrefixEncoder> {
     Box::new(high)

@@ -140,7 +140,8 @@ impl<const LONG: usize, const SHORT: usize, const MIN: u32> Search<'_, LONG, SHO
             if self.is_short(at, short_back, bytes as u32) {
                 // Perhaps a long match begins at the next place.
                 let after_back = (self.base + after as u32).wrapping_sub(after_seen);
-                if self.is_long(after, after_back, after_bytes) {
+                // Steps get long in noise: the next place may lie behind the end, where loads give zeros.
+                if after + 8 <= self.src.len() && self.is_long(after, after_back, after_bytes) {
                     self.long[after_slot] = self.base + after as u32;
                     return Found::Fresh {
                         at: after,

@@ -8,7 +8,6 @@ use super::bits::put;
 use super::block::{Counts, Entropy, MAX_BLOCK, Plan};
 use super::cut::{Cut, Room};
 use super::fse::BIT;
-use super::library::Library;
 use super::parse::{Model, Parse, Parser, REPEATED_SAVES};
 use super::sequence::{Recent, Sequence};
 use crate::codec::{Prefix, PrefixEncoder};
@@ -25,8 +24,6 @@ const BYTE: u64 = 8 * BIT as u64;
 /// The encoder.
 pub(super) struct FrameEncoder {
     parser: Box<dyn Parser>,
-    /// For whole inputs: nothing is cut there, and libzstd is faster.
-    whole: Library,
     window: usize,
     max_input: usize,
     model: Model,
@@ -135,10 +132,9 @@ impl Output<'_> {
 
 impl FrameEncoder {
     /// An encoder whose matches reach `window` bytes back (a power of two, at least 1 KiB).
-    pub(super) fn new(parser: Box<dyn Parser>, whole: Library, window: u32, max_input: usize) -> Self {
+    pub(super) fn new(parser: Box<dyn Parser>, window: u32, max_input: usize) -> Self {
         Self {
             parser,
-            whole,
             window: window as usize,
             max_input,
             model: Model::default(),
@@ -277,10 +273,6 @@ impl PrefixEncoder for FrameEncoder {
 
     fn encode_prefix(&mut self, src: &[u8], dst: &mut [u8]) -> Prefix {
         self.encode(src, dst)
-    }
-
-    fn encode_whole(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
-        if src.is_empty() { None } else { self.whole.encode(src, dst) }
     }
 }
 

@@ -4,6 +4,7 @@ use zstd_safe::{CCtx, CParameter};
 
 use crate::codec::{Params, Prefix, PrefixEncoder};
 use crate::error::EncodeError;
+use crate::mixed::Whole;
 use crate::search::Search;
 
 /// A context of libzstd that is used again and again: one call does not depend on another.
@@ -16,6 +17,15 @@ impl Library {
     ///
     /// When libzstd has no memory for it or refuses a parameter.
     pub(super) fn new(level: i32, window: u32) -> Result<Self, EncodeError> {
+        Self::with(level, window, &[])
+    }
+
+    /// The same with other parameters than the level's.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Library::new`].
+    pub(super) fn with(level: i32, window: u32, more: &[CParameter]) -> Result<Self, EncodeError> {
         let refused = |code| EncodeError::Library {
             algorithm: "zstd",
             reason: zstd_safe::get_error_name(code).to_lowercase(),
@@ -26,11 +36,16 @@ impl Library {
         })?;
         context.set_parameter(CParameter::CompressionLevel(level)).map_err(refused)?;
         context.set_parameter(CParameter::WindowLog(window.ilog2())).map_err(refused)?;
+        for &parameter in more {
+            context.set_parameter(parameter).map_err(refused)?;
+        }
         Ok(Self(context))
     }
+}
 
-    /// One frame of all of `src`; `None` when `dst` is too short for it.
-    pub(super) fn encode(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
+impl Whole for Library {
+    /// One frame of all of `src`.
+    fn encode(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
         self.0.compress2(dst, src).ok()
     }
 }

@@ -1,4 +1,5 @@
-//! zstd: frames of a fixed size from one pass for levels 1 to 9, and libzstd's for the levels above.
+//! zstd: frames of a fixed size from one pass for levels 1 to 9, where nothing has to be cut and above those levels
+//! libzstd's.
 
 #![expect(
     clippy::inline_always,
@@ -18,8 +19,11 @@ mod parse;
 mod sequence;
 mod stronger;
 
+use zstd_safe::CParameter;
+
 use crate::codec::{Params, PrefixEncoder};
 use crate::error::EncodeError;
+use crate::mixed::Mixed;
 use crate::table::{Algorithm, Dictionary};
 
 use chain::{Chain, Effort};
@@ -35,7 +39,7 @@ pub(crate) const ZSTD: Algorithm = Algorithm {
     number: 3,
     has_level: |level| matches!(level, 1..=22),
     levels: "1 to 22",
-    default_level: 3,
+    default_level: DEFAULT_LEVEL,
     dictionary: Some(Dictionary {
         min: 1 << 10,
         max: 1 << 20,
@@ -53,6 +57,8 @@ pub(crate) const ZSTD: Algorithm = Algorithm {
     open_stronger,
 };
 
+/// The level of those who name none.
+const DEFAULT_LEVEL: i32 = 3;
 /// The last level of the single-pass encoder.
 const SINGLE_PASS: i32 = 9;
 /// The level of libzstd that squeezes: the first one with its best parser.
@@ -66,14 +72,29 @@ fn open(params: &Params) -> Result<Box<dyn PrefixEncoder>, EncodeError> {
     if params.level > SINGLE_PASS {
         return Ok(Box::new(Searched::new(params)?));
     }
-    Ok(Box::new(frame(params, parser(params))?))
+    let (whole, loose) = libraries(params)?;
+    Ok(Box::new(Mixed::new(frame(params, parser(params)), whole, loose, params.max_input)))
+}
+
+/// libzstd for whole inputs, and for outputs that need not be full. The default level has tables of its own: with matches of
+/// four bytes whole files become as small as with the single-pass encoder, and without them the tables stay in the second
+/// cache.
+fn libraries(params: &Params) -> Result<(Library, Library), EncodeError> {
+    let library = |long, short, min| match params.level {
+        DEFAULT_LEVEL => {
+            let tables = [CParameter::HashLog(long), CParameter::ChainLog(short), CParameter::MinMatch(min)];
+            Library::with(params.level, params.dict_size, &tables)
+        }
+        level => Library::new(level, params.dict_size),
+    };
+    Ok((library(17, 16, 4)?, library(16, 15, 5)?))
 }
 
 fn open_stronger(params: &Params) -> Option<Box<dyn PrefixEncoder>> {
     let library = Library::new(params.level.max(SQUEEZE), params.dict_size).ok()?;
     match params.level {
         ..SINGLE_PASS => {
-            let chain = frame(params, Box::new(Chain::new(params.dict_size, BEST))).ok()?;
+            let chain = frame(params, Box::new(Chain::new(params.dict_size, BEST)));
             Some(Box::new(Stronger::new(Some(chain), library)))
         }
         SINGLE_PASS..SQUEEZE => Some(Box::new(Stronger::new(None, library))),
@@ -81,9 +102,8 @@ fn open_stronger(params: &Params) -> Option<Box<dyn PrefixEncoder>> {
     }
 }
 
-fn frame(params: &Params, parser: Box<dyn Parser>) -> Result<FrameEncoder, EncodeError> {
-    let whole = Library::new(params.level, params.dict_size)?;
-    Ok(FrameEncoder::new(parser, whole, params.dict_size, params.max_input))
+fn frame(params: &Params, parser: Box<dyn Parser>) -> FrameEncoder {
+    FrameEncoder::new(parser, params.dict_size, params.max_input)
 }
 
 /// The parser of a level: what each level does is part of the layout, because it decides about the bytes.

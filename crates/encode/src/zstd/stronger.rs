@@ -3,6 +3,7 @@
 use super::frame::FrameEncoder;
 use super::library::Library;
 use crate::codec::{Prefix, PrefixEncoder};
+use crate::mixed::Whole as _;
 
 /// libzstd's best parser, which is slow, is tried when the parser before it left at most this share of the input out.
 const WITHIN_REACH: usize = 64;
