@@ -24,7 +24,7 @@ use erofs_format::feature::{compat, incompat};
 use erofs_format::filetype::FileType;
 use erofs_format::inode::{Inode, Version};
 use erofs_format::superblock;
-use erofs_format::xattr::{INDEX_NONE, INDEX_TRUSTED, INDEX_USER};
+use erofs_format::xattr::{Entry, INDEX_NONE, INDEX_TRUSTED, INDEX_USER};
 use erofs_format::xattr_prefix::{LongPrefix, name_index};
 use erofs_testkit::require::need;
 use erofs_testkit::{content, peers, place, trees};
@@ -76,14 +76,14 @@ fn put_directory(maker: &mut Maker, nid: u64, all: &[(&[u8], Nid, FileType)], su
 
 /// An image with fingerprints whose `/file` (nid 8) has these attributes and this content.
 fn with_attributes(attributes: &[(u8, &[u8], &[u8])], text: &[u8]) -> Vec<u8> {
-    announced(|maker| {
+    announced(2, |maker| {
         root(maker, &[(b"file", Nid(8), REG)]);
         maker.file(8, &xattr_body(0, &[], attributes), text);
     })
 }
 
-/// An image that announces fingerprints under [`NAME`].
-fn announced(fill: impl FnOnce(&mut Maker)) -> Vec<u8> {
+/// An image of so many inodes that announces fingerprints under [`NAME`].
+fn announced(inodes: u64, fill: impl FnOnce(&mut Maker)) -> Vec<u8> {
     let mut maker = Maker::new(12);
     let mut table = Vec::new();
     LongPrefix::of(&[NAMESPACE, NAME].concat()).unwrap().encode(&mut table).unwrap();
@@ -91,22 +91,24 @@ fn announced(fill: impl FnOnce(&mut Maker)) -> Vec<u8> {
     maker.put(at, &table);
     maker.superblock.incompat = incompat::XATTR_PREFIXES;
     maker.superblock.compat = compat::ISHARE_XATTRS | compat::PLAIN_XATTR_PFX;
+    maker.superblock.inodes = inodes;
     maker.superblock.xattr_prefix_count = 1;
     maker.superblock.xattr_prefix_start = u32::try_from(at / 4).unwrap();
     fill(&mut maker);
     maker.bytes()
 }
 
-/// An image without fingerprints.
-fn plain(fill: impl FnOnce(&mut Maker)) -> Vec<u8> {
+/// An image of so many inodes without fingerprints.
+fn plain(inodes: u64, fill: impl FnOnce(&mut Maker)) -> Vec<u8> {
     let mut maker = Maker::new(12);
+    maker.superblock.inodes = inodes;
     fill(&mut maker);
     maker.bytes()
 }
 
 /// An image with two files, at nids 8 and 16, with these inodes.
 fn two_files(one: Inode, other: Inode) -> Vec<u8> {
-    plain(|maker| {
+    plain(3, |maker| {
         root(maker, &[(b"a", Nid(8), REG), (b"b", Nid(16), REG)]);
         maker.inode(8, one, &[], &[]);
         maker.inode(16, other, &[], &[]);
@@ -127,7 +129,7 @@ fn with_superblock(bytes: Bytes) -> Vec<u8> {
 }
 
 fn chunked(block: u64, announced: bool) -> Vec<u8> {
-    plain(|maker| {
+    plain(2, |maker| {
         let format = ChunkFormat { blkbits: 0, indexes: true, wide: false };
         let mut table = Vec::new();
         encode_entry(format, Some(ChunkAddress { device: 0, block }), &mut table).unwrap();
@@ -215,14 +217,14 @@ fn odd_fingerprints() -> Vec<Row> {
             with_attributes(&[(INDEX_TRUSTED, NAME, &value(b""))], b"")
         }),
         row("on-a-link", ("fingerprint-on-other", "/link"), || {
-            announced(|maker| {
+            announced(2, |maker| {
                 root(maker, &[(b"link", Nid(8), FileType::Symlink)]);
                 let body = xattr_body(0, &[], &[(INDEX_TRUSTED, NAME, &value(b"target"))]);
                 maker.inode(8, inode(FileType::Symlink, DataLayout::FlatInline, 6), &body, b"target");
             })
         }),
         row("filtered", ("fingerprint-filtered", "/file"), || {
-            announced(|maker| {
+            announced(2, |maker| {
                 maker.superblock.compat |= compat::XATTR_FILTER;
                 root(maker, &[(b"file", Nid(8), REG)]);
                 let body = xattr_body(u32::MAX, &[], &[(INDEX_TRUSTED, NAME, &value(TEXT))]);
@@ -230,7 +232,7 @@ fn odd_fingerprints() -> Vec<Row> {
             })
         }),
         row("two-contents", ("fingerprint-conflict", "/b"), || {
-            announced(|maker| {
+            announced(3, |maker| {
                 root(maker, &[(b"a", Nid(8), REG), (b"b", Nid(12), REG)]);
                 let body = xattr_body(0, &[], &[(INDEX_TRUSTED, NAME, b"one value")]);
                 maker.file(8, &body, b"one");
@@ -253,14 +255,14 @@ fn superblocks() -> Vec<Row> {
 fn directories() -> Vec<Row> {
     vec![
         row("looping", ("directory-loop", "/a/b/back"), || {
-            plain(|maker| {
+            plain(3, |maker| {
                 root(maker, &[(b"a", Nid(8), DIR)]);
                 directory(maker, 8, Nid(0), &[(b"b", Nid(16), DIR)]);
                 directory(maker, 16, Nid(8), &[(b"back", Nid(8), DIR)]);
             })
         }),
         row("bad-order", ("directory-order", "/"), || {
-            plain(|maker| {
+            plain(2, |maker| {
                 put_directory(
                     maker,
                     0,
@@ -274,37 +276,37 @@ fn directories() -> Vec<Row> {
             })
         }),
         row("wrong-parent", ("dots", "/d"), || {
-            plain(|maker| {
+            plain(2, |maker| {
                 root(maker, &[(b"d", Nid(8), DIR)]);
                 directory(maker, 8, Nid(8), &[]);
             })
         }),
         row("no-dots", ("dots", "/d"), || {
-            plain(|maker| {
+            plain(2, |maker| {
                 root(maker, &[(b"d", Nid(8), DIR)]);
                 put_directory(maker, 8, &[(b"..", Nid(0), DIR)], 0);
             })
         }),
         row("wrong-type", ("file-type", "/file"), || {
-            plain(|maker| {
+            plain(2, |maker| {
                 root(maker, &[(b"file", Nid(8), FileType::Symlink)]);
                 maker.file(8, &[], TEXT);
             })
         }),
         row("few-links", ("link-count", "/b"), || {
-            plain(|maker| {
+            plain(2, |maker| {
                 root(maker, &[(b"a", Nid(8), REG), (b"b", Nid(8), REG)]);
                 maker.file(8, &[], TEXT);
             })
         }),
         row("many-links", ("link-count", "/a"), || {
-            plain(|maker| {
+            plain(2, |maker| {
                 root(maker, &[(b"a", Nid(8), REG)]);
                 maker.inode(8, Inode { nlink: 2, ..inode(REG, DataLayout::FlatPlain, 0) }, &[], &[]);
             })
         }),
         row("links-of-a-directory", ("link-count", "/"), || {
-            plain(|maker| put_directory(maker, 0, &[(b".", Nid(0), DIR), (b"..", Nid(0), DIR)], 1))
+            plain(1, |maker| put_directory(maker, 0, &[(b".", Nid(0), DIR), (b"..", Nid(0), DIR)], 1))
         }),
     ]
 }
@@ -319,7 +321,7 @@ fn places() -> Vec<Row> {
         }),
         row("data-in-superblock", ("metadata-overlap", "/a"), || two_files(flat(2, 512), flat(9, 512))),
         row("inodes-overlap", ("metadata-overlap", "/b"), || {
-            plain(|maker| {
+            plain(3, |maker| {
                 root(maker, &[(b"a", Nid(8), REG), (b"b", Nid(9), REG)]);
                 maker.inode(
                     8,
@@ -334,7 +336,7 @@ fn places() -> Vec<Row> {
         row("chunk-far-away", ("bounds", "/file"), || chunked(4_000_000, true)),
         row("chunks-not-announced", ("feature-missing", "/file"), || chunked(9, false)),
         row("bad-inode", ("inode", "/file"), || {
-            plain(|maker| {
+            plain(2, |maker| {
                 root(maker, &[(b"file", Nid(8), REG)]);
                 maker.file(8, &[], TEXT);
                 maker.put(Maker::byte_of(Nid(8)), &[0x0f]);
@@ -343,13 +345,13 @@ fn places() -> Vec<Row> {
         row("xattrs-past-their-end", ("xattr", "/file"), || {
             let mut body = xattr_body(0, &[], &[(INDEX_USER, b"a", b"value")]);
             body[14..16].copy_from_slice(&u16::MAX.to_le_bytes());
-            plain(|maker| {
+            plain(2, |maker| {
                 root(maker, &[(b"file", Nid(8), REG)]);
                 maker.file(8, &body, TEXT);
             })
         }),
         row("empty-link", ("symlink", "/link"), || {
-            plain(|maker| {
+            plain(2, |maker| {
                 root(maker, &[(b"link", Nid(8), FileType::Symlink)]);
                 maker.inode(8, inode(FileType::Symlink, DataLayout::FlatPlain, 0), &[], &[]);
             })
@@ -357,8 +359,65 @@ fn places() -> Vec<Row> {
     ]
 }
 
+/// A compressed file (nid 8) with an index of four entries, and a flat one (nid 16), whose blocks are where it says.
+fn compressed_and_flat(block: u32) -> Vec<u8> {
+    plain(3, |maker| {
+        maker.superblock.incompat = incompat::LZ4_0PADDING;
+        root(maker, &[(b"compressed", Nid(8), REG), (b"flat", Nid(40), REG)]);
+        // Four lclusters, each a pcluster of one block that is stored as it is, and an index of 8 bytes for each behind the
+        // map header and 8 reserved bytes.
+        let mut index = vec![0_u8; 16];
+        for number in 0..4_u32 {
+            index.extend_from_slice(&[0; 4]);
+            index.extend_from_slice(&(7 + number).to_le_bytes());
+        }
+        let record = Inode { i_u: 4, ..inode(REG, DataLayout::CompressedFull, 4 * BLOCK as u64) };
+        maker.inode(8, record, &[], &index);
+        maker.inode(40, flat(block, 512), &[], &[]);
+    })
+}
+
+/// Two files with one shared attribute, which stands in block `area`, and the first of them with a block of its own.
+fn shared_attribute(area: u32) -> Vec<u8> {
+    plain(3, |maker| {
+        maker.superblock.xattr_blkaddr = area;
+        root(maker, &[(b"a", Nid(8), REG), (b"b", Nid(16), REG)]);
+        let mut entry = Vec::new();
+        Entry { name_index: INDEX_USER, name: b"note", value: b"shared by both" }.encode(&mut entry).unwrap();
+        maker.put(area as usize * BLOCK + 8, &entry);
+        let body = xattr_body(0, &[2], &[]);
+        maker.inode(8, flat(9, 512), &body, &[]);
+        maker.inode(16, inode(REG, DataLayout::FlatPlain, 0), &body, &[]);
+    })
+}
+
+fn areas() -> Vec<Row> {
+    vec![
+        Row { name: "compressed", make: || compressed_and_flat(11), found: None },
+        // The index of the compressed file goes from byte 1536 + 8 * 32 + 48 on.
+        row("data-in-compressed-index", ("metadata-overlap", "/compressed"), || compressed_and_flat(3)),
+        Row { name: "shared-attribute", make: || shared_attribute(10), found: None },
+        row("data-in-shared-attributes", ("metadata-overlap", ""), || shared_attribute(9)),
+        // Right, and not in canonical form.
+        Row {
+            name: "unused-features",
+            make: || {
+                plain(2, |maker| {
+                    maker.superblock.incompat = incompat::CHUNKED_FILE;
+                    maker.superblock.compat = compat::XATTR_FILTER;
+                    root(maker, &[(b"file", Nid(8), REG)]);
+                    maker.file(8, &[], TEXT);
+                })
+            },
+            found: None,
+        },
+        row("few-inodes", ("inode-count", ""), || with_superblock(&[(16, 1)])),
+        row("many-inodes", ("inode-count", ""), || with_superblock(&[(20, 1)])),
+    ]
+}
+
 fn rows() -> Vec<Row> {
-    [fingerprints(), odd_fingerprints(), superblocks(), directories(), places()]
+    [fingerprints(), odd_fingerprints(), superblocks(), directories(), places(), areas()]
         .into_iter()
         .flatten()
         .collect()
@@ -481,41 +540,186 @@ fn our_images_are_right_and_hardened() {
     }
 }
 
+/// The ways in which `mkfs.erofs` makes images. `{blob}` stands for a file for the data.
+const MODES: [&str; 65] = [
+    "",
+    "-x-1",
+    "-x0",
+    "-x1",
+    "-x255",
+    "-b512",
+    "-b512 -Enoinline_data",
+    "-b1024",
+    "-b2048",
+    "-T0",
+    "-Eforce-inode-compact",
+    "-Eforce-inode-extended",
+    "-Eforce-inode-extended --xattr-inode-digest=trusted.fp",
+    "-Enosbcrc",
+    "-Exattr-name-filter",
+    "-E48bit",
+    "-E^inline_data",
+    "--mount-point=/a/b",
+    "--all-root",
+    "--uid-offset=100000",
+    "--hard-dereference",
+    "--root-xattr-isize=1024",
+    "--sort=none",
+    "--dsunit=16",
+    "--fsalignblks=8",
+    "--xattr-prefix=user. --xattr-prefix=trusted.",
+    "--xattr-prefix=user. -Eplain-xattr-prefixes",
+    "--chunksize=4096",
+    "--chunksize=4096 --xattr-inode-digest=trusted.fp",
+    "--chunksize=65536 -Eforce-chunk-indexes",
+    "--chunksize=4096 -Eforce-inode-blockmap",
+    "--chunksize=4096 --blobdev={blob}",
+    "--chunksize=65536 --blobdev={blob}",
+    "-zlz4",
+    "-zlz4 --xattr-inode-digest=trusted.fp",
+    "-zlz4 -Elegacy-compress",
+    "-zlz4 -E^inline_data",
+    "-zlz4hc,9 -C65536",
+    "-zlz4hc,9 -C65536 -Elegacy-compress",
+    "-zlz4 -Eztailpacking",
+    "-zlz4 -Efragments",
+    "-zlz4 -Efragdedupe=inode,fragments",
+    "-zlz4 -Eall-fragments,dedupe -C65536",
+    "-zlz4 -Ededupe",
+    "-zlz4 -E48bit",
+    "-zlz4 -E48bit,fragments,dedupe",
+    "-zlz4 -b512",
+    "-zlz4 --zD=1",
+    "-zlz4 -m4096",
+    "-zlz4 --max-extent-bytes=65536",
+    "-zlzma -C1048576",
+    "-zlzma,6 -C16384 -Ededupe",
+    "-zdeflate,9 -C16384",
+    "-zdeflate,9 -C16384 -Ededupe",
+    "-zdeflate -E48bit -C1048576",
+    "-zzstd -C65536",
+    "-zzstd,3 -C65536 -E48bit --xattr-inode-digest=trusted.fp",
+    "-zzstd -C65536 -m32768",
+    "-zlz4:zstd -C65536",
+    "--tar=f",
+    "--tar=f --xattr-inode-digest=trusted.fp",
+    "--tar=f -zlz4",
+    "--tar=f --chunksize=4096",
+    "--tar=f --ovlfs-strip=1",
+    "--tar=i",
+];
+
+/// The mode whose images have what `fsck.erofs` does not look at: files made of chunks in an image that does not announce any.
+/// Linux reads them, because it does not look at that bit either; a reader that has no chunks would not be warned.
+const UNANNOUNCED: &str = "--tar=i";
+
+/// A small tree with everything that makes the modes differ.
+fn small_tree(tree: &Path) {
+    content::write_lengths(tree, &content::edges(4096)).unwrap();
+    trees::many_entries(&tree.join("many"), 300).unwrap();
+    let text = |from: u32| (from..from + 60_000).flat_map(|line| format!("{line}\n").into_bytes());
+    for (name, from) in [("text", 0), ("copy", 0), ("shifted", 77)] {
+        fs::write(tree.join(name), text(from).collect::<Vec<u8>>()).unwrap();
+        xattr::set(tree.join(name), "user.shared", b"the same for some files").unwrap();
+        xattr::set(tree.join(name), "trusted.own", name.as_bytes()).unwrap();
+    }
+    content::sparse(&tree.join("sparse"), 1 << 20, &[(300_000, content::noise(3, 5000))]).unwrap();
+    fs::hard_link(tree.join("text"), tree.join("many/link")).unwrap();
+    std::os::unix::fs::symlink("many/link", tree.join("symlink")).unwrap();
+}
+
 #[test]
 fn images_of_mkfs_erofs_are_judged_as_by_fsck_erofs() {
-    let Some(peers) = need("verify beside fsck.erofs", peers::find()) else { return };
-    let Some(()) = need("verify beside fsck.erofs", erofs_testkit::require::root()) else { return };
+    let check = "verify beside fsck.erofs";
+    let Some(peers) = need(check, peers::find()) else { return };
+    let Some(()) = need(check, erofs_testkit::require::root()) else { return };
     let dir = place::scratch().unwrap();
-    let tree = trees::one_of_each().unwrap();
-    trees::many_entries(tree.path(), 300).unwrap();
-    content::write_lengths(tree.path(), &content::edges(4096)).unwrap();
-    let image = dir.path().join("image");
-    let digest = "--xattr-inode-digest=trusted.erofs.fingerprint";
-    for options in [
-        &[][..],
-        &["-x-1"],
-        &["-b512", "-Enoinline_data"],
-        &["-Eforce-inode-extended", digest],
-        &["--chunksize=4096", digest],
-        &["--chunksize=65536", "-Eforce-chunk-indexes"],
-        &["-zlz4", digest],
-        &["-zlz4hc,9", "-C65536", "-Elegacy-compress"],
-        &["-zlz4", "-Eztailpacking"],
-        &["-zlz4", "-Efragments"],
-        &["-zlz4", "-Ededupe,all-fragments", "-C65536"],
-        &["-zlzma", "-C1048576"],
-        &["-zdeflate,9", "-C16384", "-Ededupe"],
-        &["-zzstd", "-C65536", "-E48bit", digest],
-        &["-E48bit"],
-        &["-zlz4", "--zD=1"],
-        &["-Exattr-name-filter"],
-        &["--xattr-prefix=user.", "--xattr-prefix=trusted."],
-    ] {
-        peers.build(options, &image, tree.path()).unwrap();
-        let theirs = peers.check::<&str>(&[], &image).is_ok();
-        let output = verify([&image]);
-        let ours = output.status.code() == Some(0);
-        assert_eq!(ours, theirs, "{options:?}: {}", String::from_utf8_lossy(&output.stdout));
+    let path = |name: &str| dir.path().join(name);
+    let (image, blob, tree, archive) = (path("image"), path("blob"), path("tree"), path("tree.tar"));
+    fs::create_dir_all(tree.join("many")).unwrap();
+    small_tree(&tree);
+    let mut tar = Command::new("tar");
+    let tar = tar.args(["--format=posix", "--xattrs", "--xattrs-include=*", "-C"]).arg(&tree).arg("-cf");
+    assert!(tar.arg(&archive).arg(".").output().unwrap().status.success());
+    for mode in MODES {
+        let options = mode.replace("{blob}", &blob.display().to_string());
+        let options: Vec<&str> = options.split(' ').filter(|option| !option.is_empty()).collect();
+        let source = if mode.starts_with("--tar") { &archive } else { &tree };
+        let device = if mode.contains("{blob}") { Some(&blob) } else { None };
+        let device = device.or_else(|| (mode == UNANNOUNCED).then_some(&archive));
+        drop(fs::remove_file(&blob));
+        peers.build(&options, &image, source).unwrap();
+        let device: Vec<String> = device.iter().map(|path| format!("--device={}", path.display())).collect();
+        let mut theirs = peers.check(&device, &image).is_ok();
+        if mode.contains("digest") {
+            let digests = Command::new(&peers.fsck).arg("--xattr-inode-digest").arg(&image).output().unwrap();
+            theirs &= digests.status.success();
+        }
+        let output = verify(device.iter().map(OsStr::new).chain([OsStr::new("--json"), image.as_os_str()]));
+        let found = findings(&output);
+        assert!(theirs, "{mode}: fsck.erofs");
+        if mode == UNANNOUNCED {
+            assert_eq!(output.status.code(), Some(4), "{mode}: {found:?}");
+            assert!(found.iter().all(|(code, _)| code == "feature-missing"), "{mode}: {found:?}");
+        } else {
+            assert_eq!((output.status.code(), found), (Some(0), Vec::new()), "{mode}");
+        }
+    }
+}
+
+/// A file of 2^42 bytes, all of them holes, has a fingerprint that nobody can wait for.
+#[test]
+fn contents_without_end_are_not_read() {
+    let image = announced(2, |maker| {
+        maker.superblock.incompat |= incompat::CHUNKED_FILE;
+        root(maker, &[(b"file", Nid(8), REG)]);
+        let format = ChunkFormat { blkbits: 31, indexes: false, wide: false };
+        let mut table = Vec::new();
+        for _ in 0..4 {
+            encode_entry(format, None, &mut table).unwrap();
+        }
+        let record = inode(REG, DataLayout::ChunkBased, 1 << 42);
+        let record = Inode { i_u: format.encode(), version: Version::Extended, ..record };
+        maker.inode(8, record, &xattr_body(0, &[], &[(INDEX_TRUSTED, NAME, &value(TEXT))]), &table);
+    });
+    let dir = place::scratch().unwrap();
+    let path = dir.path().join("image");
+    fs::write(&path, image).unwrap();
+    let output = verify([&path]);
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!(output.status.code(), Some(8), "{text}");
+    assert!(text.contains("/file: 4398046511104 bytes of content are not read"), "{text}");
+}
+
+/// Files of 32 MiB and more come before all others, and two threads read and hash each of them.
+#[test]
+fn large_files_are_read_to_their_ends() {
+    const LENGTH: usize = 33 << 20;
+    let Some(()) = need("verify of large files", erofs_testkit::require::root()) else { return };
+    let dir = place::scratch().unwrap();
+    let tree = dir.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("large"), content::noise(1, LENGTH)).unwrap();
+    fs::write(tree.join("small"), content::noise(2, 5000)).unwrap();
+    let holes = [(1 << 20, content::noise(3, 700_000)), ((40 << 20) - 100, content::noise(4, 50))];
+    content::sparse(&tree.join("sparse"), 40 << 20, &holes).unwrap();
+    let image = build(dir.path(), &tree, &["--chunksize=4096"], "image");
+    let output = verify([&image]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("3 fingerprints held against 73.0 MiB"), "{text}");
+    // Where the last bytes of the large file are.
+    let mut bytes = fs::read(&image).unwrap();
+    let end = &fs::read(tree.join("large")).unwrap()[LENGTH - 4096..];
+    let at = bytes.chunks(4096).position(|block| block == end).unwrap() * 4096;
+    bytes[at] ^= 1;
+    let changed = dir.path().join("changed");
+    fs::write(&changed, &bytes).unwrap();
+    for (length, code) in [(bytes.len(), "fingerprint-wrong"), (at, "bounds")] {
+        fs::File::options().write(true).open(&changed).unwrap().set_len(length as u64).unwrap();
+        let found = findings(&verify([OsStr::new("--json"), changed.as_os_str()]));
+        assert!(found.contains(&(code.to_owned(), "/large".to_owned())), "{length}: {found:?}");
     }
 }
 
@@ -551,7 +755,9 @@ fn forms_and_exit_codes() {
     let dir = place::scratch().unwrap();
     let right = path_of("right");
     let forged = path_of("forged");
-    let (right, forged) = (right.to_str().unwrap(), forged.to_str().unwrap());
+    let unused = path_of("unused-features");
+    let (right, forged, unused) =
+        (right.to_str().unwrap(), forged.to_str().unwrap(), unused.to_str().unwrap());
     let missing = dir.path().join("missing");
     let missing = missing.to_str().unwrap();
     for (arguments, code, out) in [
@@ -569,6 +775,17 @@ fn forms_and_exit_codes() {
         (vec!["--junit", right], 0, "<testcase classname="),
         (vec!["--junit", forged], 4, "<failure message=\"fingerprint-wrong: /file"),
         (vec!["--profile=hardened", right], 4, "not-canonical: superblock.feature_compat: found no checksum"),
+        (
+            vec!["--profile=hardened", unused],
+            4,
+            "superblock.feature_incompat: found chunked_file, which nothing makes use of",
+        ),
+        (
+            vec!["--profile=hardened", unused],
+            4,
+            "superblock.feature_compat: found xattr_filter, which nothing makes use of",
+        ),
+        (vec![unused], 0, "right"),
     ] {
         let output = verify(&arguments);
         let text = String::from_utf8_lossy(&output.stdout);

@@ -430,6 +430,126 @@ fn signing_in_two_steps() {
     }
 }
 
+/// A golden image in the directory of the keys, signed by somebody whom an authority vouches for.
+fn golden(keys: &Keys) {
+    let source = tree(&[20_000, 4096 * 300, 5]);
+    fs::rename(source.path().join("tree"), keys.path("tree")).unwrap();
+    let options = ["--quiet", "--ishare-key", "--verity", "--verity-roothash=root"];
+    mkfs(keys.dir.path(), &options, "app.raw");
+    keys.make("ca", P256);
+    keys.make("strange", P256);
+    keys.openssl_ok(&format!(
+        "req -new -newkey {P256} -nodes -keyout signer.key -out signer.csr -subj /CN=signer"
+    ));
+    keys.openssl_ok(
+        "x509 -req -in signer.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -out signer.pem",
+    );
+}
+
+/// The words of the command line, what is changed, and the exit status and the line that come of it.
+struct Golden {
+    words: String,
+    change: fn(&Keys),
+    code: i32,
+    line: String,
+}
+
+/// From the image to the certificate authority, with one thing wrong at a time.
+fn golden_rows(root: &str) -> Vec<Golden> {
+    const CA: &str = "--certificate ca.pem";
+    const SIGNATURE: &str = "signature: app.roothash.p7s: found signature: ";
+    let row = |words: &str, change, code, line: &str| Golden {
+        words: format!("--verity {words}"),
+        change,
+        code,
+        line: line.to_owned(),
+    };
+    let signed = format!("root hash {root} signed by CN=signer");
+    let stranger = format!("{SIGNATURE}no trusted certificate vouches for CN=signer");
+    let flipped =
+        "verity: dm-verity hash tree: found data block 170 at byte 696320 is not what the tree says";
+    vec![
+        row(CA, |_| {}, 0, &signed),
+        row("--roothash root --certificate strange.pem --certificate ca.pem", |_| {}, 0, &signed),
+        row("--certificate signer.pem", |_| {}, 0, &signed),
+        row("--certificate strange.pem", |_| {}, 4, &stranger),
+        row(
+            &format!("--roothash {} {CA}", "0".repeat(64)),
+            |_| {},
+            4,
+            "verity: dm-verity hash tree: found root hash: found",
+        ),
+        row(CA, |keys| flip(&keys.path("app.raw"), 700_000), 4, flipped),
+        // Level 0 is behind the superblock and the level above it.
+        row(
+            CA,
+            |keys| flip(&keys.path("app.raw"), hash_area(keys) + 2 * 4096 + 40),
+            4,
+            "verity: dm-verity hash tree: found hash block 0 of level 0",
+        ),
+        // With another block at the top there is another root hash, and nobody signed that.
+        row(CA, |keys| flip(&keys.path("app.raw"), hash_area(keys) + 4096 + 40), 4, SIGNATURE),
+        row(CA, flip_signature, 4, SIGNATURE),
+        row(CA, |keys| fs::write(keys.path("app.roothash.p7s"), "no signature").unwrap(), 4, SIGNATURE),
+        row(
+            CA,
+            |keys| fs::remove_file(keys.path("app.roothash.p7s")).unwrap(),
+            8,
+            "app.raw: app.roothash.p7s: No such file",
+        ),
+        row(
+            "--certificate ca.key",
+            |_| {},
+            8,
+            "app.raw: certificate: found none, want a block CERTIFICATE in PEM",
+        ),
+    ]
+}
+
+#[test]
+fn golden_images_are_checked_up_to_the_authority() {
+    let Some(keys) = Keys::new("golden images up to the authority") else { return };
+    golden(&keys);
+    let rows = golden_rows(&fs::read_to_string(keys.path("root")).unwrap());
+    let image = fs::read(keys.path("app.raw")).unwrap();
+    let ours =
+        "sign app.raw --key signer.key --certificate signer.pem -o app.roothash.p7s --embed-certificates";
+    let smime = SMIME.replace(" -nocerts", "");
+    let cms = smime.replace("smime", "cms").replace(" -noattr", "");
+    for by_openssl in [None, Some(smime), Some(cms)] {
+        for Golden { words, change, code, line } in &rows {
+            fs::write(keys.path("app.raw"), &image).unwrap();
+            match &by_openssl {
+                None => keys.ishare_ok(ours),
+                Some(form) => keys.openssl_ok(&format!(
+                    "{form} -signer signer.pem -inkey signer.key -out app.roothash.p7s"
+                )),
+            }
+            change(&keys);
+            let output = keys.ishare(&format!("verify {words} app.raw"));
+            let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), err(&output));
+            assert_eq!(output.status.code(), Some(*code), "{by_openssl:?}: {words}: {text}");
+            assert!(
+                text.lines().any(|found| found.contains(line)),
+                "{by_openssl:?}: {words}: {line}: {text}"
+            );
+        }
+    }
+}
+
+/// Where the hash area of the golden image begins.
+fn hash_area(keys: &Keys) -> u64 {
+    let image = fs::read(keys.path("app.raw")).unwrap();
+    (image.chunks(4096).position(|block| block.starts_with(b"verity\0\0")).unwrap() * 4096) as u64
+}
+
+/// A bit of the signature itself, which is at the end.
+fn flip_signature(keys: &Keys) {
+    let path = keys.path("app.roothash.p7s");
+    let length = fs::metadata(&path).unwrap().len();
+    flip(&path, length - 10);
+}
+
 #[test]
 fn keys_in_other_forms() {
     let Some(keys) = Keys::new("forms of keys") else { return };
@@ -454,6 +574,10 @@ fn keys_in_other_forms() {
             keys.ishare(&format!("sign --roothash root --key {key} --certificate {certificate} -o y.p7s"));
         assert_eq!(output.status.code(), Some(1));
         assert!(err(&output).contains(words) && !keys.path("y.p7s").exists(), "{key}: {}", err(&output));
+        // Nothing of the key is in the message.
+        let text = fs::read_to_string(keys.path(key)).unwrap();
+        let secret = text.lines().filter(|line| line.len() > 20 && !line.starts_with('-'));
+        assert!(secret.map(|line| &line[..12]).all(|line| !err(&output).contains(line)), "{}", err(&output));
     }
     fs::set_permissions(keys.path("r.key"), fs::Permissions::from_mode(0o644)).unwrap();
     let output = keys.ishare("sign --roothash root --key r.key --certificate r.pem -o x.p7s");
@@ -568,7 +692,7 @@ impl Guest {
     }
 
     /// The lines of the guest that begin with RESULT.
-    fn start(&self, kernel: &Path, disks: [&Path; 2]) -> Vec<String> {
+    fn start(&self, kernel: &Path, disks: &[PathBuf]) -> Vec<String> {
         let initrd = self.dir.path().with_extension("cpio");
         let pack = format!(
             "cd '{}' && find . | {} cpio -o -H newc",
@@ -621,7 +745,7 @@ fn the_kernel_opens_trees_checks_signatures_and_hides_domains() {
     let Some(keys) = Keys::new(check) else { return };
     let source = tree(&[3_000_000, 5, 70_000]);
     let report = mkfs(source.path(), &["--ishare-key", "--verity"], "image");
-    let (image, flipped) = (source.path().join("image"), source.path().join("flipped"));
+    let image = source.path().join("image");
     let root = report["verity"]["root_hash"].as_str().unwrap();
     let offset = report["verity"]["hash_offset"].as_u64().unwrap();
     fs::write(keys.path("root"), root).unwrap();
@@ -653,13 +777,25 @@ fn the_kernel_opens_trees_checks_signatures_and_hides_domains() {
     ok(ISHARE, [OsStr::new("domain"), "new".as_ref(), "-o".as_ref(), guest.path("domain").as_os_str()]);
     fs::copy(place::workspace().join("tests/golden/guest.sh"), guest.path("init")).unwrap();
     fs::set_permissions(guest.path("init"), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::copy(&image, &flipped).unwrap();
-    flip(&flipped, 1_500_000);
+    // In the first, a middle and the last block of the data; in the lowest and the highest level of the tree; in the salt.
+    let places = [1094, 1_500_000, offset - 1, offset + 2 * 4096 + 40, offset + 4096 + 40, offset + 100];
+    let flipped = places.map(|at| {
+        let disk = source.path().join(format!("flipped-{at}"));
+        fs::copy(&image, &disk).unwrap();
+        flip(&disk, at);
+        disk
+    });
+    let disks = [&[image], &flipped[..]].concat();
     let want = [
         "open yes",
         "read yes",
-        "open-flipped yes",
-        "read-flipped no",
+        "every-block yes",
+        "flipped-vdb no",
+        "flipped-vdc no",
+        "flipped-vdd no",
+        "flipped-vde no",
+        "flipped-vdf no",
+        "flipped-vdg no",
         "without-certificates no",
         "rsa yes",
         "p256 yes",
@@ -668,5 +804,5 @@ fn the_kernel_opens_trees_checks_signatures_and_hides_domains() {
         "domain yes",
         "done yes",
     ];
-    assert_eq!(guest.start(&kernel, [&image, &flipped]), want);
+    assert_eq!(guest.start(&kernel, &disks), want);
 }

@@ -1,7 +1,8 @@
 #!/bin/busybox sh
 # The first program of the virtual machine of tests/verity.rs: has the kernel open hash trees, check signatures and mount in
 # a domain. Each line that begins with RESULT is a name and what came of it. /dev/vda is the image with its tree behind it,
-# /dev/vdb the same with a bit flipped; the words of the command line of dm-verity are in /offset and /root.
+# /dev/vdb and those behind it the same with a bit flipped somewhere; the words of the command line of dm-verity are in
+# /offset and /root.
 /bin/busybox --install -s /bin
 mount -t devtmpfs none /dev
 mount -t proc none /proc
@@ -35,10 +36,22 @@ content() {
     umount /mnt
     return $status
 }
+# every NAME: reads every block of an opened disk.
+every() {
+    cat "/dev/mapper/$1" >/run/every
+}
+# whole DISK: opens it, and reads every block of its data.
+whole() {
+    open "$1" bad && every bad
+}
 try open open /dev/vda good
 try read content good
-try open-flipped open /dev/vdb bad
-try read-flipped content bad
+try every-block every good
+for disk in /dev/vd[b-z]; do
+    # The tree may be refused, or the blocks that it covers.
+    try "flipped-${disk#/dev/}" whole "$disk"
+    veritysetup close bad
+done
 veritysetup close good
 try without-certificates open /dev/vda early --root-hash-signature=/rsa.p7s
 keyring=$((0x$(grep -F ' .dm-verity' /proc/keys | cut -d ' ' -f 1)))

@@ -1,14 +1,14 @@
 //! The canonical form: what could be written in several ways is written in the one that the builder has.
 
-use erofs_format::BlkAddr;
 use erofs_format::dirent::{self, Dirent};
 use erofs_format::extent::Place;
-use erofs_format::feature::compat;
+use erofs_format::feature::{self, compat, incompat};
 use erofs_format::xattr::{BodyHeader, Entry as XattrEntry, HEADER_SIZE, SHARED_ID_SIZE};
 use erofs_image::{Image, ImageError, Inode, ReadAt, Xattr};
 
 use crate::finding::{Code, Finding};
 use crate::fingerprint::Key;
+use crate::metadata::{byte_of, read};
 
 fn told(what: &str, found: impl ToString, wanted: &str) -> Finding {
     Finding::new(Code::NotCanonical, what, found, wanted)
@@ -20,17 +20,44 @@ pub(crate) fn superblock(image: &Image) -> Option<Finding> {
     (!has).then(|| told("superblock.feature_compat", "no checksum", "one"))
 }
 
-/// Where an inode of the primary device starts.
-fn byte_of(image: &Image, inode: &Inode) -> Option<u64> {
-    let superblock = image.superblock();
-    let base = superblock.block_bits.byte_of(BlkAddr(u64::from(superblock.meta_blkaddr))).ok()?;
-    if inode.nid.in_metabox() { None } else { inode.nid.byte().ok()?.checked_add(base) }
+/// What the inodes of an image make use of.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Uses {
+    /// Bits of `feature_incompat` that an inode needs.
+    pub(crate) incompat: u32,
+    /// There are attributes behind inodes, each with a name filter.
+    pub(crate) attributes: bool,
 }
 
-fn read(primary: &dyn ReadAt, at: u64, length: usize) -> Option<Vec<u8>> {
-    let mut bytes = vec![0; length];
-    primary.read_at(at, &mut bytes).ok()?;
-    Some(bytes)
+/// Features that are announced and that nothing makes use of.
+pub(crate) fn unused(image: &Image, uses: Uses) -> Vec<Finding> {
+    let superblock = image.superblock();
+    let prefixes = superblock.xattr_prefix_count > 0;
+    let (incompatible, compatible) = (superblock.incompat, superblock.compat);
+    let rows = [
+        (incompat::CHUNKED_FILE, uses.incompat & incompat::CHUNKED_FILE != 0, true),
+        (incompat::DEVICE_TABLE, superblock.extra_devices > 0, true),
+        (incompat::ZTAILPACKING, uses.incompat & incompat::ZTAILPACKING != 0, true),
+        (incompat::XATTR_PREFIXES, prefixes, true),
+        (compat::XATTR_FILTER, uses.attributes && superblock.xattr_filter_reserved == 0, false),
+        (compat::SHARED_EA_IN_METABOX, incompatible & incompat::METABOX != 0, false),
+        (compat::PLAIN_XATTR_PFX, prefixes, false),
+    ];
+    let unused = rows.into_iter().filter(|(bit, used, is_incompatible)| {
+        let announced = if *is_incompatible { incompatible } else { compatible };
+        announced & bit != 0 && !used
+    });
+    unused
+        .filter_map(|(bit, _, is_incompatible)| {
+            let (field, table) = if is_incompatible {
+                ("superblock.feature_incompat", &feature::INCOMPAT[..])
+            } else {
+                ("superblock.feature_compat", &feature::COMPAT[..])
+            };
+            let name = table.iter().find(|feature| feature.bit == bit)?.name;
+            Some(told(field, format!("{name}, which nothing makes use of"), "features that something uses"))
+        })
+        .collect()
 }
 
 /// The record of an inode and its attributes are the bytes that their values make.

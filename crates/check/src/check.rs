@@ -1,7 +1,6 @@
 //! The check of one image: the stages in order.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::AtomicU64;
 use std::thread;
 
 use erofs_format::feature::{self, incompat};
@@ -11,20 +10,21 @@ use erofs_image::{Image, ImageError, printable};
 use hashbrown::HashMap;
 use uuid::Uuid;
 
-use crate::canonical;
+use crate::canonical::{self, Uses};
 use crate::domain::conflicts;
 use crate::error::{CheckError, is_operational};
 use crate::finding::{Code, Finding};
 use crate::fingerprint::{Content, Key};
-use crate::ranges::{Kind, NOBODY, Range, overlaps};
+use crate::metadata::Shared;
+use crate::queue::{Batches, Ender, Queue};
+use crate::ranges::{EVERYBODY, Kind, NOBODY, Range, overlaps};
 use crate::source::Source;
 use crate::walk::Walk;
-use crate::worker::{Job, Outcome, Worker};
+use crate::worker::{Outcome, Worker};
 
-/// How many inodes, and about how many bytes of content, a worker takes at once.
-const BATCH: (usize, u64) = (64, 4 << 20);
-/// How many batches may wait.
-const WAITING: usize = 256;
+/// How many bytes of content are read: so many, and so many for each byte of the image. Holes, chunks that are the same, and
+/// compressed zeros make more content than a lifetime has time for.
+const CONTENT_MAX: (u64, u64) = (1 << 40, 64);
 
 /// What an image has to keep to beyond the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub struct Report {
 /// When it cannot be read at all. That it is wrong is a finding.
 pub fn check(source: &Source, options: &Options) -> Result<Report, CheckError> {
     let image = match source.image() {
-        Ok(image) => image,
+        Ok((image, _)) => image,
         Err(error) if is_operational(&error) => return Err(error.into()),
         Err(error) => {
             let findings = vec![Finding::of(&error, Code::Superblock)];
@@ -94,9 +94,25 @@ pub fn check(source: &Source, options: &Options) -> Result<Report, CheckError> {
     let (inodes, outcomes) = inodes(&image, source, key.as_ref(), options)?;
     report.inodes = inodes;
     let mut ranges = of_superblock(&image);
-    for outcome in outcomes {
+    let (mut uses, mut shared, mut special) = (Uses::default(), Shared::new(), 0_u64);
+    for mut outcome in outcomes {
+        uses.incompat |= outcome.uses.incompat;
+        uses.attributes |= outcome.uses.attributes;
+        special = special.saturating_add(outcome.special);
+        shared.append(&mut outcome.shared);
         take(&mut report, &mut ranges, outcome);
     }
+    ranges.extend(shared.into_iter().map(|(start, end)| Range {
+        space: 0,
+        start,
+        end,
+        kind: Kind::Metadata,
+        owner: EVERYBODY,
+    }));
+    if options.profile == Some(Profile::Hardened) {
+        report.findings.extend(canonical::unused(&image, uses));
+    }
+    report.findings.extend(inode_count(&image, report.inodes.saturating_add(special)));
     add_overlaps(&image, &mut report.findings, ranges);
     report.contents.sort_by_key(|content| content.order);
     report.findings.extend(conflicts(&[("", &report)]));
@@ -105,7 +121,7 @@ pub fn check(source: &Source, options: &Options) -> Result<Report, CheckError> {
 }
 
 fn take(report: &mut Report, ranges: &mut Vec<Range>, outcome: Outcome) {
-    let Outcome { findings, ranges: more, contents, judged, unjudged, bytes, failed } = outcome;
+    let Outcome { findings, ranges: more, contents, judged, unjudged, bytes, failed, .. } = outcome;
     report.findings.extend(findings);
     ranges.extend(more);
     report.contents.extend(contents);
@@ -129,24 +145,23 @@ fn inodes(
         0 => thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let (sender, receiver) = sync_channel::<Vec<Job>>(WAITING);
-    let receiver = Mutex::new(receiver);
+    let (always, for_each) = CONTENT_MAX;
+    let left = image.devices().total_len().saturating_mul(for_each).saturating_add(always);
+    let (queue, left) = (Queue::default(), AtomicU64::new(left));
     thread::scope(|scope| {
         let run = || -> Result<Outcome, CheckError> {
-            let image = source.image()?;
-            let primary = source.primary();
-            let mut worker = Worker { image, primary, key, options, outcome: Outcome::default() };
-            while let Some(jobs) = next(&receiver) {
+            let _ender = Ender(&queue);
+            let mut worker = Worker::new(source, key, options, threads > 1, &left)?;
+            while let Some(jobs) = queue.take() {
                 for job in &jobs {
                     worker.work(job);
                 }
             }
-            Ok(worker.outcome)
+            Ok(worker.finish())
         };
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
-        let mut batches = Batches { sender, jobs: Vec::new(), bytes: 0 };
+        let mut batches = Batches::new(&queue);
         let (inodes, walked) = Walk::new(image, |job| batches.add(job)).all();
-        batches.send();
         drop(batches);
         let mut outcomes = vec![walked];
         for worker in workers {
@@ -154,34 +169,6 @@ fn inodes(
         }
         Ok((inodes, outcomes))
     })
-}
-
-fn next(receiver: &Mutex<Receiver<Vec<Job>>>) -> Option<Vec<Job>> {
-    receiver.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
-}
-
-/// Jobs on their way to the workers.
-struct Batches {
-    sender: SyncSender<Vec<Job>>,
-    jobs: Vec<Job>,
-    bytes: u64,
-}
-
-impl Batches {
-    fn add(&mut self, job: Job) {
-        self.bytes = self.bytes.saturating_add(job.inode.size());
-        self.jobs.push(job);
-        let (jobs, bytes) = BATCH;
-        if self.jobs.len() >= jobs || self.bytes >= bytes {
-            self.send();
-        }
-    }
-
-    fn send(&mut self) {
-        self.bytes = 0;
-        // Workers that are gone are found when they are joined.
-        drop(self.sender.send(std::mem::take(&mut self.jobs)));
-    }
 }
 
 /// The profile as far as the superblock tells.
@@ -233,6 +220,15 @@ fn of_superblock(image: &Image) -> Vec<Range> {
     ranges
 }
 
+/// The number of inodes that the superblock tells, which `statfs` shows; those without a name count.
+fn inode_count(image: &Image, reached: u64) -> Option<Finding> {
+    let told = image.superblock().inodes;
+    (told != reached).then(|| {
+        let wanted = format!("{reached}, those that are reached");
+        Finding::new(Code::InodeCount, "superblock.inos", told, wanted)
+    })
+}
+
 /// Tells of overlaps. The paths are found by a second walk, which right images do not need.
 fn add_overlaps(image: &Image, findings: &mut Vec<Finding>, ranges: Vec<Range>) {
     let overlaps = overlaps(ranges);
@@ -252,7 +248,8 @@ fn add_overlaps(image: &Image, findings: &mut Vec<Finding>, ranges: Vec<Range>) 
         let code = if metadata { Code::MetadataOverlap } else { Code::DataOverlap };
         let kind = |range: &Range| if range.kind == Kind::Metadata { "metadata" } else { "data" };
         let owner = |range: &Range| owners.get(&range.owner).and_then(Option::as_ref);
-        let name = owner(&first).map_or_else(|| "the superblock".to_owned(), |(path, _)| printable(path));
+        let nameless = if first.owner == EVERYBODY { "a shared attribute" } else { "the superblock" };
+        let name = owner(&first).map_or_else(|| nameless.to_owned(), |(path, _)| printable(path));
         let what = format!("{} at byte {}", kind(&second), second.start);
         let found = format!("{} of {name} up to byte {}", kind(&first), first.end);
         let finding = Finding::new(code, what, found, "bytes of its own").ordered(second.owner);

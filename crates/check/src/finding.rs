@@ -74,6 +74,8 @@ codes! {
     UnknownFeature Superblock "unknown-feature",
     /// The image is shorter than the superblock says.
     Truncated Superblock "truncated",
+    /// The number of inodes in the superblock is not that of the inodes that there are.
+    InodeCount Superblock "inode-count",
     /// Something is used whose feature bit is not set.
     FeatureMissing Structure "feature-missing",
     /// An inode cannot be read.

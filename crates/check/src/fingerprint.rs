@@ -13,6 +13,8 @@ use crate::finding::{Code, Finding};
 pub(crate) struct Key {
     /// The full name; for a hidden one, what is stored.
     name: Vec<u8>,
+    /// The name for people.
+    shown: String,
     hidden: bool,
     /// The name without its namespace.
     bare: Vec<u8>,
@@ -29,7 +31,8 @@ impl Key {
         let read = LongPrefix { base_index: prefix.base_index, infix: bare.clone() };
         let name = read.full(0)?;
         let limit = image.superblock().block_bits.bytes();
-        Ok(Some(Self { name, hidden: prefix.base_index == xattr::INDEX_NONE, bare, limit }))
+        let shown = printable(&name);
+        Ok(Some(Self { name, shown, hidden: prefix.base_index == xattr::INDEX_NONE, bare, limit }))
     }
 
     /// Whether an attribute is the fingerprint.
@@ -55,24 +58,24 @@ pub(crate) fn of_attributes(
     attributes: &[Xattr],
     findings: &mut Vec<Finding>,
 ) -> Option<Vec<u8>> {
-    let name = printable(&key.name);
     let mut told = |code, found: String, wanted: &str| {
-        findings.push(Finding::new(code, &name, found, wanted));
+        findings.push(Finding::new(code, &key.shown, found, wanted));
     };
     if let Some(twin) = attributes.iter().find(|attribute| key.is_twin(attribute)) {
         let hidden = if twin.hidden { " (hidden)" } else { "" };
         let found = format!("the same under the name {}{hidden}", printable(&twin.name));
         told(Code::FingerprintTwin, found, "one fingerprint, under the name that the image announces");
     }
-    let values: Vec<&Xattr> = attributes.iter().filter(|attribute| key.is(attribute)).collect();
-    let Some(first) = values.first() else {
+    let mut values = attributes.iter().filter(|attribute| key.is(attribute));
+    let Some(first) = values.next() else {
         if inode.is_file() && inode.size() > 0 {
             told(Code::FingerprintMissing, "none".into(), "one for each file with content");
         }
         return None;
     };
-    if values.len() > 1 {
-        let found = format!("{} of them", values.len());
+    let more = values.count();
+    if more > 0 {
+        let found = format!("{} of them", more.saturating_add(1));
         told(Code::FingerprintDuplicate, found, "one, because the kernel takes the first");
     }
     if !inode.is_file() {

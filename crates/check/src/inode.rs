@@ -7,9 +7,10 @@ use erofs_format::extent::{Place, Stored};
 use erofs_format::feature::incompat;
 use erofs_format::inode::Version;
 use erofs_format::map_header;
-use erofs_image::{Image, ImageError, Inode};
+use erofs_image::{Image, ImageError, Inode, ReadAt};
 
 use crate::finding::{Code, Finding};
+use crate::metadata::index_end;
 use crate::ranges::{Kind, Range};
 
 /// The space of the metabox.
@@ -20,6 +21,8 @@ const METABOX: u32 = u32::MAX;
 pub(crate) struct Taken {
     pub(crate) ranges: Vec<Range>,
     pub(crate) findings: Vec<Finding>,
+    /// Bits of `feature_incompat` that the inode needs.
+    pub(crate) needs: u32,
     tailpacked: bool,
     fragment: bool,
 }
@@ -35,7 +38,12 @@ fn metadata(image: &Image, inode: &Inode) -> Result<(u32, u64), ImageError> {
 }
 
 /// Looks at the extents of an inode that is the `owner`th of the walk.
-pub(crate) fn look(image: &Image, inode: &Inode, owner: u64) -> Result<Taken, ImageError> {
+pub(crate) fn look(
+    image: &Image,
+    primary: &dyn ReadAt,
+    inode: &Inode,
+    owner: u64,
+) -> Result<Taken, ImageError> {
     let mut taken = Taken::default();
     let (space, at) = metadata(image, inode)?;
     let header = u64::try_from(inode.record.header_size()).unwrap_or(u64::MAX);
@@ -56,7 +64,9 @@ pub(crate) fn look(image: &Image, inode: &Inode, owner: u64) -> Result<Taken, Im
                 }
             }
             DataLayout::CompressedFull | DataLayout::CompressedCompact => {
-                end = map_header::end(end).unwrap_or(end);
+                // The index of an inode in the metabox is in nobody's way but that of its neighbours there.
+                let index = if space == METABOX { None } else { index_end(image, primary, inode, at) };
+                end = index.or_else(|| map_header::end(end)).unwrap_or(end);
             }
             DataLayout::FlatPlain | DataLayout::FlatInline => {}
         }
@@ -186,6 +196,7 @@ fn features(image: &Image, inode: &Inode, taken: &mut Taken) {
         (taken.fragment, incompat::FRAGMENTS, "a fragment"),
     ];
     for (needed, bit, what) in needs {
+        taken.needs |= if needed { bit } else { 0 };
         if needed && image.superblock().incompat & bit == 0 {
             let wanted = format!("bit {bit:#x} where there is {what}");
             let found = format!("{:#x}", image.superblock().incompat);

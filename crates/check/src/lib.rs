@@ -9,9 +9,11 @@
 //!
 //! Invariant: whatever is wrong with an image is a [`Finding`], never an error and never a panic; an error is only what keeps the
 //! check from being made. Work and memory are bounded by the size of the image: no directory is entered twice, no inode is
-//! looked at twice, no more is kept than its names and extents.
+//! looked at twice, no more is kept than its names and extents, and of contents that are far larger than the image not all is
+//! read, which the report says.
 //!
-//! Reading order: [`error`], [`finding`], `source`, `superblock`, `ranges`, `fingerprint`, `canonical`, `inode`, `worker`,
+//! Reading order: [`error`], [`finding`], `source`, `superblock`, `ranges`, `fingerprint`, `metadata`, `canonical`, `inode`, `content`,
+//! `worker`, `queue`,
 //! `walk`, [`mod@check`], [`domain`].
 
 #![cfg_attr(
@@ -21,11 +23,14 @@
 
 mod canonical;
 pub mod check;
+mod content;
 pub mod domain;
 pub mod error;
 pub mod finding;
 mod fingerprint;
 mod inode;
+mod metadata;
+mod queue;
 mod ranges;
 mod source;
 mod superblock;

@@ -3,7 +3,7 @@
 /// What a range is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
-    /// An inode, its attributes, chunk table, index or inline tail, or the superblock.
+    /// An inode, its attributes, chunk table, index or inline tail, a shared attribute, or the superblock.
     Metadata,
     /// The blocks of a flat file. Files of equal content may share them, whole.
     Flat,
@@ -15,6 +15,8 @@ pub(crate) enum Kind {
 
 /// The number of the owner of what belongs to no inode.
 pub(crate) const NOBODY: u64 = 0;
+/// That of shared attributes.
+pub(crate) const EVERYBODY: u64 = u64::MAX;
 
 /// A range of bytes of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +35,8 @@ pub(crate) type Overlap = (Range, Range);
 
 /// The overlaps that no right image has. For each range at most one with metadata and one with data is told.
 pub(crate) fn overlaps(mut ranges: Vec<Range>) -> Vec<Overlap> {
-    ranges.sort_unstable();
+    // The stable sort, because what comes is in parts that are sorted already.
+    ranges.sort();
     let mut found = Vec::new();
     let mut before: [Option<Range>; 2] = [None, None];
     for range in ranges {

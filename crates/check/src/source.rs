@@ -39,13 +39,15 @@ impl Source {
     }
 
     /// The primary device.
-    pub(crate) fn primary(&self) -> &dyn ReadAt {
-        self.primary.as_ref()
+    pub(crate) fn primary(&self) -> &Arc<dyn ReadAt> {
+        &self.primary
     }
 
     /// Opens the image. The checksum is not compared, so that what is behind a wrong one can be looked at.
-    pub(crate) fn image(&self) -> Result<Image, ImageError> {
-        let primary = Arc::new(Cached::new(Arc::clone(&self.primary)));
-        Image::open(primary, self.extra.clone(), OpenOptions { verify_checksum: false })
+    /// With it comes what it reads its primary device through.
+    pub(crate) fn image(&self) -> Result<(Image, Arc<dyn ReadAt>), ImageError> {
+        let primary: Arc<dyn ReadAt> = Arc::new(Cached::new(Arc::clone(&self.primary)));
+        let options = OpenOptions { verify_checksum: false };
+        Ok((Image::open(Arc::clone(&primary), self.extra.clone(), options)?, primary))
     }
 }

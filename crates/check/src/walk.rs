@@ -94,6 +94,7 @@ impl<'a, F: FnMut(Job)> Walk<'a, F> {
         self.order = self.order.saturating_add(1);
         match self.image.inode(nid) {
             Ok(inode) => {
+                self.outcome.special = self.outcome.special.saturating_add(1);
                 (self.hand)(Job { order: self.order, path: path.to_vec(), inode, special: true });
             }
             Err(error) => self.outcome.note(error, (path, nid.0, self.order), Code::Inode),

@@ -1,14 +1,22 @@
 //! What is done with each inode by itself, on several threads: attributes, extents, content.
 
-use erofs_image::{Fingerprint, Image, ImageError, Inode, Piece, Private, ReadAt};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
-use crate::canonical;
+use erofs_format::feature::compat;
+use erofs_image::{Cause, Fingerprint, Image, ImageError, Inode, Private, ReadAt};
+
+use crate::canonical::{self, Uses};
 use crate::check::{Options, Profile};
+use crate::content::{self, Window};
 use crate::error::is_operational;
 use crate::finding::{Code, Finding};
 use crate::fingerprint::{self, Content, Judge, Key};
 use crate::inode;
+use crate::metadata::{self, Shared};
 use crate::ranges::Range;
+use crate::source::Source;
 
 /// An inode that waits for a worker.
 #[derive(Debug, Clone)]
@@ -32,6 +40,10 @@ pub(crate) struct Outcome {
     /// Fingerprints of kinds that cannot be made again here.
     pub(crate) unjudged: u64,
     pub(crate) bytes: u64,
+    /// Inodes without a name.
+    pub(crate) special: u64,
+    pub(crate) uses: Uses,
+    pub(crate) shared: Shared,
     /// The first thing that could not be read, and how many there were.
     pub(crate) failed: Option<(ImageError, u64)>,
 }
@@ -52,14 +64,44 @@ impl Outcome {
 
 /// What a worker works with.
 pub(crate) struct Worker<'a> {
-    pub(crate) image: Image,
-    pub(crate) primary: &'a dyn ReadAt,
-    pub(crate) key: Option<&'a Key>,
-    pub(crate) options: &'a Options,
-    pub(crate) outcome: Outcome,
+    image: Image,
+    /// The primary device, as the image reads it.
+    primary: Arc<dyn ReadAt>,
+    key: Option<&'a Key>,
+    options: &'a Options,
+    /// Whether there are other processors to read on.
+    ahead: bool,
+    /// The attributes have name filters that the kernel believes.
+    filtered: bool,
+    window: Window,
+    /// How many bytes of content may still be read, by all workers together.
+    left: &'a AtomicU64,
+    outcome: Outcome,
 }
 
-impl Worker<'_> {
+impl<'a> Worker<'a> {
+    /// A worker that reads the image by itself. With `ahead` it reads large files on a second thread.
+    pub(crate) fn new(
+        source: &Source,
+        key: Option<&'a Key>,
+        options: &'a Options,
+        ahead: bool,
+        left: &'a AtomicU64,
+    ) -> Result<Self, ImageError> {
+        let (image, primary) = source.image()?;
+        let superblock = image.superblock();
+        let filtered = superblock.compat & compat::XATTR_FILTER != 0 && superblock.xattr_filter_reserved == 0;
+        let (window, outcome) = (Window::new(&image, source.primary()), Outcome::default());
+        Ok(Self { image, primary, key, options, ahead, filtered, window, left, outcome })
+    }
+
+    /// What was found, when there is no more work.
+    pub(crate) fn finish(mut self) -> Outcome {
+        // Here the others sort theirs at the same time; what is sorted is merged quickly.
+        self.outcome.ranges.sort_unstable();
+        self.outcome
+    }
+
     /// Looks at an inode.
     pub(crate) fn work(&mut self, job: &Job) {
         let mut findings = Vec::new();
@@ -75,11 +117,17 @@ impl Worker<'_> {
             .key
             .filter(|_| !job.special)
             .and_then(|key| fingerprint::of_attributes(key, inode, &attributes, &mut findings));
-        if value.is_some() {
+        if value.is_some() && self.filtered {
             self.filter(job, &mut findings);
         }
-        let readable = match inode::look(&self.image, inode, job.order) {
+        self.outcome.uses.attributes |= inode.record.xattr_icount > 0;
+        if attributes.iter().any(|attribute| attribute.shared) {
+            let known = &mut self.outcome.shared;
+            let _read = metadata::add_shared(&self.image, &self.primary, inode, known);
+        }
+        let readable = match inode::look(&self.image, &self.primary, inode, job.order) {
             Ok(taken) => {
+                self.outcome.uses.incompat |= taken.needs;
                 // A range past the end of its device cannot be read, which has been said then.
                 let readable = taken.findings.iter().all(|finding| finding.code != Code::Bounds);
                 findings.extend(taken.findings);
@@ -100,11 +148,11 @@ impl Worker<'_> {
             self.content(job, value, &mut findings);
         }
         if self.options.profile == Some(Profile::Hardened) && readable {
-            findings.extend(canonical::inode(&self.image, self.primary, inode, &attributes, self.key));
+            findings.extend(canonical::inode(&self.image, &self.primary, inode, &attributes, self.key));
             let more = if inode.is_dir() {
                 canonical::directory(&self.image, inode)
             } else {
-                canonical::tail(&self.image, self.primary, inode)
+                canonical::tail(&self.image, &self.primary, inode)
             };
             findings.extend(more.ok().flatten());
         }
@@ -138,6 +186,13 @@ impl Worker<'_> {
         let inode = &job.inode;
         if inode.size() == 0 || value.is_none() && !inode.layout().is_compressed() {
             return;
+        }
+        let size = inode.size();
+        if self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(size)).is_err() {
+            let why = format!(
+                "{size} bytes of content are not read: all together they are too many for this image"
+            );
+            return self.note(Cause::Source(why).into(), job, Code::Map);
         }
         let mut judge = value.as_deref().and_then(|value| Judge::new(value, self.options.namespace));
         if let Err(error) = self.read(inode, judge.as_mut()) {
@@ -173,23 +228,13 @@ impl Worker<'_> {
         }
     }
 
-    fn read(&self, inode: &Inode, mut judge: Option<&mut Judge<'_>>) -> Result<(), ImageError> {
-        static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    fn read(&mut self, inode: &Inode, judge: Option<&mut Judge<'_>>) -> Result<(), ImageError> {
         let data = self.image.data(inode)?;
-        data.copy(|piece| {
-            let Some(judge) = judge.as_deref_mut() else { return Ok(()) };
-            match piece {
-                Piece::Bytes(bytes) => judge.update(bytes),
-                Piece::Hole(length) => {
-                    let mut left = length;
-                    while left > 0 {
-                        let now = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
-                        judge.update(ZEROS.get(..now).unwrap_or_default());
-                        left = left.saturating_sub(u64::try_from(now).unwrap_or(u64::MAX));
-                    }
-                }
+        match judge {
+            Some(judge) => {
+                content::read(&data, &mut self.window, self.ahead, &mut |bytes| judge.update(bytes))
             }
-            Ok::<(), ImageError>(())
-        })
+            None => content::read(&data, &mut self.window, self.ahead, &mut |_| {}),
+        }
     }
 }
