@@ -732,7 +732,7 @@ _erofs__ishare() {
             return 0
             ;;
         erofs__subcmd__ishare__subcmd__index)
-            opts="-o -q -h --output --ishare-key --ishare-digest --ishare-namespace --overlay --workers --json --quiet --help"
+            opts="-o -m -q -h --output --ishare-key --ishare-digest --ishare-namespace --overlay --metadata --plain-metadata --workers --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -755,6 +755,14 @@ _erofs__ishare() {
                     return 0
                     ;;
                 --ishare-namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --metadata)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -m)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

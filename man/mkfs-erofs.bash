@@ -23,7 +23,7 @@ _mkfs__erofs() {
 
     case "${cmd}" in
         mkfs__erofs)
-            opts="-b -E -L -U -x -z -C -T -d -h -V --ishare_key --xattr-inode-digest --ishare-key --ishare-digest --ishare-namespace --strict --no-file-dedupe --xattr-prefix --root-xattr-isize --chunksize --dsunit --fsalignblks --offset --compress-class --squeeze --compress-hints --max-extent-bytes --memory --zfeature-bits --async-queue-limit --verity --verity-salt --verity-uuid --verity-roothash --verity-sidecar --all-time --mkfs-time --ignore-mtime --preserve-mtime --all-root --force-uid --force-gid --uid-offset --gid-offset --exclude-path --exclude-regex --hard-dereference --mount-point --workers --quiet --json --help --version"
+            opts="-b -E -L -U -x -z -C -m -T -d -h -V --ishare_key --xattr-inode-digest --ishare-key --ishare-digest --ishare-namespace --strict --no-file-dedupe --xattr-prefix --root-xattr-isize --chunksize --dsunit --fsalignblks --offset --compress-class --squeeze --compress-hints --max-extent-bytes --memory --zfeature-bits --async-queue-limit --zD --MZ --verity --verity-salt --verity-uuid --verity-roothash --verity-sidecar --all-time --mkfs-time --ignore-mtime --preserve-mtime --all-root --force-uid --force-gid --uid-offset --gid-offset --exclude-path --exclude-regex --hard-dereference --mount-point --workers --quiet --json --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -133,6 +133,18 @@ _mkfs__erofs() {
                     return 0
                     ;;
                 --async-queue-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -m)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --zD)
+                    COMPREPLY=($(compgen -W "0 1" -- "${cur}"))
+                    return 0
+                    ;;
+                --MZ)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -6,7 +6,7 @@ uuid\t'a UUID made of the content and --ishare-namespace'
 source\t'what the file of SOURCE has in the attribute NAME: nothing checks it'"
 complete -c mkfs-erofs -l ishare-namespace -d 'The publisher\'s namespace for --ishare-digest=uuid' -r
 complete -c mkfs-erofs -s b -d 'Size of a block: a power of two from 512 to 65536 [default: 4096]' -r
-complete -c mkfs-erofs -s E -d 'Words that change the layout, separated by commas: force-inode-compact, force-inode-extended, force-chunk-indexes, force-inode-blockmap, nosbcrc, inline_data, ^inline_data, noinline_data, plain-xattr-prefixes, xattr-name-filter, ^xattr-name-filter, legacy-compress, ztailpacking, fragments[=BYTES], all-fragments, fragdedupe=full|inode|off, 48bit, ^WORD' -r
+complete -c mkfs-erofs -s E -d 'Words that change the layout, separated by commas: force-inode-compact, force-inode-extended, force-chunk-indexes, force-inode-blockmap, nosbcrc, inline_data, ^inline_data, noinline_data, plain-xattr-prefixes, dot-omitted, ^dot-omitted, xattr-name-filter, ^xattr-name-filter, legacy-compress, ztailpacking, fragments[=BYTES], all-fragments, fragdedupe=full|inode|off, 48bit, ^WORD' -r
 complete -c mkfs-erofs -s L -d 'Volume label, at most 15 bytes' -r
 complete -c mkfs-erofs -s U -d 'UUID of the volume: a UUID, `random`, or `clear` for zeros [default: derived from the contents]' -r
 complete -c mkfs-erofs -s x -d 'Store an extended attribute once for all its files if more than N have it; below 0 none is taken from the source, from 2147483647 on none is shared [default: 2]' -r
@@ -24,8 +24,12 @@ never\t''"
 complete -c mkfs-erofs -l compress-hints -d 'Read from FILE which paths get another pcluster size and algorithm: lines of `BYTES [NUMBER] REGEX`' -r -F
 complete -c mkfs-erofs -l max-extent-bytes -d 'The most bytes of a file in one pcluster [default: 8388608]' -r
 complete -c mkfs-erofs -l memory -d 'Memory for contents on their way, in MiB [default: up to a quarter of what is free]' -r
-complete -c mkfs-erofs -l zfeature-bits -d 'Switch words of -E on by number, as mkfs.erofs does: 1 legacy-compress, 2 ztailpacking, 4 fragments, 8 all-fragments, 32 fragdedupe, 64 48bit' -r
+complete -c mkfs-erofs -l zfeature-bits -d 'Switch words of -E on by number, as mkfs.erofs does: 1 legacy-compress, 2 ztailpacking, 4 fragments, 8 all-fragments, 16 dedupe, 32 fragdedupe, 64 48bit' -r
 complete -c mkfs-erofs -l async-queue-limit -d 'Accepted for scripts: the queue is bounded by --memory' -r
+complete -c mkfs-erofs -s m -d 'Store all inodes in one that is compressed, in pclusters of up to BYTES (Linux 6.17): with the first algorithm of -z, the one with number N there, or another one; without any the metadata stays uncompressed' -r
+complete -c mkfs-erofs -l zD -d 'Compress directories (1), or leave them as they are (0, the default); needs -z' -r -f -a "0\t''
+1\t''"
+complete -c mkfs-erofs -l MZ -d 'Accepted for scripts: inodes (i) and directories (d) always stand together in one part of the image' -r
 complete -c mkfs-erofs -l verity -d 'Make the dm-verity hash tree of the image, as veritysetup format does: behind the image, or in FILE' -r
 complete -c mkfs-erofs -l verity-salt -d 'Salt of the hash tree, or - for none [default: derived from the UUID of the volume]' -r
 complete -c mkfs-erofs -l verity-uuid -d 'UUID in the superblock of the hash tree [default: derived from the UUID of the volume]' -r

@@ -26,7 +26,7 @@ const ALGORITHMS: [&str; 8] =
     ["lz4", "lz4hc,9", "zstd,3", "zstd,12", "deflate,1", "libdeflate,6", "lzma,1", "zstd,1"];
 const PCLUSTERS: [u32; 3] = [4096, 65_536, 1 << 20];
 /// Forms of an image: words of `-E` and other options that go together.
-const FORMS: [&[&str]; 9] = [
+const FORMS: [&[&str]; 10] = [
     &[],
     &["-Elegacy-compress"],
     &["-Eztailpacking"],
@@ -35,6 +35,7 @@ const FORMS: [&[&str]; 9] = [
     &["-Eall-fragments"],
     &["-Efragments=32768,fragdedupe=off"],
     &["-E48bit"],
+    &["-Ededupe"],
     &["--max-extent-bytes=65536"],
 ];
 

@@ -123,11 +123,13 @@ fn the_kernel_reads_every_layout_of_the_original() {
         let source = lengths(block_size);
         let block_option = format!("-b{block_size}");
         let options = [&[block_option.as_str()], options].concat();
-        let made = make(&options, &[KEY_OPTION], source.path());
-        for backing in backings {
-            let what = format!("{options:?} by {backing:?}");
-            let mounted = Mounted::companion(&made, backing);
-            assert_same(source.path(), mounted.path(), &Expect::with_sha256(KEY), &what);
+        for metadata in ["--plain-metadata", "-m16384:zstd", "-m4096:lz4", "--metadata=65536:deflate,1"] {
+            let made = make(&options, &[KEY_OPTION, metadata], source.path());
+            for backing in backings {
+                let what = format!("{options:?} {metadata} by {backing:?}");
+                let mounted = Mounted::companion(&made, backing);
+                assert_same(source.path(), mounted.path(), &Expect::with_sha256(KEY), &what);
+            }
         }
     }
 }
@@ -192,9 +194,14 @@ fn a_companion_shares_with_an_image_that_has_fingerprints() {
     fs::write(source.path().join("big"), content::noise(1, 8 << 20)).unwrap();
     // Blocks in the original, and a tail in the companion.
     fs::write(source.path().join("tail"), content::noise(2, (1 << 20) + 100)).unwrap();
-    let made = make(&[], &[KEY_OPTION], source.path());
+    for metadata in ["-m32768:zstd", "--plain-metadata"] {
+        shares(&lab, &make(&[], &[KEY_OPTION, metadata], source.path()), source.path());
+    }
+}
+
+fn shares(lab: &Lab, made: &Made, source: &Path) {
     let dir = made.original.parent().unwrap();
-    peers::build(MKFS, &[KEY_OPTION, "-T1"], &dir.join("built"), source.path()).unwrap();
+    peers::build(MKFS, &[KEY_OPTION, "-T1"], &dir.join("built"), source).unwrap();
     let list: Vec<_> = ["block", "file-directio"]
         .map(|backend| {
             let text = format!(
@@ -238,8 +245,11 @@ fn a_companion_shares_with_an_image_that_has_fingerprints() {
 fn companions_are_the_same_each_time() {
     let source = lengths(4096);
     let one = make(&[], &["--workers=1"], source.path());
-    let other = make(&[], &["--workers=3"], source.path());
-    assert!(fs::read(&one.companion).unwrap() == fs::read(&other.companion).unwrap());
+    for metadata in [&[][..], &["--plain-metadata"]] {
+        let [some, more] = ["--workers=1", "--workers=3"]
+            .map(|workers| make(&[], &[metadata, &[workers]].concat(), source.path()));
+        assert!(fs::read(&some.companion).unwrap() == fs::read(&more.companion).unwrap(), "{metadata:?}");
+    }
     let extract = |image: &Path, device: Option<&Path>, to: &Path| {
         let mut command = Command::new(ISHARE);
         command.arg("extract").arg("--output").arg(to).arg(image);
@@ -255,6 +265,7 @@ fn companions_are_the_same_each_time() {
     assert_same(&direct, &through, &Expect::default(), "read with and without the companion");
 }
 
+/// What fsck.erofs 1.9.4 reads of inodes in a metabox is wrong, whoever made the image, so that metadata is plain here.
 /// Where blocks stand before a tail, fsck.erofs 1.9.4 reads them from the companion instead of its device, because a flat
 /// inode names no device; Linux looks the address up. So this is about originals without tails.
 #[test]
@@ -262,7 +273,7 @@ fn fsck_accepts_companions() {
     let Some(peers) = need("fsck.erofs accepts companions", peers::find()) else { return };
     let source = lengths(4096);
     for options in ["-E^inline_data", "--chunksize=4096"] {
-        let made = make(&[options], &[KEY_OPTION], source.path());
+        let made = make(&[options], &[KEY_OPTION, "--plain-metadata"], source.path());
         let device = format!("--device={}", made.original.display());
         if let Err(error) = peers.check(&[device.as_str(), "--xattr-inode-digest"], &made.companion) {
             panic!("{options}: {error}");
@@ -281,8 +292,14 @@ fn a_debian_root_file_system() {
     };
     let Some(backings) = need("the companion of a Debian root file system", mount::both()) else { return };
     // Tails cannot be referred to: where the original has them behind its inodes, they are copied.
-    for (options, percent) in [(&["-E^inline_data"][..], 3), (&[][..], 7)] {
-        let made = make(options, &[KEY_OPTION], &source);
+    let rows: [(&[&str], &[&str], u64); 4] = [
+        (&[], &[], 3),
+        (&["-E^inline_data"], &[], 1),
+        (&["-E^inline_data"], &["--plain-metadata"], 1),
+        (&[], &["--plain-metadata"], 7),
+    ];
+    for (options, metadata, percent) in rows {
+        let made = make(options, &[metadata, &[KEY_OPTION]].concat(), &source);
         let bytes = |path: &Path| fs::metadata(path).unwrap().len();
         let (original, companion) = (bytes(&made.original), bytes(&made.companion));
         assert!(companion * 100 < original * percent, "{options:?}: {companion} bytes beside {original}");
@@ -303,7 +320,10 @@ fn what_cannot_be_done_is_refused_in_one_line() {
     peers::build::<&str>(MKFS, &[], &plain, &source).unwrap();
     peers::build(MKFS, &["-zlz4"], &packed, &source).unwrap();
     assert!(run(&[], &plain, &companion).status.success());
-    let rows: [(&Path, &[&str], i32, &str); 6] = [
+    let rows: [(&Path, &[&str], i32, &str); 9] = [
+        (&plain, &["-m4096:zstd", "--plain-metadata"], 2, "cannot be used with"),
+        (&plain, &["-m4096:1"], 2, "-m: found algorithm 1"),
+        (&plain, &["-m1000:zstd"], 1, "pcluster of the metadata: found 1000 bytes"),
         (&packed, &[], 1, "/text: found compressed data, want data that is stored as it is"),
         (&companion, &[], 1, "found data on 1 extra devices"),
         (&plain, &["--overlay", "--ishare-digest=sha256"], 2, "cannot be used with"),

@@ -11,6 +11,7 @@ use erofs_format::BlockBits;
 use uuid::Uuid;
 
 use super::compression::Compression;
+use super::metadata::Metadata;
 use super::verity::Verity;
 use super::{extended, refused};
 use crate::exit::Failure;
@@ -47,6 +48,9 @@ pub struct Args {
     /// See above.
     #[command(flatten)]
     pub compression: Compression,
+    /// See above.
+    #[command(flatten)]
+    pub metadata: Metadata,
     /// See above.
     #[command(flatten)]
     pub verity: Verity,

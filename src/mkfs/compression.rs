@@ -12,6 +12,7 @@ use erofs_build::options::{
 use erofs_encode::Algorithm;
 use erofs_format::BlockBits;
 
+use super::metadata::Metadata;
 use crate::value;
 
 /// The largest pcluster in bytes (`Z_EROFS_PCLUSTER_MAX_SIZE`).
@@ -53,7 +54,7 @@ pub struct Compression {
     pub memory: Option<u32>,
 
     /// Switch words of -E on by number, as mkfs.erofs does: 1 legacy-compress, 2 ztailpacking, 4 fragments,
-    /// 8 all-fragments, 32 fragdedupe, 64 48bit
+    /// 8 all-fragments, 16 dedupe, 32 fragdedupe, 64 48bit
     #[arg(long, value_name = "BITS", value_parser = value::unsigned)]
     pub zfeature_bits: Option<u32>,
 
@@ -157,17 +158,22 @@ impl Words {
 
 impl Compression {
     /// Puts what the flags mean into the options of the build.
-    pub(super) fn apply(&self, mut words: Words, build: &mut BuildOptions) -> Result<(), String> {
+    pub(super) fn apply(
+        &self,
+        mut words: Words,
+        metadata: &Metadata,
+        build: &mut BuildOptions,
+    ) -> Result<(), String> {
         if let Some(bits) = self.zfeature_bits {
             words.apply_bits(bits)?;
         }
-        if words.dedupe {
-            return Err("-E dedupe: parts of files are not deduplicated in this version; equal files are stored once \
-                        anyway"
-                .into());
+        let algorithms = self.compress.as_deref().map_or(Ok(Vec::new()), algorithms)?;
+        build.layout.metabox = metadata.metabox(&algorithms)?;
+        build.layout.pack_directories = metadata.packs_directories();
+        if algorithms.is_empty() {
+            build.layout.wide = std::mem::take(&mut words.wide);
+            return self.without(words, metadata);
         }
-        let Some(typed) = &self.compress else { return self.without(words) };
-        let algorithms = algorithms(typed)?;
         let block_bits = build.content.block_bits;
         let pcluster_size = self.pcluster_size.map_or(Ok(block_bits.bytes()), |size| {
             pcluster(size, block_bits).map_err(|error| format!("-C: {error}"))
@@ -197,6 +203,7 @@ impl Compression {
                 Words { legacy: true, .. } => IndexForm::Full,
                 Words { .. } => IndexForm::Compact,
             },
+            dedupe: words.dedupe,
             squeeze: self.squeeze,
             tail_packing: words.tail_packing,
             fragments: words.fragments.then_some(FragmentOptions {
@@ -207,16 +214,19 @@ impl Compression {
             max_extent_size: self.max_extent_bytes.unwrap_or(0),
             hints,
             memory: u64::from(self.memory.unwrap_or(0)) << 20,
+            nameless_pcluster: 0,
         });
         Ok(())
     }
 
     /// Refuses what has no meaning without `-z`.
-    fn without(&self, words: Words) -> Result<(), String> {
+    fn without(&self, words: Words, metadata: &Metadata) -> Result<(), String> {
         let flags = [
             (self.compress_hints.is_some(), "--compress-hints"),
             (self.compress_class == "always", "--compress-class=always"),
             (self.squeeze, "--squeeze"),
+            (metadata.packs_directories(), "--zD"),
+            (words.dedupe, "-E dedupe (see --chunksize for what is not compressed)"),
             (words.any(), "-E with words of compression"),
         ];
         match flags.into_iter().find(|(given, _)| *given) {
@@ -240,27 +250,30 @@ fn pcluster(size: u32, block_bits: BlockBits) -> Result<usize, String> {
 
 /// Reads `ALG[,LEVEL|,level=N|,dictsize=N][:...]`.
 fn algorithms(typed: &str) -> Result<Vec<AlgorithmOptions>, String> {
-    let list: Vec<AlgorithmOptions> = typed.split(':').map(algorithm).collect::<Result<_, _>>()?;
+    let list: Vec<AlgorithmOptions> =
+        typed.split(':').map(|typed| algorithm("-z", typed)).collect::<Result<_, _>>()?;
     if list.len() > ALGORITHMS_MAX {
         return Err(format!("-z: found {} algorithms, want at most {ALGORITHMS_MAX}", list.len()));
     }
     Ok(list)
 }
 
-fn algorithm(typed: &str) -> Result<AlgorithmOptions, String> {
+/// Reads `ALG[,LEVEL|,level=N|,dictsize=N]`, of the value of `flag`.
+pub(super) fn algorithm(flag: &str, typed: &str) -> Result<AlgorithmOptions, String> {
     let mut words = typed.split(',');
     let name = words.next().unwrap_or_default();
     let row = erofs_encode::by_name(name).ok_or_else(|| {
         let names: Vec<&str> = erofs_encode::TABLE.iter().map(|row| row.name).collect();
-        format!("-z: found the algorithm {name:?}, want {}", names.join(", "))
+        format!("{flag}: found the algorithm {name:?}, want {}", names.join(", "))
     })?;
     let mut chosen = AlgorithmOptions { algorithm: row, level: row.default_level, dict_size: None };
     for word in words {
         let number = |text: &str| {
-            text.parse::<i32>().map_err(|_| format!("-z {name}: found level {text:?}, want {}", row.levels))
+            text.parse::<i32>()
+                .map_err(|_| format!("{flag} {name}: found level {text:?}, want {}", row.levels))
         };
         if let Some(size) = word.strip_prefix("dictsize=") {
-            let size = value::unsigned(size).map_err(|error| format!("-z {name},dictsize: {error}"))?;
+            let size = value::unsigned(size).map_err(|error| format!("{flag} {name},dictsize: {error}"))?;
             chosen.dict_size = Some(size);
         } else if let Some(level) = word.strip_prefix("level=") {
             chosen.level = number(level)?;
@@ -273,7 +286,7 @@ fn algorithm(typed: &str) -> Result<AlgorithmOptions, String> {
         dict_size: chosen.dict_size.unwrap_or_else(|| erofs_encode::Params::new(row, 65_536).dict_size),
         ..erofs_encode::Params::new(row, 65_536)
     };
-    erofs_encode::encoder(&check).map(drop).map_err(|error| format!("-z {error}"))?;
+    erofs_encode::encoder(&check).map(drop).map_err(|error| format!("{flag} {error}"))?;
     Ok(chosen)
 }
 

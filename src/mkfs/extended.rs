@@ -4,7 +4,6 @@ use erofs_build::BuildOptions;
 use erofs_build::options::{ChunkTable, InodeForm};
 
 use super::compression;
-use super::refused;
 
 type Effect = fn(&mut BuildOptions);
 
@@ -26,8 +25,10 @@ const WORDS: &[(&str, Effect)] = &[
     ("inline_data", |options| options.content.inline_data = true),
     ("^inline_data", |options| options.content.inline_data = false),
     ("noinline_data", |options| options.content.inline_data = false),
-    // There is no packed or metabox inode that could hold the prefixes: they always stand on the device itself.
+    // They always stand on the device itself, never in the packed inode or the metabox.
     ("plain-xattr-prefixes", |_| ()),
+    ("dot-omitted", |options| options.layout.dot_omitted = true),
+    ("^dot-omitted", |options| options.layout.dot_omitted = false),
     ("xattr-name-filter", |options| options.layout.xattr_filter = true),
     ("^xattr-name-filter", |options| options.layout.xattr_filter = false),
 ];
@@ -46,7 +47,7 @@ const COMPRESSION: [&str; 7] = [
 /// Applies the words of one `-E` in their order.
 ///
 /// # Errors
-/// What is wrong with the first that is not known, or known and not in this version.
+/// What is wrong with the first that is not known.
 pub(super) fn apply(
     words: &str,
     options: &mut BuildOptions,
@@ -59,10 +60,7 @@ pub(super) fn apply(
             Err(None) => {}
         }
         let Some((_, effect)) = WORDS.iter().find(|(name, _)| *name == word) else {
-            return Err(match refused::why_not(word) {
-                Some(why) => format!("-E {word}: {why}"),
-                None => format!("-E {word}: found an unknown word, want {}", known()),
-            });
+            return Err(format!("-E {word}: found an unknown word, want {}", known()));
         };
         effect(options);
     }

@@ -3,6 +3,7 @@
 mod args;
 mod compression;
 mod extended;
+pub(crate) mod metadata;
 mod plan;
 mod refused;
 pub mod report;

@@ -149,7 +149,7 @@ fn layout(args: &Args, build: &mut BuildOptions) -> Result<(), String> {
     for words in &flags.extended {
         extended::apply(words, build, &mut compression)?;
     }
-    args.compression.apply(compression, build)?;
+    args.compression.apply(compression, &args.metadata, build)?;
     let layout = &mut build.layout;
     layout.ignore_mtime = (layout.ignore_mtime || args.times.ignore_mtime) && !args.times.preserve_mtime;
     layout.xattr_tolerance = tolerance(flags.xattr_tolerance);
@@ -209,7 +209,7 @@ fn warnings(args: &Args) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use erofs_build::options::{ChunkTable, InodeForm};
+    use erofs_build::options::{ChunkTable, InodeForm, MetaboxOptions};
 
     use super::*;
     use crate::exit::{Failure, USAGE};
@@ -293,6 +293,12 @@ mod tests {
             (&["-Enoinline_data,inline_data"], |_| ()),
             (&["-Eplain-xattr-prefixes,xattr-name-filter"], |_| ()),
             (&["-E^xattr-name-filter"], |o| o.layout.xattr_filter = false),
+            (&["-E48bit"], |o| o.layout.wide = true),
+            (&["-Edot-omitted"], |o| o.layout.dot_omitted = true),
+            (&["-Edot-omitted,^dot-omitted", "--MZ", "--MZ=i", "--zD=0"], |_| ()),
+            (&["-m0x2000"], |o| {
+                o.layout.metabox = Some(MetaboxOptions { pcluster_size: 8192, algorithm: None });
+            }),
         ];
         for (flags, change) in rows {
             assert_build(flags, change);
@@ -420,9 +426,12 @@ mod tests {
             (Some(""), &["-T1"], "SOURCE_DATE_EPOCH: found \"\""),
             (None, &["-zlz4hc,13"], "-z lz4hc: level 13, want "),
             (None, &["--tar=f", "--aufs"], "--tar: tarballs as sources are not in this version"),
-            (None, &["-E48bit"], "-E with words of compression: needs -z"),
-            (None, &["-zlz4", "-Enosbcrc,dedupe"], "-E dedupe: parts of files are not deduplicated"),
-            (None, &["-Enosbcrc,dot-omitted"], "-E dot-omitted: directories without a dot entry are not in"),
+            (None, &["-E48bit,ztailpacking"], "-E with words of compression: needs -z"),
+            (None, &["-Enosbcrc,dedupe"], "-E dedupe (see --chunksize for what is not compressed): needs -z"),
+            (None, &["-Enosbcrc,dot-omitted=1"], "-E dot-omitted=1: found an unknown word"),
+            (None, &["-m5000"], "pcluster of the metadata: found 5000 bytes"),
+            (None, &["-m4096:2", "-zlz4:zstd"], "-m: found algorithm 2, want a number below 2"),
+            (None, &["--zD"], "--zD: needs -z"),
             (None, &["-Efoo"], "-E foo: found an unknown word, want force-inode-compact, "),
             (None, &["-E^nosbcrc"], "-E ^nosbcrc: found an unknown word"),
             (None, &["-E", ""], "-E : found an unknown word"),

@@ -26,16 +26,12 @@ const fn row(name: &'static str, takes: Takes, why: &'static str) -> Row {
 const DEBUGGING: &str = "random compression, which is for debugging, is not in this version";
 const TARBALLS: &str = "tarballs as sources are not in this version";
 const REBUILD: &str = "images as sources and incremental builds are not in this version";
-const METADATA: &str = "compressed metadata is not in this version";
 const ANDROID: &str = "Android's configuration files are not in this version";
 
 /// The flags; those of one letter are short.
 const FLAGS: &[Row] = &[
     row("random-pclusterblks", Takes::Nothing, DEBUGGING),
     row("random-algorithms", Takes::Nothing, DEBUGGING),
-    row("m", Takes::Value, METADATA),
-    row("zD", Takes::Maybe, METADATA),
-    row("MZ", Takes::Maybe, METADATA),
     row("tar", Takes::Maybe, TARBALLS),
     row("gzip", Takes::Nothing, TARBALLS),
     row("ungzip", Takes::Maybe, TARBALLS),
@@ -59,9 +55,6 @@ const FLAGS: &[Row] = &[
     row("product-out", Takes::Value, ANDROID),
     row("fs-config-file", Takes::Value, ANDROID),
 ];
-
-/// The words of `-E` that are refused, with or without `^` before and a value behind them.
-const WORDS: &[(&str, &str)] = &[("dot-omitted", "directories without a dot entry are not in this version")];
 
 /// Adds the flags to a command, out of sight.
 pub(super) fn add_to(command: Command) -> Command {
@@ -93,13 +86,6 @@ pub(super) fn found(matches: &ArgMatches) -> Option<String> {
     Some(format!("{dashes}{}: {}", flag.name, flag.why))
 }
 
-/// Why a word of `-E` is refused, if it is one that mkfs.erofs knows.
-pub(super) fn why_not(word: &str) -> Option<&'static str> {
-    let bare = word.strip_prefix('^').unwrap_or(word);
-    let bare = bare.split_once('=').map_or(bare, |(name, _)| name);
-    WORDS.iter().find(|(name, _)| *name == bare).map(|(_, why)| *why)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,15 +107,5 @@ mod tests {
             }
         }
         assert!(found(&add_to(Command::new("x")).try_get_matches_from(["x"]).unwrap()).is_none());
-    }
-
-    #[test]
-    fn words_are_known_in_each_of_their_spellings() {
-        for word in ["dot-omitted", "^dot-omitted", "dot-omitted=1"] {
-            assert!(why_not(word).is_some(), "{word}");
-        }
-        for word in ["", "^", "=", "Dot-omitted", "inline_data"] {
-            assert!(why_not(word).is_none(), "{word}");
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use erofs_build::Summary;
-use erofs_build::summary::{CompressionSummary, FingerprintSummary};
+use erofs_build::summary::{CompressionSummary, FingerprintSummary, MetaboxSummary};
 use erofs_format::feature;
 use serde::Serialize;
 use uuid::Uuid;
@@ -48,6 +48,8 @@ pub struct Report {
     pub hole_bytes: u64,
     /// What compression did; null without `-z`.
     pub compression: Option<Compression>,
+    /// The compressed metadata; null without `-m`.
+    pub metabox: Option<Metabox>,
     /// What was done about fingerprints; null without `--ishare-key`.
     pub fingerprints: Option<Fingerprints>,
     /// The dm-verity hash tree; null without `--verity`.
@@ -124,6 +126,21 @@ impl Compression {
     }
 }
 
+/// What `--json` prints about compressed metadata. Sizes are in bytes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Metabox {
+    /// Inodes, extended attributes, tables and tails.
+    pub content_bytes: u64,
+    /// What they take in the image.
+    pub stored_bytes: u64,
+}
+
+impl From<MetaboxSummary> for Metabox {
+    fn from(summary: MetaboxSummary) -> Self {
+        Self { content_bytes: summary.content_bytes, stored_bytes: summary.stored_bytes }
+    }
+}
+
 /// What `--json` prints about fingerprints.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Fingerprints {
@@ -158,6 +175,7 @@ impl Report {
             deduplicated_bytes: summary.deduplicated_bytes,
             hole_bytes: summary.hole_bytes,
             compression: summary.compression.map(Compression::from),
+            metabox: summary.metabox.map(Metabox::from),
             fingerprints: summary.fingerprints.map(Fingerprints::from),
             verity: None,
             compat: names(&feature::COMPAT, summary.compat),
@@ -193,6 +211,9 @@ impl Report {
         line("contents", self.contents());
         if let Some(compression) = &self.compression {
             line("compression", compression.text());
+        }
+        if let Some(Metabox { content_bytes, stored_bytes }) = &self.metabox {
+            line("metadata", format!("{} to {}", size(*content_bytes), size(*stored_bytes)));
         }
         line("fingerprints", self.fingerprints.as_ref().map_or_else(|| "none".into(), Fingerprints::text));
         let mut kernel = format!("mounts with Linux {}", self.kernel_to_mount);
@@ -277,6 +298,7 @@ mod tests {
             deduplicated_bytes: 2_500_000,
             hole_bytes: 0,
             compression: None,
+            metabox: None,
             fingerprints: Some(FingerprintSummary {
                 key: b"trusted.erofs.fingerprint".to_vec(),
                 digest: "sha256",
@@ -303,7 +325,7 @@ mod tests {
             "uuid": "6ba7b811-9dad-11d1-80b4-00c04fd430c8",
             "inodes": 1236, "files": 1000, "directories": 100, "symlinks": 135, "special_files": 1, "hard_links": 7,
             "logical_bytes": 15_000_000, "stored_bytes": 12_500_000, "deduplicated_bytes": 2_500_000, "hole_bytes": 0,
-            "compression": null,
+            "compression": null, "metabox": null,
             "fingerprints": {
                 "key": "trusted.erofs.fingerprint", "digest": "sha256", "files": 990, "dropped_from_source": 1
             },
@@ -329,6 +351,9 @@ mod tests {
         );
         let none = Summary { fingerprints: None, kernel_to_share: None, ..summary() };
         let text = report(none).text();
+        let metabox = Some(MetaboxSummary { content_bytes: 3 << 20, stored_bytes: 1 << 20 });
+        let boxed = report(Summary { metabox, ..summary() }).text();
+        assert!(boxed.contains("\n  metadata      3.0 MiB to 1.0 MiB\n"), "{boxed}");
         assert!(text.contains("fingerprints  none\n") && text.ends_with("mounts with Linux 6.4\n"), "{text}");
     }
 }

@@ -9,7 +9,7 @@ use anyhow::anyhow;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use erofs_algo::fingerprint::{self, FingerprintKind};
 use erofs_build::companion::{self, Form};
-use erofs_build::options::{DEFAULT_ISHARE_KEY, FingerprintOptions, FingerprintValue};
+use erofs_build::options::{DEFAULT_ISHARE_KEY, FingerprintOptions, FingerprintValue, MetaboxOptions};
 use erofs_build::{BuildError, ImageFile, Summary};
 use erofs_format::xattr_prefix::LongPrefix;
 use erofs_image::Image;
@@ -20,10 +20,14 @@ use uuid::Uuid;
 use super::Done;
 use super::source::shown;
 use crate::exit::{WrongUse, one_line};
+use crate::mkfs::metadata;
 use crate::output;
 use crate::progress::Bars;
 use crate::value;
 use crate::words::{counted, size};
+
+/// How metadata is compressed where nothing else is said: long enough to shrink well, short enough to be read at once.
+const DEFAULT_METADATA: &str = "32768:zstd";
 
 /// Make the companion of an image: metadata with fingerprints, and no contents
 ///
@@ -34,6 +38,7 @@ use crate::words::{counted, size};
 /// IMAGE must stay what it is: the kernel compares neither fingerprints nor images. Images with compressed files are
 /// refused, because the blocks and chunks of a companion stand for their own bytes; --overlay takes any image.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each flag that takes no value")]
 pub struct Args {
     /// The original image: a regular file or a block device
     image: PathBuf,
@@ -58,6 +63,15 @@ pub struct Args {
     /// fingerprints, because its own files are holes
     #[arg(long, conflicts_with_all = ["ishare_key", "ishare_digest", "ishare_namespace"])]
     overlay: bool,
+
+    /// Compress the metadata with ALG, in pclusters of up to BYTES, which Linux 6.17 and newer read
+    /// [default: 32768:zstd, and none with --overlay]
+    #[arg(short, long, value_name = "BYTES:ALG[,LEVEL]")]
+    metadata: Option<String>,
+
+    /// Leave the metadata uncompressed: companions get about twice as long where ends of files are copied
+    #[arg(long, conflicts_with = "metadata")]
+    plain_metadata: bool,
 
     /// How many threads compute fingerprints; the companion does not depend on it [default: one per processor]
     #[arg(long, value_name = "N", value_parser = value::unsigned)]
@@ -86,6 +100,8 @@ struct Report {
     image_bytes: u64,
     companion_bytes: u64,
     copied_bytes: u64,
+    /// Bytes of metadata before compression, where it is compressed.
+    metadata_bytes: Option<u64>,
     inodes: u64,
     files: u64,
     logical_bytes: u64,
@@ -98,6 +114,7 @@ struct Report {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     let form = form(args).map_err(WrongUse)?;
+    let metabox = metabox(args).map_err(WrongUse)?;
     let none: [&Path; 0] = [];
     let named = |error: &dyn std::fmt::Display| anyhow!("{}: {error}", shown(&args.image));
     let original = Image::open_path_cached(&args.image, &none, 0).map_err(|error| named(&error))?;
@@ -108,10 +125,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     let bars = if args.quiet { None } else { Bars::on_terminal() };
     let progress: &dyn Progress = bars.as_ref().map_or(&Silent, |bars| bars);
     let threads = args.workers.map_or(0, |workers| workers.max(1) as usize);
-    let summary = companion::build(&original, target, &form, threads, progress).map_err(|error| {
-        // Messages about the companion's own file name it.
-        if matches!(error, BuildError::Write { .. }) { anyhow!("{error}") } else { named(&error) }
-    })?;
+    let summary =
+        companion::build(&original, target, &form, metabox, threads, progress).map_err(|error| {
+            // Messages about the companion's own file name it.
+            if matches!(error, BuildError::Write { .. }) { anyhow!("{error}") } else { named(&error) }
+        })?;
     drop(bars);
     for warning in &summary.warnings {
         output::complain(super::NAME, &one_line(&format!("warning: {warning}")));
@@ -149,6 +167,15 @@ fn form(args: &Args) -> Result<Form, String> {
     }
 }
 
+/// How the metadata is compressed. Pages are shared from Linux 7.0 on, which has read such metadata since 6.17; what
+/// overlayfs needs is older, so that form stays plain unless asked otherwise.
+fn metabox(args: &Args) -> Result<Option<MetaboxOptions>, String> {
+    match args.metadata.as_deref() {
+        None if args.plain_metadata || args.overlay => Ok(None),
+        typed => metadata::metabox("-m", typed.unwrap_or(DEFAULT_METADATA), &[]).map(Some),
+    }
+}
+
 fn same_file(one: &Path, other: &Path) -> bool {
     one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
 }
@@ -164,6 +191,7 @@ impl Report {
             image_bytes: original.primary_len(),
             companion_bytes: summary.image_bytes,
             copied_bytes: summary.stored_bytes,
+            metadata_bytes: summary.metabox.map(|metabox| metabox.content_bytes),
             inodes: summary.inodes,
             files: summary.files,
             logical_bytes: summary.logical_bytes,
@@ -188,6 +216,9 @@ impl Report {
         if self.copied_bytes > 0 {
             let copied = size(self.copied_bytes);
             lines.push(format!("  copied        {copied} of content that is not in whole blocks"));
+        }
+        if let Some(bytes) = self.metadata_bytes {
+            lines.push(format!("  metadata      {} before compression", size(bytes)));
         }
         if let Some(digest) = self.digest {
             let files = counted(self.fingerprints, "file", "files");

@@ -51,8 +51,7 @@ fn what_is_not_in_this_version_is_refused_by_name() {
     let room = Room::new();
     for (flag, line) in [
         ("-zlz4hc,level=13", "-z lz4hc: level 13, want "),
-        ("-m4096:zstd", "-m: compressed metadata is not in this version\n"),
-        ("--zD=1", "--zD: compressed metadata is not in this version\n"),
+        ("--zD=1", "--zD: needs -z"),
         ("--tar=f", "--tar: tarballs as sources are not in this version\n"),
         ("--tar", "--tar: tarballs as sources are not in this version\n"),
         ("--blobdev=x", "--blobdev: extra devices are not in this version\n"),
@@ -60,9 +59,8 @@ fn what_is_not_in_this_version_is_refused_by_name() {
         ("--aufs", "--aufs: whiteouts of AUFS are not in this version\n"),
         ("--sort=none", "--sort: tarballs as sources are not in this version\n"),
         ("--file-contexts=x", "--file-contexts: SELinux file contexts are not in this version"),
-        ("-E48bit", "-E with words of compression: needs -z"),
-        ("-Eztailpacking,dedupe", "-E dedupe: parts of files are not deduplicated in this version"),
-        ("-Edot-omitted", "-E dot-omitted: directories without a dot entry are not in this version"),
+        ("-Eztailpacking", "-E with words of compression: needs -z"),
+        ("-Eztailpacking,dedupe", "-E dedupe (see --chunksize for what is not compressed): needs -z"),
         ("-Esuper", "-E super: found an unknown word, want force-inode-compact, "),
     ] {
         room.build(&[flag], &room.path("img")).assert_refused(2, line);

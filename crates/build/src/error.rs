@@ -83,6 +83,15 @@ pub enum BuildError {
         /// Bytes that the scan had seen.
         want: u64,
     },
+    /// A file has other bytes than when it was read at first.
+    #[error(
+        "{}: changed while it was read: found other content than a moment before",
+        erofs_tree::show_path(path)
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// A promise that this crate makes to itself was broken. A defect of the program: no image is written.
     #[error("internal: {0}")]
     Internal(String),

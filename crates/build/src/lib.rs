@@ -21,7 +21,9 @@ pub mod summary;
 mod compress;
 mod content;
 mod layout;
+mod metabox;
 mod pour;
+mod seal;
 
 use erofs_format::feature::{PAGE_CACHE_SHARE_SINCE, first_kernel};
 use erofs_tree::{Progress, Source};
@@ -32,8 +34,8 @@ pub use options::BuildOptions;
 pub use summary::Summary;
 
 use layout::plan::Plan;
-use options::CompressionOptions;
-use pour::Poured;
+use metabox::{InodeArea, Metabox};
+use pour::{Poured, Pouring};
 use summary::{FingerprintSummary, Sums};
 
 /// The version of the layout: the promise that the same tree and options give the same bytes. What it holds is written
@@ -59,17 +61,40 @@ pub fn build(
     erofs_tree::apply(&mut tree, &options.shape)?;
     let mut warnings = source.warnings();
     let dropped = layout::xattrs::sift(&mut tree, options.content.fingerprint.as_ref(), &mut warnings)?;
-    if let Some(compression) = &options.content.compression {
-        return compressed(&tree, source, image, options, compression, progress)
-            .map(|summary| Summary { warnings, ..summary.with_dropped(dropped) });
-    }
-    let plan = Plan::new(&tree, options)?;
-    pour::clear(&plan, &image)?;
-    let stored = content::store(&plan, source, &image, &options.content, threads(options), progress)?;
-    let poured = pour::pour(&plan, &stored, &image, options, progress)?;
-    image.finish(poured.image_bytes)?;
-    let summary = summarise(&plan, &Sums::of(&stored), &poured, options);
+    let summary = if options.content.compression.is_some() {
+        compressed(&tree, source, image, options, progress)?
+    } else {
+        plain(&tree, source, image, options, progress)?
+    };
     Ok(Summary { warnings, ..summary.with_dropped(dropped) })
+}
+
+/// Builds an image whose contents are stored as they are.
+fn plain(
+    tree: &erofs_tree::Tree,
+    source: &dyn Source,
+    image: ImageFile,
+    options: &BuildOptions,
+    progress: &dyn Progress,
+) -> Result<Summary, BuildError> {
+    let compressions = options.compressions();
+    let announced = compress::Announced::new(&compressions, options.content.block_bits);
+    let plan = Plan::new(tree, options, announced.records.len() as u64)?;
+    pour::clear(&plan, &image)?;
+    let metabox = plan.has_metabox.then(|| Metabox::new(image.folder()));
+    let area = InodeArea::new(&image, metabox.as_ref());
+    let stored = content::store(&plan, source, &image, area, &options.content, threads(options), progress)?;
+    let pouring = Pouring {
+        plan: &plan,
+        image: &image,
+        options,
+        compressions: &compressions,
+        announced: &announced,
+        progress,
+    };
+    let poured = pour::pour(&pouring, &stored, metabox)?;
+    image.finish(poured.image_bytes)?;
+    Ok(summarise(&plan, &Sums::of(&stored), &poured, options))
 }
 
 /// Builds an image whose contents are compressed: they come first, because how long they are shows only then.
@@ -78,18 +103,27 @@ fn compressed(
     source: &dyn Source,
     image: ImageFile,
     options: &BuildOptions,
-    compression: &CompressionOptions,
     progress: &dyn Progress,
 ) -> Result<Summary, BuildError> {
     let mut plan = Plan::prepare(tree, options)?;
-    let announced = compress::Announced::new(compression, plan.block_bits);
+    let compressions = options.compressions();
+    let announced = compress::Announced::new(&compressions, plan.block_bits);
     plan.data_at = plan.front(announced.records.len() as u64)?.end();
     pour::clear(&plan, &image)?;
-    let contents = compress::Contents { source, options: &options.content, compression };
+    let contents = compress::Contents { source, options: &options.content, compression: &compressions };
     let mut outcome = compress::store(&plan, contents, &image, threads(options), progress)?;
     let packed = outcome.packed.map(|(body, size)| (body.shape(), size));
     let end = plan.behind(outcome.end, &outcome.shapes(), packed)?;
-    let poured = pour::pour_behind(&plan, &mut outcome, &announced, end, &image, options, progress)?;
+    let metabox = plan.has_metabox.then(|| Metabox::new(image.folder()));
+    let pouring = Pouring {
+        plan: &plan,
+        image: &image,
+        options,
+        compressions: &compressions,
+        announced: &announced,
+        progress,
+    };
+    let poured = pour::pour_behind(&pouring, &mut outcome, end, metabox)?;
     image.finish(poured.image_bytes)?;
     Ok(summarise(&plan, &outcome.sums, &poured, options))
 }
@@ -127,6 +161,7 @@ fn summarise(plan: &Plan<'_>, sums: &Sums, poured: &Poured, options: &BuildOptio
         compression: options.content.compression.as_ref().map(|_| sums.compression.clone()),
         kernel_to_share: fingerprints.is_some().then_some(PAGE_CACHE_SHARE_SINCE),
         fingerprints,
+        metabox: poured.metabox,
         compat: superblock.compat,
         incompat: superblock.incompat,
         kernel_to_mount: first_kernel(superblock.incompat, superblock.block_bits),

@@ -2,6 +2,7 @@
 
 use erofs_algo::fingerprint::FingerprintKind;
 use erofs_format::BlockBits;
+use erofs_format::compression::PCLUSTER_MAX_SIZE;
 use erofs_format::superblock::LABEL_MAX;
 use erofs_tree::ShapeOptions;
 use uuid::Uuid;
@@ -75,6 +76,8 @@ pub struct CompressionOptions {
     pub tail_packing: bool,
     /// Small files and ends of files go to one shared inode that is compressed as a whole (`-E fragments`).
     pub fragments: Option<FragmentOptions>,
+    /// Parts of files that equal parts of files before them are stored once (`-E dedupe`).
+    pub dedupe: bool,
     /// The last pcluster of a file is tried again with more effort where it exceeds a block boundary by little.
     pub squeeze: bool,
     /// The most bytes of content that one pcluster stands for; 0 for as many as the format allows
@@ -84,6 +87,8 @@ pub struct CompressionOptions {
     pub hints: Vec<CompressHint>,
     /// Memory for contents on their way, in bytes; 0 for a share of what the machine has free.
     pub memory: u64,
+    /// The largest pcluster of inodes that have no name, in bytes; 0 without any. The builder fills it in.
+    pub nameless_pcluster: u32,
 }
 
 impl CompressionOptions {
@@ -91,7 +96,7 @@ impl CompressionOptions {
     pub fn largest_pcluster(&self) -> u32 {
         let hints = self.hints.iter().map(|hint| hint.pcluster_size);
         let fragments = self.fragments.map(|fragments| fragments.pcluster_size);
-        hints.chain(fragments).fold(self.pcluster_size, u32::max)
+        hints.chain(fragments).chain([self.nameless_pcluster]).fold(self.pcluster_size, u32::max)
     }
 }
 
@@ -202,6 +207,7 @@ impl FingerprintValue {
 
 /// How metadata is stored.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each word of the command line that is on or off")]
 pub struct LayoutOptions {
     /// The form of inodes.
     pub inodes: InodeForm,
@@ -227,6 +233,14 @@ pub struct LayoutOptions {
     pub build_time: i64,
     /// The image's size becomes a multiple of this many blocks, rounded up to a power of two (`--fsalignblks`).
     pub fsalignblks: u32,
+    /// All inodes stand in one that is compressed (`-m`, Linux 6.17).
+    pub metabox: Option<MetaboxOptions>,
+    /// Directories go to the packed inode, which is compressed (`--zD`); needs compressed contents.
+    pub pack_directories: bool,
+    /// The superblock is that of 48-bit block addresses in any case (`-E 48bit`, Linux 6.15).
+    pub wide: bool,
+    /// Directories have no entry for themselves (`-E dot-omitted`, Linux 6.15).
+    pub dot_omitted: bool,
 }
 
 impl Default for LayoutOptions {
@@ -244,8 +258,21 @@ impl Default for LayoutOptions {
             uuid: UuidRule::Content,
             build_time: 0,
             fsalignblks: 0,
+            metabox: None,
+            pack_directories: false,
+            wide: false,
+            dot_omitted: false,
         }
     }
+}
+
+/// How the inode that holds the others is stored.
+#[derive(Debug, Clone, Copy)]
+pub struct MetaboxOptions {
+    /// Its largest pcluster in bytes: a multiple of the block size up to 1 MiB.
+    pub pcluster_size: u32,
+    /// `None` leaves it uncompressed.
+    pub algorithm: Option<AlgorithmOptions>,
 }
 
 /// The form of inodes.
@@ -280,9 +307,39 @@ pub enum UuidRule {
 }
 
 impl BuildOptions {
-    /// Whether the image has 48-bit block addresses.
+    /// Whether the superblock is that of 48-bit block addresses. The nid of a root in the metabox needs it too.
     pub(crate) fn is_wide(&self) -> bool {
-        self.content.compression.as_ref().is_some_and(|compression| compression.index == IndexForm::Extents)
+        let extents = |compression: &CompressionOptions| compression.index == IndexForm::Extents;
+        self.layout.metabox.is_some()
+            || self.layout.dot_omitted
+            || self.layout.wide
+            || self.content.compression.as_ref().is_some_and(extents)
+    }
+
+    /// How contents and the metabox are compressed, the algorithm of the metabox being the last one; without any
+    /// algorithm where neither is.
+    pub(crate) fn compressions(&self) -> CompressionOptions {
+        let metabox =
+            self.layout.metabox.and_then(|metabox| Some((metabox.pcluster_size, metabox.algorithm?)));
+        let mut all = self.content.compression.clone().unwrap_or_else(|| CompressionOptions {
+            algorithms: Vec::new(),
+            pcluster_size: 0,
+            class: CompressClass::Auto,
+            index: IndexForm::Compact,
+            tail_packing: false,
+            fragments: None,
+            dedupe: false,
+            squeeze: false,
+            max_extent_size: 0,
+            hints: Vec::new(),
+            memory: 0,
+            nameless_pcluster: 0,
+        });
+        if let Some((pcluster_size, algorithm)) = metabox {
+            all.algorithms.push(algorithm);
+            all.nameless_pcluster = pcluster_size;
+        }
+        all
     }
 
     /// Refuses options that exclude each other and values out of range.
@@ -301,6 +358,21 @@ impl BuildOptions {
                     "chunk size: found 2^{} bytes, want 2^{least} (the block size) to 2^{}",
                     chunks.bits,
                     erofs_format::datalayout::chunk::CHUNK_BITS_MAX
+                ));
+            }
+        }
+        if self.layout.pack_directories && self.content.compression.is_none() {
+            return wrong("compressed directories: want compressed contents beside them".to_owned());
+        }
+        if let Some(MetaboxOptions { pcluster_size, .. }) = self.layout.metabox {
+            let block = self.content.block_bits.size();
+            if pcluster_size == 0
+                || pcluster_size > PCLUSTER_MAX_SIZE
+                || !u64::from(pcluster_size).is_multiple_of(block)
+            {
+                return wrong(format!(
+                    "pcluster of the metadata: found {pcluster_size} bytes, want a multiple of {block} (the block size) \
+                     up to {PCLUSTER_MAX_SIZE}"
                 ));
             }
         }

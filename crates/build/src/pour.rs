@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use erofs_format::compression::records_at;
 use erofs_format::feature::{compat, incompat};
-use erofs_format::inode::{self, Mtime, Version};
+use erofs_format::inode::Version;
+use erofs_format::map_header::MapHeader;
 use erofs_format::superblock::{self, Superblock};
 use erofs_format::xattr_prefix::START_UNIT;
 use erofs_format::{FormatError, Nid};
@@ -13,7 +14,7 @@ use erofs_tree::{InodeId, Kind, Progress, Stage};
 use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::compress::{Announced, Body, Outcome};
+use crate::compress::{Announced, Outcome, Spool};
 use crate::content::{Inodes, Stored};
 use crate::error::BuildError;
 use crate::image_file::ImageFile;
@@ -21,12 +22,13 @@ use crate::layout::compose::{Data, block_32};
 use crate::layout::dirs;
 use crate::layout::plan::{Placed, Plan};
 use crate::layout::zone::Zone;
-use crate::options::{BuildOptions, UuidRule};
+use crate::metabox::{InodeArea, Metabox};
+use crate::options::{BuildOptions, CompressionOptions, UuidRule};
+use crate::seal::{NamelessInode, Unsealed, seal, write_nameless};
+use crate::summary::MetaboxSummary;
 
 /// The namespace of UUIDs that are derived from an image's content. A random number, drawn once for `layout 1`.
 const CONTENT_NAMESPACE: Uuid = Uuid::from_u128(0x7a0f_6f0e_9a55_4c1d_8f0b_6a6d_5d21_c3b4);
-/// The file type of the packed inode.
-const S_IFREG: u16 = 0o100_000;
 /// Zeros are written in pieces of this size where a target does not start out as zeros.
 const ZERO_PIECE: usize = 1 << 20;
 
@@ -35,86 +37,110 @@ const ZERO_PIECE: usize = 1 << 20;
 pub(crate) struct Poured {
     pub(crate) superblock: Superblock,
     pub(crate) image_bytes: u64,
+    pub(crate) metabox: Option<MetaboxSummary>,
 }
 
-/// Writes the rest of the image. `image` then is complete but for its length and name.
+/// What every step of the stage needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Pouring<'a> {
+    pub(crate) plan: &'a Plan<'a>,
+    pub(crate) image: &'a ImageFile,
+    pub(crate) options: &'a BuildOptions,
+    /// Those of contents and metabox.
+    pub(crate) compressions: &'a CompressionOptions,
+    pub(crate) announced: &'a Announced,
+    pub(crate) progress: &'a dyn Progress,
+}
+
+/// Writes the rest of the image, which then is complete but for its length and name. `metabox` has the inodes of files
+/// already, where there is one.
 pub(crate) fn pour(
-    plan: &Plan<'_>,
+    pouring: &Pouring<'_>,
     stored: &Stored,
-    image: &ImageFile,
-    options: &BuildOptions,
-    progress: &dyn Progress,
+    metabox: Option<Metabox>,
 ) -> Result<Poured, BuildError> {
+    let Pouring { plan, image, options, announced, progress, .. } = *pouring;
     let inodes = plan.tree.inodes.len() as u64;
     progress.begin(Stage::Write, inodes, 0);
     let moved = encode_moved(plan, stored)?;
-    let mut zone = Zone::new(plan.block_bits, stored.end_block * plan.block_bits.size());
+    let data_end = stored.end_block * plan.block_bits.size();
+    let mut zone = Zone::new(plan.block_bits, if plan.has_metabox { plan.inodes_end } else { data_end });
     let places: BTreeMap<InodeId, u64> =
         moved.iter().map(|(id, bytes)| (*id, zone.place(bytes.len() as u64))).collect();
-    let blocks = align_end(total_blocks(plan, stored, &zone), options);
-    let image_bytes = blocks * plan.block_bits.size();
-    clear_leftovers(plan, stored, image, image_bytes)?;
-    for (id, bytes) in &moved {
-        image.write_at(places.get(id).copied().unwrap_or_default(), bytes)?;
-    }
     let place = |id: InodeId| places.get(&id).copied().unwrap_or(plan.placed[id.index()].at);
-    write_others(plan, image, &place, None, progress)?;
-    let mut value = superblock_of(plan, options, blocks, Nid::at_byte(place(plan.tree.root))?)?;
+    let blocks = align_end(total_blocks(plan, stored, &zone), options);
+    clear_leftovers(plan, stored, image, blocks * plan.block_bits.size())?;
+    let area = InodeArea::new(image, metabox.as_ref());
+    for (id, bytes) in &moved {
+        area.write_at(places.get(id).copied().unwrap_or_default(), bytes)?;
+    }
+    write_others(pouring, area, &place, None)?;
+    image.write_at(records_at(plan.extslots()), &announced.records)?;
+    let sealed = match metabox {
+        Some(metabox) => {
+            let metabox = Some(metabox.into_content(zone.end())?);
+            Some(seal(pouring, Unsealed { metabox, ..Unsealed::default() }, data_end)?)
+        }
+        None => None,
+    };
+    let mut value = superblock_of(plan, options, blocks, plan.nid(place(plan.tree.root))?)?;
+    announced.announce(&mut value);
     value.incompat |= if stored.chunked { incompat::CHUNKED_FILE } else { 0 };
-    end(plan, image, options, stored.key, value, image_bytes, progress)
+    let metabox = sealed.as_ref().and_then(|sealed| sealed.metabox);
+    let key = sealed.map_or(stored.key, |sealed| sealed.announce(&mut value, plan, stored.key));
+    Ok(Poured { metabox, ..end(pouring, key, value)? })
 }
 
-/// Writes the rest of an image whose data comes first: all inodes, directories and tables behind it, up to byte `end`.
+/// Writes the rest of an image whose data comes first: all inodes, directories and tables behind it, up to byte
+/// `metadata_end`; where there is a metabox, only blocks of directories are in front of that.
 pub(crate) fn pour_behind(
-    plan: &Plan<'_>,
+    pouring: &Pouring<'_>,
     outcome: &mut Outcome,
-    announced: &Announced,
     metadata_end: u64,
-    image: &ImageFile,
-    options: &BuildOptions,
-    progress: &dyn Progress,
+    metabox: Option<Metabox>,
 ) -> Result<Poured, BuildError> {
+    let Pouring { plan, image, options, announced, progress, .. } = *pouring;
     progress.begin(Stage::Write, plan.tree.inodes.len() as u64, 0);
     let blocks = align_end(plan.block_bits.blocks_ceil(metadata_end), options);
-    let image_bytes = blocks * plan.block_bits.size();
     for (first, length) in &outcome.gaps {
         write_zeros(image, *first, first + length)?;
     }
     if image.starts_as_zeros() {
         image.cut(outcome.end)?;
     } else {
-        write_zeros(image, outcome.end, image_bytes)?;
+        write_zeros(image, outcome.end, blocks * plan.block_bits.size())?;
     }
     let place = |id: InodeId| plan.placed[id.index()].at;
-    write_others(plan, image, &place, Some(outcome), progress)?;
-    image.write_at(records_at(0), &announced.records)?;
-    let nid = |at: u64| Nid::at_byte(at - plan.meta_at);
-    let mut value = superblock_of(plan, options, blocks, nid(place(plan.tree.root))?)?;
+    let area = InodeArea::new(image, metabox.as_ref());
+    write_others(pouring, area, &place, Some(outcome))?;
+    image.write_at(records_at(plan.extslots()), &announced.records)?;
+    let mut value = superblock_of(plan, options, blocks, plan.nid(place(plan.tree.root))?)?;
     announced.announce(&mut value);
+    if let Some(compression) = &options.content.compression {
+        value.incompat |= announced.incompat(&outcome.sums, compression, outcome.packed.is_some());
+    }
+    let packed = outcome.packed.map(|(body, size)| NamelessInode { body, size, spool: &mut outcome.spool });
+    let unpacked = outcome.unpacked.take();
+    if metabox.is_some() || unpacked.is_some() {
+        let metabox = metabox.map(|metabox| metabox.into_content(plan.inodes_end)).transpose()?;
+        let sealed = seal(pouring, Unsealed { metabox, packed, unpacked }, metadata_end)?;
+        let metabox = sealed.metabox;
+        let key = sealed.announce(&mut value, plan, outcome.key);
+        return Ok(Poured { metabox, ..end(pouring, key, value)? });
+    }
     value.meta_blkaddr = block_32(plan.block_bits.blocks_floor(plan.meta_at))?;
     value.xattr_blkaddr = value.meta_blkaddr;
-    if let (Some((placed, size)), Some((body, _))) = (&plan.packed, outcome.packed) {
-        write_packed(plan, outcome, placed, &body, *size, image)?;
-        value.packed_nid = nid(placed.at)?;
+    if let (Some((placed, _)), Some(mut packed)) = (&plan.packed, packed) {
+        write_nameless(plan, image, placed, &mut packed)?;
+        value.packed_nid = Nid::at_byte(placed.at - plan.meta_at)?;
         value.inodes += 1;
     }
-    if let Some(compression) = &options.content.compression {
-        value.incompat |= announced.incompat(&outcome.sums, compression, plan.packed.is_some());
-    }
-    end(plan, image, options, outcome.key, value, image_bytes, progress)
+    end(pouring, outcome.key, value)
 }
 
-/// Writes the tables that stand apart, and the superblock last of all.
-fn end(
-    plan: &Plan<'_>,
-    image: &ImageFile,
-    options: &BuildOptions,
-    key: u128,
-    mut value: Superblock,
-    image_bytes: u64,
-    progress: &dyn Progress,
-) -> Result<Poured, BuildError> {
-    image.write_at(plan.xattrs.shared_at(), plan.xattrs.shared_area())?;
+/// Makes the UUID, and writes the superblock last of all.
+fn end(pouring: &Pouring<'_>, key: u128, mut value: Superblock) -> Result<Poured, BuildError> {
+    let Pouring { plan, image, options, progress, .. } = *pouring;
     if options.layout.uuid == UuidRule::Content {
         value.uuid = content_uuid(plan, key, &value)?;
     }
@@ -124,13 +150,14 @@ fn end(
     }
     write_front(plan, image, &mut value, options.layout.superblock_checksum)?;
     progress.end(Stage::Write);
-    Ok(Poured { superblock: value, image_bytes })
+    let image_bytes = value.blocks * plan.block_bits.size();
+    Ok(Poured { superblock: value, image_bytes, metabox: None })
 }
 
 /// Writes the inode of a regular file whose content is placed already.
 fn write_file(
     plan: &Plan<'_>,
-    image: &ImageFile,
+    area: InodeArea<'_>,
     out: &mut Inodes,
     id: InodeId,
     outcome: &mut Outcome,
@@ -149,48 +176,11 @@ fn write_file(
         return Err(BuildError::Internal(format!("{path}: no fingerprint was made")));
     }
     let placed = plan.placed[id.index()];
-    out.begin(image, placed.at)?;
+    out.begin(area, placed.at)?;
     plan.encode_inode(id, &placed, &stored.data, fingerprint, out.bytes())
         .map_err(|cause| BuildError::at(&path(), cause))?;
     out.bytes().extend_from_slice(&stored.tail);
     Ok(())
-}
-
-/// Writes the packed inode, which has no name.
-fn write_packed(
-    plan: &Plan<'_>,
-    outcome: &mut Outcome,
-    placed: &Placed,
-    body: &Body,
-    size: u64,
-    image: &ImageFile,
-) -> Result<(), BuildError> {
-    let stored = body.load(&mut outcome.spool)?;
-    let i_u = match &stored.data {
-        Data::Compressed { blocks, .. } => *blocks,
-        Data::Flat { start } => block_32(*start)?,
-        Data::Chunks { .. } => 0,
-    };
-    let record = inode::Inode {
-        version: Version::Extended,
-        layout: placed.layout,
-        bit4: false,
-        xattr_icount: 0,
-        mode: S_IFREG,
-        size,
-        mtime: Mtime::Absolute { sec: plan.epoch.sec, nsec: plan.epoch.nsec },
-        i_u,
-        hi: 0,
-        ino: placed.serial,
-        uid: 0,
-        gid: 0,
-        nlink: 1,
-    };
-    let mut bytes = record.encode()?;
-    if let Data::Compressed { table, .. } = &stored.data {
-        bytes.extend_from_slice(table);
-    }
-    image.write_at(placed.at, &bytes)
 }
 
 /// Fills the metadata area with zeros where the target holds something else. Must come before anything is written.
@@ -209,7 +199,7 @@ fn clear_leftovers(plan: &Plan<'_>, stored: &Stored, image: &ImageFile, end: u64
     if image.starts_as_zeros() { image.cut(data_end) } else { write_zeros(image, data_end, end) }
 }
 
-fn write_zeros(image: &ImageFile, from: u64, to: u64) -> Result<(), BuildError> {
+pub(crate) fn write_zeros(image: &ImageFile, from: u64, to: u64) -> Result<(), BuildError> {
     let zeros = vec![0; ZERO_PIECE];
     let mut at = from;
     while at < to {
@@ -235,13 +225,14 @@ fn encode_moved(plan: &Plan<'_>, stored: &Stored) -> Result<Vec<(InodeId, Vec<u8
 
 /// Writes everything that is not a regular file with content, and those too where their content is placed already.
 fn write_others(
-    plan: &Plan<'_>,
-    image: &ImageFile,
+    pouring: &Pouring<'_>,
+    area: InodeArea<'_>,
     place: &impl Fn(InodeId) -> u64,
     mut outcome: Option<&mut Outcome>,
-    progress: &dyn Progress,
 ) -> Result<(), BuildError> {
+    let Pouring { plan, image, progress, .. } = *pouring;
     let parents = parents(plan);
+    area.write_at(plan.xattrs.shared_at(), plan.xattrs.shared_area())?;
     let mut out = Inodes::default();
     for &id in &plan.order {
         let inode = &plan.tree.inodes[id.index()];
@@ -250,31 +241,34 @@ fn write_others(
         match &inode.kind {
             Kind::File { size, .. } if *size != 0 => {
                 if let Some(outcome) = outcome.as_deref_mut() {
-                    write_file(plan, image, &mut out, id, outcome)?;
+                    write_file(plan, area, &mut out, id, outcome)?;
                 }
             }
             Kind::Directory { .. } => {
                 let parent = parents.get(&id).copied().unwrap_or(id);
-                let nid = |inode: InodeId| Nid::at_byte(place(inode) - plan.meta_at);
-                let bytes = dirs::encode(plan.tree, id, parent, plan.block_bits, nid).map_err(failed)?;
-                write_inode(plan, image, &mut out, id, &placed, &bytes)?;
+                let nid = |inode: InodeId| plan.nid(place(inode));
+                let bytes = dirs::encode(plan, id, parent, nid).map_err(failed)?;
+                match outcome.as_deref_mut().and_then(|outcome| outcome.unpacked.as_mut()) {
+                    Some(packed) => write_packed(plan, area, &mut out, id, &bytes, packed)?,
+                    None => write_inode(plan, (image, area), &mut out, id, &placed, &bytes)?,
+                }
             }
-            Kind::Symlink { target } => write_inode(plan, image, &mut out, id, &placed, target)?,
+            Kind::Symlink { target } => write_inode(plan, (image, area), &mut out, id, &placed, target)?,
             Kind::File { .. }
             | Kind::CharDevice { .. }
             | Kind::BlockDevice { .. }
             | Kind::Fifo
-            | Kind::Socket => write_inode(plan, image, &mut out, id, &placed, &[])?,
+            | Kind::Socket => write_inode(plan, (image, area), &mut out, id, &placed, &[])?,
         }
         progress.advance(1, 0);
     }
-    out.flush(image)
+    out.flush(area)
 }
 
 /// Writes an inode whose data is metadata: whole blocks where the plan put them, the rest behind the inode.
 fn write_inode(
     plan: &Plan<'_>,
-    image: &ImageFile,
+    (image, area): (&ImageFile, InodeArea<'_>),
     out: &mut Inodes,
     id: InodeId,
     placed: &Placed,
@@ -290,11 +284,29 @@ fn write_inode(
         image.write_at(placed.blocks_at, blocks)?;
     }
     let data = Data::Flat { start: plan.block_bits.blocks_floor(placed.blocks_at) };
-    out.begin(image, placed.at)?;
+    out.begin(area, placed.at)?;
     plan.encode_inode(id, placed, &data, None, out.bytes())
         .map_err(|cause| BuildError::at(&plan.tree.path_of(id), cause))?;
     out.bytes().extend_from_slice(tail);
     Ok(())
+}
+
+/// Writes the inode of a directory whose bytes go to the packed inode.
+fn write_packed(
+    plan: &Plan<'_>,
+    area: InodeArea<'_>,
+    out: &mut Inodes,
+    id: InodeId,
+    bytes: &[u8],
+    packed: &mut Spool,
+) -> Result<(), BuildError> {
+    let placed = plan.placed[id.index()];
+    let offset = packed.push(bytes).map_err(BuildError::spool)?;
+    let failed = |cause| BuildError::at(&plan.tree.path_of(id), cause);
+    let table = MapHeader::Fragment { offset }.encode(plan.block_bits).map_err(failed)?.to_vec();
+    let data = Data::Compressed { layout: placed.layout, blocks: 0, table };
+    out.begin(area, placed.at)?;
+    plan.encode_inode(id, &placed, &data, None, out.bytes()).map_err(failed)
 }
 
 /// The parent of each directory.
@@ -308,10 +320,14 @@ fn parents(plan: &Plan<'_>) -> BTreeMap<InodeId, InodeId> {
 }
 
 fn total_blocks(plan: &Plan<'_>, stored: &Stored, zone: &Zone) -> u64 {
-    if stored.moved.is_empty() { stored.end_block } else { plan.block_bits.blocks_ceil(zone.end()) }
+    if stored.moved.is_empty() || plan.has_metabox {
+        stored.end_block
+    } else {
+        plan.block_bits.blocks_ceil(zone.end())
+    }
 }
 
-fn align_end(blocks: u64, options: &BuildOptions) -> u64 {
+pub(crate) fn align_end(blocks: u64, options: &BuildOptions) -> u64 {
     blocks.next_multiple_of(u64::from(options.layout.fsalignblks.max(1)).next_power_of_two())
 }
 
@@ -335,7 +351,7 @@ fn superblock_of(
             | bit(any_xattrs && plan.xattrs.has_filter(), compat::XATTR_FILTER)
             | bit(has_prefixes, compat::PLAIN_XATTR_PFX)
             | bit(plan.wants_fingerprints(), compat::ISHARE_XATTRS),
-        incompat: bit(has_prefixes, incompat::XATTR_PREFIXES),
+        incompat: bit(has_prefixes, incompat::XATTR_PREFIXES) | bit(options.is_wide(), incompat::BIT48),
         block_bits: plan.block_bits,
         root_nid,
         inodes: plan.tree.inodes.len() as u64,

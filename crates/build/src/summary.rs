@@ -36,6 +36,8 @@ pub struct Summary {
     pub hole_bytes: u64,
     /// What compression did, if it was wanted.
     pub compression: Option<CompressionSummary>,
+    /// The metabox, if there is one.
+    pub metabox: Option<MetaboxSummary>,
     /// Fingerprints, if any were wanted.
     pub fingerprints: Option<FingerprintSummary>,
     /// Compatible feature bits.
@@ -97,6 +99,17 @@ pub struct CompressionSummary {
     pub big_pclusters: bool,
     /// Whether any pcluster stands behind an inode.
     pub inline_pclusters: bool,
+    /// Whether any file refers to parts of another.
+    pub references: bool,
+}
+
+/// The inode that holds the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetaboxSummary {
+    /// Bytes of inodes, xattrs, tables and tails.
+    pub content_bytes: u64,
+    /// What they take in the image.
+    pub stored_bytes: u64,
 }
 
 /// What one algorithm did.

@@ -46,6 +46,17 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     Stream::new(seed).bytes(len)
 }
 
+/// Words in a pseudo-random order: content that compressors store in about a third of its length.
+pub fn text(seed: u64, len: usize) -> Vec<u8> {
+    let mut stream = Stream::new(seed);
+    let mut bytes = Vec::with_capacity(len + 16);
+    while bytes.len() < len {
+        bytes.extend_from_slice(format!("word{} ", stream.below(2000)).as_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
 /// The target of a symlink, `len` bytes: letters, with a slash often enough that every component is short enough for a
 /// name.
 pub fn symlink_target(len: usize) -> Vec<u8> {

@@ -50,6 +50,7 @@ impl Work<'_> {
             bodies: vec![None; list.len()],
             spool: Spool::new(image.folder()),
             packed: None,
+            unpacked: None,
             end: self.referrals.end,
             gaps: Vec::new(),
             key: 0,
@@ -81,10 +82,7 @@ impl Work<'_> {
         progress: &dyn Progress,
     ) -> Result<Vec<Vec<u8>>, BuildError> {
         let files = order.iter().map(|id| {
-            let size = crate::layout::plan::size_of_data_in(
-                &self.plan.tree.inodes[id.index()],
-                self.plan.block_bits,
-            );
+            let size = self.plan.size_of(&self.plan.tree.inodes[id.index()]);
             File { nid: self.nids[id.index()], size }
         });
         fingerprint::all(self.original, &files.collect::<Vec<_>>(), kind, namespace, threads, progress)

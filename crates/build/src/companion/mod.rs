@@ -19,7 +19,7 @@ mod tree;
 use erofs_format::datalayout::DataLayout;
 use erofs_format::device::{DeviceSlot, SLOT_SIZE};
 use erofs_format::feature::incompat;
-use erofs_format::{compression, superblock};
+use erofs_format::superblock;
 use erofs_image::Image;
 use erofs_tree::Progress;
 use uuid::Uuid;
@@ -29,8 +29,9 @@ use crate::error::BuildError;
 use crate::image_file::ImageFile;
 use crate::layout::compose::block_32;
 use crate::layout::plan::Plan;
-use crate::options::{BuildOptions, FingerprintOptions, FingerprintValue};
-use crate::pour;
+use crate::metabox::Metabox;
+use crate::options::{BuildOptions, FingerprintOptions, FingerprintValue, MetaboxOptions};
+use crate::pour::{self, Pouring};
 use crate::summary::Summary;
 use refer::Referral;
 
@@ -47,9 +48,10 @@ pub enum Form {
     Overlay,
 }
 
-/// Builds the companion of `original` in `image`, with so many threads; 0 for one per processor.
+/// Builds the companion of `original` in `image`, its metadata compressed as `metabox` says (Linux 6.17), with so many
+/// threads; 0 for one per processor.
 ///
-/// Its bytes depend on the original and the form alone.
+/// Its bytes depend on the original, the form and `metabox` alone.
 ///
 /// # Errors
 ///
@@ -59,10 +61,12 @@ pub fn build(
     original: &Image,
     image: ImageFile,
     form: &Form,
+    metabox: Option<MetaboxOptions>,
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<Summary, BuildError> {
-    let options = options(original, form, threads);
+    let mut options = options(original, form, threads);
+    options.layout.metabox = metabox;
     options.check()?;
     check(original, form)?;
     let mut gathered = tree::gather(original, form, progress)?;
@@ -71,18 +75,37 @@ pub fn build(
     let dropped = crate::layout::xattrs::sift(&mut gathered.tree, fingerprint, &mut gathered.warnings)?;
     let has_device = matches!(form, Form::Index { .. });
     let mut plan = Plan::prepare(&gathered.tree, &options)?;
-    plan.data_at = plan.front(if has_device { SLOT_SIZE as u64 } else { 0 })?.end();
+    let compressions = options.compressions();
+    let mut announced = Announced::new(&compressions, plan.block_bits);
+    let records = if has_device {
+        announced.device_at(plan.extslots()) + SLOT_SIZE as u64
+    } else {
+        announced.records.len() as u64
+    };
+    plan.data_at = plan.front(records)?.end();
     pour::clear(&plan, &image)?;
     let referrals = refer::all(&plan, original, &gathered.nids, form)?;
     let shapes: Vec<_> =
         referrals.list.iter().map(|one| one.as_ref().map(|one| one.shape(plan.block_bits))).collect();
     let end = plan.behind(referrals.end, &shapes, None)?;
-    let start = block_32(plan.block_bits.blocks_ceil(end))?;
+    let start = block_32(device_start(&plan, end))?;
     plan.device_at = has_device.then_some(start);
     let work = commit::Work { plan: &plan, original, nids: &gathered.nids, referrals: &referrals, start };
     let mut outcome = work.run(&image, fingerprint, crate::threads(&options), progress)?;
-    let announced = announce(original, &referrals, has_device.then_some(u64::from(start)))?;
-    let poured = pour::pour_behind(&plan, &mut outcome, &announced, end, &image, &options, progress)?;
+    announce(&mut announced, original, &referrals, &plan)?;
+    let metabox = plan.has_metabox.then(|| Metabox::new(image.folder()));
+    let pouring = Pouring {
+        plan: &plan,
+        image: &image,
+        options: &options,
+        compressions: &compressions,
+        announced: &announced,
+        progress,
+    };
+    let poured = pour::pour_behind(&pouring, &mut outcome, end, metabox)?;
+    if has_device && poured.superblock.blocks > u64::from(start) {
+        return Err(BuildError::Internal("the companion reaches into its device".to_owned()));
+    }
     image.finish(poured.image_bytes)?;
     let summary = crate::summarise(&plan, &outcome.sums, &poured, &options);
     Ok(Summary { warnings: gathered.warnings, ..summary.with_dropped(dropped) })
@@ -121,26 +144,38 @@ fn check(original: &Image, form: &Form) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// What the superblock says of the device, whose blocks start at block `start` of the unified space.
+/// The block at which the device starts in the unified address space: behind the companion, whose inodes name that
+/// block before anybody knows how long its metabox will be. A gap between the two is allowed (`erofs_map_dev`).
+fn device_start(plan: &Plan<'_>, end: u64) -> u64 {
+    let bits = plan.block_bits;
+    let own = bits.blocks_ceil(end);
+    if !plan.has_metabox {
+        return own;
+    }
+    // An index takes 8 bytes per block at most, and a segment of the metabox up to a block more than its content.
+    let metabox = bits.blocks_ceil(plan.inodes_end);
+    own + metabox + metabox.div_ceil(32) + 64
+}
+
+/// Adds to what the superblock says: chunks, and the device, whose slot the plan has room for.
 fn announce(
+    announced: &mut Announced,
     original: &Image,
     referrals: &refer::Referrals,
-    start: Option<u64>,
-) -> Result<Announced, BuildError> {
+    plan: &Plan<'_>,
+) -> Result<(), BuildError> {
     let is_chunked = |one: &Referral| one.layout == DataLayout::ChunkBased;
-    let chunked = referrals.list.iter().flatten().any(is_chunked);
-    let incompat = if chunked { incompat::CHUNKED_FILE } else { 0 };
-    let Some(start) = start else { return Ok(Announced::with_device(Vec::new(), 0, incompat)) };
+    if referrals.list.iter().flatten().any(is_chunked) {
+        announced.add_incompat(incompat::CHUNKED_FILE);
+    }
+    let Some(start) = plan.device_at else { return Ok(()) };
     // The mark is the UUID of the original, so that people can tell which image belongs to the companion.
     let mut tag = [0; 64];
     let uuid = Uuid::from_bytes(original.superblock().uuid).hyphenated().to_string();
     for (to, from) in tag.iter_mut().zip(uuid.bytes()) {
         *to = from;
     }
-    let slot = DeviceSlot { tag, blocks: referrals.blocks, uniaddr: start };
-    // The slot stands where compression configurations would, right behind the superblock.
-    let number = compression::records_at(0) / SLOT_SIZE as u64;
-    let number =
-        u16::try_from(number).map_err(|_| BuildError::Internal("place of the device table".into()))?;
-    Ok(Announced::with_device(slot.encode()?, number, incompat | incompat::DEVICE_TABLE))
+    let slot = DeviceSlot { tag, blocks: referrals.blocks, uniaddr: u64::from(start) };
+    announced.add_device(&slot.encode()?, plan.extslots())?;
+    Ok(())
 }

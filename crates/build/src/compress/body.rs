@@ -29,11 +29,38 @@ pub(crate) struct Fragment {
     pub(crate) at: u64,
 }
 
+/// An extent that has its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Placed {
+    /// First byte in the file.
+    start: u64,
+    extent: Extent,
+    /// First byte in the image.
+    at: u64,
+    /// More is stored there than this file has of it.
+    partial: bool,
+}
+
+/// Drops the last extent of a reference that ends at a byte of the file, if it is too short for the lclusters of the file; tells
+/// its length, or 0. `end` comes with the sizes of the file and of a block. A pcluster of many blocks needs two lclusters
+/// for itself, and no two extents start in one.
+pub(crate) fn drop_short(placed: &mut Vec<Placed>, (end, size, block): (u64, u64, u64)) -> u64 {
+    let Some(last) = placed.last().copied() else { return 0 };
+    let length = u64::from(last.extent.length);
+    let lclusters = (end / block - (end - length) / block).max(u64::from(end == size));
+    let wanted = if u64::from(last.extent.stored) > block { 2 } else { 1 };
+    if lclusters >= wanted {
+        return 0;
+    }
+    placed.pop();
+    length
+}
+
 /// Where the content of a file is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Content {
     /// Pclusters and plain blocks with the places they have, in the order of the content.
-    extents: Vec<(Extent, u64)>,
+    extents: Vec<Placed>,
     /// The first byte of a file that is stored as it is.
     pub(crate) flat: Option<u64>,
     pub(crate) inline: Option<Inline>,
@@ -43,14 +70,42 @@ pub(crate) struct Content {
 impl Content {
     /// Adds what follows.
     pub(crate) fn push(&mut self, extent: Extent, at: u64) {
-        self.extents.push((extent, at));
+        self.add(extent, at, false);
+    }
+
+    fn add(&mut self, extent: Extent, at: u64, partial: bool) {
+        let start = self.extents.last().map_or(0, |last| last.start + u64::from(last.extent.length));
+        self.extents.push(Placed { start, extent, at, partial });
+    }
+
+    /// Adds what holds `length` bytes from byte `from` of this content on, where an extent starts; `None` if none does
+    /// or if they are not all in pclusters.
+    pub(crate) fn refer(&self, from: u64, length: u64) -> Option<Vec<Placed>> {
+        let first = self.extents.binary_search_by_key(&from, |placed| placed.start).ok()?;
+        let end = from.checked_add(length)?;
+        let mut found: Vec<Placed> =
+            self.extents[first..].iter().take_while(|placed| placed.start < end).copied().collect();
+        let last = found.last_mut()?;
+        let kept = u32::try_from(end - last.start).unwrap_or(u32::MAX);
+        if kept < last.extent.length {
+            last.extent.length = kept;
+            last.partial = !last.extent.plain;
+        }
+        (last.start + u64::from(last.extent.length) == end).then_some(found)
+    }
+
+    /// Adds what another content has.
+    pub(crate) fn extend(&mut self, placed: Vec<Placed>) {
+        for Placed { extent, at, partial, .. } in placed {
+            self.add(extent, at, partial);
+        }
     }
 
     /// Makes a file of nothing but plain blocks, one behind the other, one that is stored as it is. Anything else stays.
     pub(crate) fn flatten(&mut self) {
-        let Some(&(_, start)) = self.extents.first() else { return };
+        let Some(&Placed { at: start, .. }) = self.extents.first() else { return };
         let mut next = start;
-        for (extent, at) in &self.extents {
+        for Placed { extent, at, .. } in &self.extents {
             if !extent.plain || *at != next || self.inline.is_some() || self.fragment.is_some() {
                 return;
             }
@@ -63,28 +118,35 @@ impl Content {
     fn list(&self, coding: Coding) -> Vec<ZExtent> {
         let mut start = 0;
         let mut list = Vec::with_capacity(self.extents.len() + 1);
-        let mut add = |length: u32, stored: Stored, coding: Coding| {
-            list.push(ZExtent { start, length: u64::from(length), stored, coding, partial: false });
+        let mut add = |length: u32, stored: Stored, coding: Coding, partial: bool| {
+            list.push(ZExtent { start, length: u64::from(length), stored, coding, partial });
             start += u64::from(length);
         };
         let of = |plain: bool| if plain { Coding::Shifted } else { coding };
-        for (extent, at) in &self.extents {
-            add(extent.length, Stored::Pcluster { byte: *at, length: extent.stored }, of(extent.plain));
+        for Placed { extent, at, partial, .. } in &self.extents {
+            let stored = Stored::Pcluster { byte: *at, length: extent.stored };
+            add(extent.length, stored, of(extent.plain), *partial);
         }
         if let Some(Inline { length, plain, bytes }) = &self.inline {
             let stored = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
-            add(*length, Stored::Inline { byte: 0, length: stored }, of(*plain));
+            add(*length, Stored::Inline { byte: 0, length: stored }, of(*plain), false);
         }
         if let Some(Fragment { length, at }) = self.fragment {
             // Before Linux 7.0 a fragment whose head says "plain" was taken for damage.
-            add(length, Stored::Fragment { offset: at }, coding);
+            add(length, Stored::Fragment { offset: at }, coding, false);
         }
         list
     }
 
-    /// Blocks that the pclusters take, as the inode tells them.
+    /// Blocks that the pclusters take, as the inode tells them: those that the file refers to twice count once.
     fn blocks(&self, block_bits: BlockBits) -> u64 {
-        let bytes = self.extents.iter().map(|(extent, _)| u64::from(extent.stored)).sum();
+        let mut pclusters: Vec<(u64, u32)> =
+            self.extents.iter().map(|placed| (placed.at, placed.extent.stored)).collect();
+        if !pclusters.is_sorted() {
+            pclusters.sort_unstable();
+        }
+        pclusters.dedup();
+        let bytes = pclusters.iter().map(|&(_, stored)| u64::from(stored)).sum();
         block_bits.blocks_ceil(bytes)
     }
 }

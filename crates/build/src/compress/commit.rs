@@ -11,9 +11,10 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::area::ByteArea;
 use super::body::{self, Body, Content, Fragment, Inline};
+use super::dedupe::Reference;
 use super::encode::{Encoded, Extent, Rest};
 use super::spool::Spool;
-use super::work::{Buffers, Done, Form, Part, Phase};
+use super::work::{Buffers, Done, Form, Part, Phase, Span};
 use crate::error::BuildError;
 use crate::layout::plan::Plan;
 use crate::options::CompressClass;
@@ -94,6 +95,8 @@ pub(crate) struct Commit<'a> {
     pub(crate) packed: Option<Packed>,
     pub(crate) bodies: Vec<Option<Body>>,
     originals: BTreeMap<Vec<u8>, Content>,
+    /// Where the content is of files to which others refer.
+    owners: BTreeMap<usize, Content>,
     heads: BTreeSet<(u64, u128)>,
     large: BTreeMap<usize, Large>,
     barrier: Option<usize>,
@@ -121,6 +124,7 @@ impl<'a> Commit<'a> {
             packed,
             bodies: vec![None; phase.files.len()],
             originals: BTreeMap::new(),
+            owners: BTreeMap::new(),
             heads: BTreeSet::new(),
             large: BTreeMap::new(),
             barrier: None,
@@ -174,7 +178,8 @@ impl<'a> Commit<'a> {
         self.keys[file] = key;
         let digest = fingerprint.as_ref().map(|known| known.digest.clone());
         let (header, tail) = self.header(file)?;
-        let original = digest.as_ref().and_then(|digest| self.original(digest, tail));
+        let may_twin = self.phase.may_twin(file);
+        let original = digest.as_ref().filter(|_| may_twin).and_then(|digest| self.original(digest, tail));
         if let Some(content) = original {
             self.sums.deduplicated_bytes += self.phase.files[file].size;
             let value = self.value_of(file, fingerprint)?;
@@ -194,13 +199,16 @@ impl<'a> Commit<'a> {
                 self.sums.compression.plain_bytes += range.len() as u64;
                 self.sums.stored_bytes += tail as u64;
             }
-            Form::Encoded(encoded) => {
-                self.place(file, &mut content, encoded, job)?;
+            Form::Encoded(spans) => {
+                self.spans(file, &mut content, spans, job)?;
                 self.fragment(&mut content, fragment, &range, &job.buffers.content)?;
             }
         }
         let value = self.value_of(file, fingerprint)?;
         self.finish(file, header, &content, value)?;
+        if self.phase.is_owner(file) {
+            self.owners.insert(file, content.clone());
+        }
         if let Some(digest) = digest
             && self.phase.file_dedupe
             && self.phase.files[file].has_twin
@@ -235,6 +243,68 @@ impl<'a> Commit<'a> {
         self.sums.stored_bytes += whole;
         job.push(at, false, range);
         Ok(at)
+    }
+
+    /// Gives the parts of a file their places.
+    fn spans(
+        &mut self,
+        file: usize,
+        content: &mut Content,
+        spans: Vec<Span>,
+        job: &mut WriteJob,
+    ) -> Result<(), BuildError> {
+        for span in spans {
+            match span {
+                Span::Own(encoded) => self.place(file, content, encoded, job)?,
+                Span::Equal(reference, end) => self.refer(file, content, reference, end, job)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets a file refer to what is placed already; `end` says where the last bytes of the reference are in the buffer.
+    fn refer(
+        &mut self,
+        file: usize,
+        content: &mut Content,
+        reference: Reference,
+        end: Range<usize>,
+        job: &mut WriteJob,
+    ) -> Result<(), BuildError> {
+        let Reference { owner, from, length, .. } = reference;
+        // All segments of a large file are placed before it ends, which waits for its fingerprint.
+        let large = || self.large.get(&owner).map(|large| &large.content);
+        let owned = if owner == file { Some(&*content) } else { self.owners.get(&owner).or_else(large) };
+        let mut found = owned.and_then(|owned| owned.refer(from, length)).ok_or_else(|| {
+            BuildError::Internal(format!("no extent starts at byte {from} of file {owner}"))
+        })?;
+        let shape = (reference.end(), self.phase.files[file].size, self.phase.block as u64);
+        let rest = if self.phase.is_tight() { 0 } else { body::drop_short(&mut found, shape) };
+        content.extend(found);
+        self.sums.deduplicated_bytes += length - rest;
+        self.sums.compression.references = true;
+        let start = end.end - usize::try_from(rest).unwrap_or(0);
+        self.blocks(content, start..end.end, job)
+    }
+
+    /// Adds bytes of the buffer of what is encoded as blocks that are stored plain.
+    fn blocks(
+        &mut self,
+        content: &mut Content,
+        range: Range<usize>,
+        job: &mut WriteJob,
+    ) -> Result<(), BuildError> {
+        let block = self.phase.block;
+        let stored = u32::try_from(block).unwrap_or(u32::MAX);
+        for start in range.clone().step_by(block) {
+            let end = range.end.min(start + block);
+            let at = self.area.take_blocks(u64::from(stored))?;
+            job.push(at, true, start..end);
+            content.push(Extent { length: u32::try_from(end - start).unwrap_or(0), stored, plain: true }, at);
+            self.sums.stored_bytes += u64::from(stored);
+            self.sums.compression.plain_bytes += (end - start) as u64;
+        }
+        Ok(())
     }
 
     /// Gives encoded bytes a place.
@@ -273,13 +343,13 @@ impl<'a> Commit<'a> {
     fn count(&mut self, file: usize, extents: &[Extent]) {
         let algorithm = self.algorithm(file);
         for extent in extents {
+            self.sums.compression.big_pclusters |= extent.stored as usize > self.phase.block;
             if extent.plain {
                 self.sums.compression.plain_bytes += u64::from(extent.length);
             } else {
                 let sums = self.sums.compression.algorithms.entry(algorithm).or_default();
                 sums.content_bytes += u64::from(extent.length);
                 sums.stored_bytes += u64::from(extent.stored);
-                self.sums.compression.big_pclusters |= extent.stored as usize > self.phase.block;
             }
         }
     }
@@ -376,9 +446,12 @@ impl<'a> Commit<'a> {
         };
         let before = self.sums.stored_bytes;
         match form {
-            Form::Encoded(encoded) => {
-                large.smaller |= encoded.smaller;
-                self.place(file, &mut large.content, encoded, &mut job)?;
+            Form::Encoded(spans) => {
+                large.smaller |= spans.iter().any(|span| match span {
+                    Span::Own(encoded) => encoded.smaller,
+                    Span::Equal(..) => true,
+                });
+                self.spans(file, &mut large.content, spans, &mut job)?;
                 self.fragment(&mut large.content, fragment, &range, &job.buffers.content)?;
             }
             Form::Plain | Form::Twin => {
@@ -406,7 +479,8 @@ impl<'a> Commit<'a> {
     fn begin_large(&mut self, file: usize, key: u128) -> Large {
         let known = &self.phase.files[file];
         let hasher = self.phase.hasher();
-        let may_twin = hasher.is_some() && self.phase.file_dedupe && known.has_twin;
+        // References find what is equal in large files, and before it is encoded.
+        let may_twin = hasher.is_some() && self.phase.recipes.is_none() && self.phase.may_twin(file);
         let candidate = may_twin && !self.heads.insert((known.size, key));
         Large { start: self.area.next(), hasher, candidate, ..Large::default() }
     }
@@ -454,11 +528,15 @@ impl<'a> Commit<'a> {
         } else {
             if !large.smaller
                 && !self.phase.is_tight()
+                && self.phase.recipes.is_none()
                 && self.phase.compression.class != CompressClass::Always
             {
                 large.content.flatten();
             }
             self.finish(file, header, &large.content, value)?;
+            if self.phase.is_owner(file) {
+                self.owners.insert(file, large.content.clone());
+            }
             if let Some(digest) = digest {
                 self.originals.entry(digest).or_insert(large.content);
             }

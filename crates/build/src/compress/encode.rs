@@ -6,10 +6,16 @@
 use std::ops::Range;
 
 use erofs_encode::{EncodeError, Params, PrefixEncoder, is_noise};
+use erofs_format::compression::Algorithm;
 
 /// How much the last pcluster may exceed a block boundary, per block that it has, for the stronger encoder to be tried:
 /// in most cases it then ends before the boundary, which saves a block.
 const SQUEEZE_PER_BLOCK: usize = 200;
+
+/// DEFLATE pclusters that start and end anywhere take a multiple of so many bytes, zeros in front. Linux
+/// (`z_erofs_deflate_decompress`) gives up when the output is complete and the page ends, although the mark of the end of the
+/// stream, at most 22 bits with the filling, is on the next page. So no page boundary may lie within the last three bytes.
+const DEFLATE_GRANULE: usize = 4;
 
 /// A pcluster, or a block that is stored plain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +98,8 @@ pub(crate) struct Coder {
     stronger: Option<Box<dyn PrefixEncoder>>,
     scratch: Vec<u8>,
     again: Vec<u8>,
+    /// Pclusters without blocks take a multiple of so many bytes.
+    granule: usize,
 }
 
 impl Coder {
@@ -100,7 +108,14 @@ impl Coder {
         let stronger = if sizes.squeeze { erofs_encode::encoder_stronger(params) } else { None };
         let main = erofs_encode::encoder(params)?;
         let (scratch, again) = (vec![0; sizes.pcluster], Vec::new());
-        Ok(Self { sizes, main, stronger, scratch, again })
+        let is_deflate = params.algorithm.number == Algorithm::Deflate.number();
+        let granule = if sizes.tight && is_deflate { DEFLATE_GRANULE } else { 1 };
+        Ok(Self { sizes, main, stronger, scratch, again, granule })
+    }
+
+    /// The block size in bytes.
+    pub(super) fn block(&self) -> usize {
+        self.sizes.block
     }
 
     /// Encodes a file or a segment of one behind what is in `bytes`; `end` says what may become of its end, if that is
@@ -111,6 +126,8 @@ impl Coder {
         let mut out = Output { encoded: Encoded::default(), bytes };
         self.fill(source, end, &mut out);
         let Output { mut encoded, bytes } = out;
+        // What follows starts at a multiple of the granule as well.
+        bytes.resize(start + (bytes.len() - start).next_multiple_of(self.granule), 0);
         encoded.bytes = start..bytes.len();
         encoded
     }
@@ -145,7 +162,10 @@ impl Coder {
             return 0;
         }
         let source = &rest[..rest.len().min(input)];
-        let found = self.main.encode_prefix(source, &mut self.scratch[..pcluster]);
+        let room = &mut self.scratch[..pcluster];
+        // A pcluster that ends anywhere need not be full.
+        let found =
+            if tight { self.main.encode_loose(source, room) } else { self.main.encode_prefix(source, room) };
         // A first byte of zero would be taken for padding.
         if found.consumed == 0 || found.written == 0 || self.scratch[0] == 0 {
             return 0;
@@ -166,7 +186,7 @@ impl Coder {
             written = self.squeeze(rest, written);
         }
         let is_end = consumed == rest.len();
-        let stored = if tight { written } else { written.next_multiple_of(block) };
+        let stored = written.next_multiple_of(if tight { self.granule } else { block });
         let instead = if is_end && !tight { consumed.next_multiple_of(block) } else { consumed };
         if stored >= instead || (!tight && !is_end && consumed < block) {
             return 0;
@@ -244,4 +264,53 @@ impl Coder {
 /// Nothing here is longer than a segment.
 fn narrow(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lines with a number and pieces that hardly shrink.
+    fn content() -> Vec<u8> {
+        let mut state = 1_u32;
+        let mut content = Vec::new();
+        for number in 0..20_000 {
+            content.extend_from_slice(format!("line {number}: {}\n", number * 7919 % 1009).as_bytes());
+            if number % 1000 < 200 {
+                for _ in 0..20 {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    content.push(state.to_le_bytes()[3]);
+                }
+            }
+        }
+        content
+    }
+
+    #[test]
+    fn deflate_without_blocks_keeps_the_ends_of_streams_off_page_boundaries() {
+        let source = content();
+        for (name, granule) in [("deflate", 4), ("libdeflate", 4), ("zstd", 1)] {
+            let sizes = Sizes { block: 4096, pcluster: 4096, input: 8 << 20, tight: true, squeeze: false };
+            let params = Params::new(erofs_encode::by_name(name).unwrap(), sizes.pcluster);
+            let mut coder = Coder::new(&params, sizes).unwrap();
+            let mut bytes = vec![1; 3];
+            let encoded = coder.encode(&source, End::Blocks, &mut bytes);
+            assert_eq!(encoded.bytes, 3..bytes.len());
+            assert_eq!(encoded.bytes.len() % granule, 0, "{name}");
+            let mut at = encoded.bytes.start;
+            let mut content = 0;
+            for extent in &encoded.extents {
+                let stored = &bytes[at..at + extent.stored as usize];
+                if !extent.plain {
+                    assert_eq!(stored.len() % granule, 0, "{name}");
+                    let zeros = stored.iter().take_while(|&&byte| byte == 0).count();
+                    assert!(zeros < granule, "{name}: {zeros} zeros in front");
+                }
+                at += stored.len();
+                content += extent.length as usize;
+            }
+            assert!(content == source.len() && bytes.len() - at < granule, "{name}");
+            assert!(encoded.extents.len() > 20 && encoded.smaller, "{name}");
+        }
+    }
 }

@@ -14,14 +14,18 @@
 mod area;
 mod body;
 mod commit;
+mod dedupe;
 mod encode;
 mod index;
+mod nameless;
+mod own;
 mod pool;
 mod spool;
 mod superblock;
 mod work;
 
 pub(crate) use body::Body;
+pub(crate) use nameless::{Special, StoredSpecial, store as store_special};
 pub(crate) use spool::Spool;
 pub(crate) use superblock::Announced;
 
@@ -38,6 +42,7 @@ use crate::options::{CompressionOptions, ContentOptions, FragmentOptions};
 use crate::summary::Sums;
 use area::ByteArea;
 use commit::{Commit, Packed};
+use dedupe::Recipes;
 use pool::Force;
 use work::{Choice, Input, Phase};
 
@@ -53,6 +58,8 @@ pub(crate) struct Outcome {
     pub(crate) spool: Spool,
     /// The packed inode and its size.
     pub(crate) packed: Option<(Body, u64)>,
+    /// Its content, where directories are still to come.
+    pub(crate) unpacked: Option<Spool>,
     /// First byte behind the data.
     pub(crate) end: u64,
     /// Bytes that are to be zeros and were not written: first one and length.
@@ -76,6 +83,10 @@ impl Input for Files<'_> {
     fn fill(&self, file: &File, offset: u64, bytes: &mut [u8]) -> Result<(), BuildError> {
         fill(self.0, file, offset, bytes)
     }
+
+    fn changed(&self, file: &File) -> BuildError {
+        BuildError::Changed { path: self.0.path(file.content) }
+    }
 }
 
 /// The content of the packed inode.
@@ -85,6 +96,10 @@ impl Input for Fragments {
     fn fill(&self, _file: &File, offset: u64, bytes: &mut [u8]) -> Result<(), BuildError> {
         let mut spool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         spool.read(offset, bytes).map_err(BuildError::spool)
+    }
+
+    fn changed(&self, _file: &File) -> BuildError {
+        BuildError::Internal("the temporary file beside the image has changed".into())
     }
 }
 
@@ -119,11 +134,17 @@ pub(crate) fn store(
         file_dedupe: options.file_dedupe,
         block: plan.block_bits.bytes(),
         is_packed: false,
+        recipes: None,
     };
     let force = force(threads, compression.memory);
+    // Where all contents go to the packed inode, equal parts are looked for there.
+    let all_packed = compression.fragments.is_some_and(|fragments| fragments.all);
+    let recipes = recipes(phase, compression.dedupe && !all_packed, force)?;
+    let phase = Phase { recipes: recipes.as_ref(), ..phase };
     let folder = image.folder();
     let area = ByteArea::new(plan.data_at, plan.block_bits, options.dsunit, phase.is_tight());
-    let packed = compression.fragments.map(|_| Packed::new(Spool::new(folder)));
+    let packs = compression.fragments.is_some() || plan.packs_directories();
+    let packed = packs.then(|| Packed::new(Spool::new(folder)));
     let commit = Commit::new(phase, plan, area, Spool::new(folder), packed, Sums::default());
     let units = Units::with_segments(&files, SEGMENT_SIZE);
     let mut commit = pool::run(phase, units, commit, image, force, progress)?;
@@ -139,12 +160,24 @@ pub(crate) fn store(
         gaps: Vec::new(),
         key,
         packed: None,
+        unpacked: None,
         sums: commit.sums,
         spool: commit.spool,
     };
-    let outcome = pack(phase, plan, outcome, commit.area, packed, image, force)?;
+    let outcome = if plan.packs_directories() {
+        let unpacked = packed.map(|packed| packed.bytes);
+        Outcome { end: commit.area.next(), gaps: commit.area.into_gaps(), unpacked, ..outcome }
+    } else {
+        pack(phase, plan, outcome, commit.area, packed, image, force)?
+    };
     progress.end(Stage::Content);
     Ok(outcome)
+}
+
+/// What refers to what among the files of the phase, if `wanted`.
+fn recipes(phase: Phase<'_>, wanted: bool, force: Force) -> Result<Option<Recipes>, BuildError> {
+    let units = Units::with_segments(phase.files, SEGMENT_SIZE);
+    wanted.then(|| dedupe::find(phase, units, force)).transpose()
 }
 
 /// Encodes and stores the packed inode, if anything is in it.
@@ -175,7 +208,10 @@ fn pack(
         file_dedupe: false,
         block: phase.block,
         is_packed: true,
+        recipes: None,
     };
+    let recipes = recipes(phase, phase.compression.dedupe, force)?;
+    let phase = Phase { recipes: recipes.as_ref(), ..phase };
     let Outcome { bodies, spool, key, sums, .. } = outcome;
     let commit = Commit::new(phase, plan, area, spool, None, sums);
     let units = Units::with_segments(&files, SEGMENT_SIZE);
@@ -187,6 +223,7 @@ fn pack(
     Ok(Outcome {
         bodies,
         packed,
+        unpacked: None,
         end: commit.area.next(),
         key,
         sums: commit.sums,

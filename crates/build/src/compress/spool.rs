@@ -38,6 +38,15 @@ impl Spool {
         Ok(start)
     }
 
+    /// Puts bytes at byte `at`; what nobody wrote in front of them is zeros.
+    pub(crate) fn write(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.seek(at)?;
+        self.file.write_all(bytes)?;
+        self.at = at + bytes.len() as u64;
+        self.end = self.end.max(self.at);
+        Ok(())
+    }
+
     /// Fills `bytes` from byte `at` on.
     pub(crate) fn read(&mut self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
         self.seek(at)?;
@@ -76,6 +85,13 @@ mod tests {
             assert_eq!(bytes, want, "at {at}");
         }
         assert!(spool.read((20 << 20) - 1, &mut bytes).is_err());
+        spool.write(1000, b"between").unwrap();
+        spool.write((21 << 20) - 1, b"!").unwrap();
+        assert_eq!(spool.len(), 21 << 20);
+        spool.read(999, &mut bytes[..9]).unwrap();
+        assert_eq!(bytes[1..8], *b"between");
+        spool.read((20 << 20) + 5, &mut bytes[..9]).unwrap();
+        assert_eq!(bytes[..9], [0; 9]);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the file has no name");
     }
 }

@@ -1,9 +1,10 @@
 //! What a compressed image announces: feature bits and the configurations of its algorithms.
 
-use erofs_format::BlockBits;
-use erofs_format::compression::{Algorithm, Configs, Lz4Config};
+use erofs_format::compression::{Algorithm, Configs, Lz4Config, records_at};
+use erofs_format::device::SLOT_SIZE;
 use erofs_format::feature::incompat;
 use erofs_format::superblock::Superblock;
+use erofs_format::{BlockBits, FormatError};
 
 use super::encode::Sizes;
 use super::work::{limit, params};
@@ -18,7 +19,7 @@ const LZ4_DISTANCE: u16 = 65_535;
 pub(crate) struct Announced {
     /// Its field for algorithms, or for LZ4's distance where there are no configurations.
     pub(crate) field: u16,
-    /// The configurations behind it, or the device table of an image that is not compressed.
+    /// The configurations behind it, and the device table of a companion.
     pub(crate) records: Vec<u8>,
     /// Where the table of the one extra device is, in slots; 0 without one.
     devt_slotoff: u16,
@@ -57,6 +58,9 @@ impl Announced {
                 None => {}
             }
         }
+        if compression.algorithms.is_empty() {
+            return Self { field: 0, records: Vec::new(), devt_slotoff: 0, incompat: 0 };
+        }
         let small = pcluster <= block && !tight;
         if small && configs.bits() == Algorithm::Lz4.bit() {
             // What Linux 5.4 can read.
@@ -71,9 +75,28 @@ impl Announced {
         Self { field: configs.bits(), records: configs.encode(), devt_slotoff: 0, incompat }
     }
 
-    /// What an image that is not compressed says: `table`, which starts at slot `devt_slotoff`, and these feature bits.
-    pub(crate) fn with_device(table: Vec<u8>, devt_slotoff: u16, incompat: u32) -> Self {
-        Self { field: 0, records: table, devt_slotoff, incompat }
+    /// Where the slot of an extra device can stand, in bytes behind the superblock and its extension slots.
+    pub(crate) fn device_at(&self, extslots: u8) -> u64 {
+        let start = records_at(extslots);
+        let end = start + self.records.len() as u64;
+        end.next_multiple_of(SLOT_SIZE as u64) - start
+    }
+
+    /// Adds the slot of the one extra device.
+    pub(crate) fn add_device(&mut self, slot: &[u8], extslots: u8) -> Result<(), FormatError> {
+        let behind = self.device_at(extslots);
+        let number = (records_at(extslots) + behind) / SLOT_SIZE as u64;
+        self.devt_slotoff = u16::try_from(number)
+            .map_err(|_| FormatError::limit("place of the device table", number, "0 to 65535"))?;
+        self.records.resize(usize::try_from(behind).unwrap_or(self.records.len()), 0);
+        self.records.extend_from_slice(slot);
+        self.incompat |= incompat::DEVICE_TABLE;
+        Ok(())
+    }
+
+    /// Adds feature bits.
+    pub(crate) fn add_incompat(&mut self, bits: u32) {
+        self.incompat |= bits;
     }
 
     /// Writes what does not depend on contents into the superblock.
@@ -90,7 +113,7 @@ impl Announced {
         self.incompat
             | bit(sums.compression.big_pclusters, incompat::COMPR_CFGS)
             | bit(sums.compression.inline_pclusters, incompat::ZTAILPACKING)
-            | bit(has_packed, incompat::FRAGMENTS)
+            | bit(has_packed || sums.compression.references, incompat::FRAGMENTS)
             | bit(compression.index == IndexForm::Extents, incompat::BIT48)
     }
 }

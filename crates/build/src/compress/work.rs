@@ -8,7 +8,9 @@ use erofs_encode::Params;
 use erofs_format::compression::PCLUSTER_MAX_SIZE;
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::dedupe::{Piece, Recipe, Recipes, Reference};
 use super::encode::{Coder, Encoded, End, Rest, Sizes};
+use super::{SEGMENT_SIZE, own};
 use crate::content::{File, Unit};
 use crate::error::BuildError;
 use crate::options::{CompressClass, CompressionOptions, FingerprintOptions, FingerprintValue};
@@ -17,6 +19,9 @@ use crate::options::{CompressClass, CompressionOptions, FingerprintOptions, Fing
 pub(crate) trait Input: Sync {
     /// Fills `bytes` from byte `offset` of a file.
     fn fill(&self, file: &File, offset: u64, bytes: &mut [u8]) -> Result<(), BuildError>;
+
+    /// The error for a file that had other bytes when it was read before.
+    fn changed(&self, file: &File) -> BuildError;
 }
 
 /// How one file is to be encoded.
@@ -42,6 +47,18 @@ pub(crate) struct Phase<'a> {
     pub(crate) block: usize,
     /// Whether this is the packed inode, which ends in blocks and has no attributes.
     pub(crate) is_packed: bool,
+    /// What refers to what, where equal parts of files are stored once.
+    pub(crate) recipes: Option<&'a Recipes>,
+}
+
+/// What a part of a file becomes.
+#[derive(Debug)]
+pub(crate) enum Span {
+    /// Extents of its own.
+    Own(Encoded),
+    /// Those of a file before it, or of a part before it; with the place of its last bytes, up to two blocks, in the
+    /// buffer.
+    Equal(Reference, Range<usize>),
 }
 
 /// What became of a file or segment.
@@ -50,7 +67,7 @@ pub(crate) enum Form {
     /// Stored as it is.
     Plain,
     /// Stored compressed.
-    Encoded(Encoded),
+    Encoded(Vec<Span>),
     /// Equal to a file before it.
     Twin,
 }
@@ -107,6 +124,32 @@ impl Phase<'_> {
         self.choices.get(file).or(self.choices.first()).copied().unwrap_or(none)
     }
 
+    /// How a file is to be put together, if it refers to others or others to it.
+    pub(crate) fn recipe(&self, file: usize) -> Option<&Recipe> {
+        self.recipes?.of(file)
+    }
+
+    /// Whether a file may be given the content of an equal one before it.
+    pub(crate) fn may_twin(&self, file: usize) -> bool {
+        // What others refer to has to be there.
+        self.file_dedupe && self.files[file].has_twin && !self.is_owner(file)
+    }
+
+    /// Whether other parts refer to this file.
+    pub(crate) fn is_owner(&self, file: usize) -> bool {
+        self.recipe(file).is_some_and(Recipe::is_owner)
+    }
+
+    /// Holds a segment of a file to what was seen of it at first.
+    fn check(&self, file: usize, segment: usize, bytes: &[u8]) -> Result<(), BuildError> {
+        match self.recipes {
+            Some(recipes) if !recipes.is_unchanged(file, segment, bytes) => {
+                Err(self.input.changed(&self.files[file]))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Whether pclusters start at any byte.
     pub(crate) fn is_tight(&self) -> bool {
         self.compression.index == crate::options::IndexForm::Extents
@@ -137,6 +180,18 @@ impl Phase<'_> {
             CompressionOptions { .. } => End::Blocks,
         }
     }
+}
+
+/// What the encoding of a part of a file depends on.
+struct Whole {
+    /// Index of the file.
+    file: usize,
+    choice: Choice,
+    algorithm: usize,
+    /// First byte of the part.
+    offset: u64,
+    /// What may become of the end of the file.
+    end: End,
 }
 
 /// A worker's own things: encoders and buffers that are used again and again.
@@ -173,6 +228,7 @@ impl<'a> Worker<'a> {
                     let length = usize::try_from(file.size).unwrap_or(usize::MAX);
                     content.resize(start + length, 0);
                     self.phase.input.fill(file, 0, &mut content[start..])?;
+                    self.phase.check(index, 0, &content[start..])?;
                     parts.push(self.whole(index, &content[start..], start, encoded, claim)?);
                 }
                 Ok(Done { parts, buffers, segment: None })
@@ -180,8 +236,9 @@ impl<'a> Worker<'a> {
             &Unit::Segment { file, offset, length, last } => {
                 content.resize(length, 0);
                 self.phase.input.fill(&self.phase.files[file], offset, content)?;
+                self.phase.check(file, usize::try_from(offset).unwrap_or(0) / SEGMENT_SIZE, content)?;
                 let key = xxh3_128(content);
-                let form = self.encode(file, content, last, encoded)?;
+                let form = self.encode(file, offset, content, encoded)?;
                 let mut part = Part { file, range: 0..length, key, fingerprint: None, form, fragment: None };
                 self.name_fragment(&mut part, content);
                 Ok(Done { parts: vec![part], buffers, segment: Some((offset, last)) })
@@ -202,11 +259,11 @@ impl<'a> Worker<'a> {
             hasher.finish()
         });
         let key = xxh3_128(fingerprint.as_ref().map_or(bytes, |fingerprint| &fingerprint.digest));
-        let may_twin = self.phase.file_dedupe && self.phase.files[file].has_twin;
+        let may_twin = self.phase.may_twin(file);
         let digest = fingerprint.as_ref().map(|fingerprint| &fingerprint.digest).filter(|_| may_twin);
         let form = match digest {
             Some(digest) if claim(digest, file) => Form::Twin,
-            Some(_) | None => self.encode(file, bytes, true, encoded)?,
+            Some(_) | None => self.encode(file, 0, bytes, encoded)?,
         };
         let mut part =
             Part { file, range: start..start + bytes.len(), key, fingerprint, form, fragment: None };
@@ -215,7 +272,8 @@ impl<'a> Worker<'a> {
     }
 
     fn name_fragment(&self, part: &mut Part, bytes: &[u8]) {
-        if let Form::Encoded(Encoded { rest: Rest::Fragment(length), .. }) = &part.form
+        if let Form::Encoded(spans) = &part.form
+            && let Some(Span::Own(Encoded { rest: Rest::Fragment(length), .. })) = spans.last()
             && self.phase.compression.fragments.is_some_and(|fragments| fragments.dedupe)
         {
             let fragment = &bytes[bytes.len() - *length as usize..];
@@ -223,33 +281,78 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Encodes a file or a segment, if that pays.
+    /// Encodes a file, or the segment of one that starts at `offset`, if that pays.
     fn encode(
         &mut self,
         file: usize,
+        offset: u64,
         bytes: &[u8],
-        last: bool,
         out: &mut Vec<u8>,
     ) -> Result<Form, BuildError> {
-        let class = self.phase.compression.class;
+        let CompressionOptions { class, .. } = *self.phase.compression;
         let choice = self.phase.choice(file);
         let Some(algorithm) = choice.algorithm.filter(|_| class != CompressClass::Never) else {
             return Ok(Form::Plain);
         };
+        let size = self.phase.files[file].size;
+        let last = offset + bytes.len() as u64 == size;
         if self.ends_in_fragments(last) {
             let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             let rest = Rest::Fragment(length);
-            return Ok(Form::Encoded(Encoded { rest, smaller: true, ..Encoded::default() }));
+            let encoded = Encoded { rest, smaller: true, ..Encoded::default() };
+            return Ok(Form::Encoded(vec![Span::Own(encoded)]));
         }
         let end = if last { self.phase.end() } else { End::Blocks };
-        let coder = self.coder(algorithm, choice)?;
-        let encoded = coder.encode(bytes, end, out);
-        let whole = self.phase.files[file].size == bytes.len() as u64;
-        if encoded.smaller || class == CompressClass::Always || !whole {
-            return Ok(Form::Encoded(encoded));
+        if let Some(recipe) = self.phase.recipe(file) {
+            let end = if recipe.is_owner() { End::Blocks } else { end };
+            let pieces = recipe.pieces(offset, offset + bytes.len() as u64);
+            return self.pieces(&pieces, &Whole { file, choice, algorithm, offset, end }, bytes, out);
         }
-        out.truncate(encoded.bytes.start);
+        let start = out.len();
+        let encoded = self.coder(algorithm, choice)?.encode(bytes, end, out);
+        let whole = size == bytes.len() as u64;
+        // A file must not change its class for what is equal to it, so with references there is one class for all that
+        // are longer than a block.
+        let longer = self.phase.recipes.is_some() && size > self.phase.block as u64;
+        if encoded.smaller || class == CompressClass::Always || !whole || longer {
+            return Ok(Form::Encoded(vec![Span::Own(encoded)]));
+        }
+        out.truncate(start);
         Ok(Form::Plain)
+    }
+
+    /// Encodes those of the pieces that are the file's own.
+    fn pieces(
+        &mut self,
+        pieces: &[Piece],
+        how: &Whole,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Form, BuildError> {
+        let Whole { file, choice, algorithm, offset, end } = *how;
+        let (input, file) = (self.phase.input, &self.phase.files[file]);
+        let size = file.size;
+        let (tight, block) = (self.phase.is_tight(), self.phase.block as u64);
+        let at = |byte: u64| usize::try_from(byte - offset).unwrap_or(usize::MAX);
+        let coder = self.coder(algorithm, choice)?;
+        let mut spans = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            spans.push(match *piece {
+                Piece::Equal(reference) => {
+                    let start = out.len();
+                    let length = reference.length.min(2 * block);
+                    out.resize(start + usize::try_from(length).unwrap_or(0), 0);
+                    input.fill(file, reference.end() - length, &mut out[start..])?;
+                    Span::Equal(reference, start..out.len())
+                }
+                Piece::Own(from, to) => {
+                    let end = if to == size { end } else { End::Blocks };
+                    let inner = to != size && !tight;
+                    Span::Own(own::encode(coder, &bytes[at(from)..at(to)], end, inner, out))
+                }
+            });
+        }
+        Ok(Form::Encoded(spans))
     }
 
     fn ends_in_fragments(&self, last: bool) -> bool {

@@ -29,6 +29,7 @@ use crate::error::BuildError;
 use crate::image_file::ImageFile;
 use crate::layout::compose::Data;
 use crate::layout::plan::Plan;
+use crate::metabox::InodeArea;
 use crate::options::ContentOptions;
 
 /// What became of the contents.
@@ -55,11 +56,12 @@ pub(crate) struct Stored {
     pub(crate) key: u128,
 }
 
-/// Reads the contents of all files of the plan's tree and stores them, their inodes included.
+/// Reads the contents of all files of the plan's tree and stores them, and their inodes in `area`.
 pub(crate) fn store(
     plan: &Plan<'_>,
     source: &dyn Source,
     image: &ImageFile,
+    area: InodeArea<'_>,
     options: &ContentOptions,
     threads: usize,
     progress: &dyn Progress,
@@ -68,7 +70,7 @@ pub(crate) fn store(
     let bytes = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
     progress.begin(Stage::Content, files.len() as u64, bytes);
     let reader = read::Reader { source, plan, files: &files, options };
-    let outcome = pool::run(reader, image, threads, progress);
+    let outcome = pool::run(reader, image, area, threads, progress);
     progress.end(Stage::Content);
     outcome
 }

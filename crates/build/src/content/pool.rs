@@ -13,6 +13,7 @@ use super::units::{Unit, Units};
 use super::write;
 use crate::error::BuildError;
 use crate::image_file::ImageFile;
+use crate::metabox::InodeArea;
 
 /// Buffers in use at the same time: some for each worker, and some for segments that wait for their turn.
 const BUFFERS_PER_THREAD: usize = 3;
@@ -42,6 +43,7 @@ struct State<'a> {
 struct Pool<'a> {
     reader: Reader<'a>,
     image: &'a ImageFile,
+    area: InodeArea<'a>,
     progress: &'a dyn Progress,
     window: usize,
     state: Mutex<State<'a>>,
@@ -57,6 +59,7 @@ enum Task {
 pub(super) fn run(
     reader: Reader<'_>,
     image: &ImageFile,
+    area: InodeArea<'_>,
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<Stored, BuildError> {
@@ -73,7 +76,8 @@ pub(super) fn run(
     };
     let threads = threads.clamp(1, THREADS_MAX);
     let window = threads * BUFFERS_PER_THREAD + BUFFERS_SHARED;
-    let pool = Pool { reader, image, progress, window, state: Mutex::new(state), changed: Condvar::new() };
+    let (state, changed) = (Mutex::new(state), Condvar::new());
+    let pool = Pool { reader, image, area, progress, window, state, changed };
     std::thread::scope(|scope| {
         for number in 1..threads {
             let name = format!("content-{number}");
@@ -198,7 +202,7 @@ impl<'a> Pool<'a> {
                 self.after(Some(buffer), false, |commit| commit.hashed(file, hasher))
             }
             Job::Write { buffer, runs, inodes, large, files, bytes } => {
-                write::batch(&self.reader, self.image, &buffer, &runs, &inodes)?;
+                write::batch(&self.reader, self.image, self.area, &buffer, &runs, &inodes)?;
                 self.progress.advance(files, bytes);
                 self.after(Some(buffer), true, |commit| {
                     large.map_or(Ok(()), |(file, offset)| commit.written(file, offset))
@@ -206,8 +210,8 @@ impl<'a> Pool<'a> {
             }
             Job::Inode { ready, tail } => {
                 let mut out = write::Inodes::default();
-                out.add(&self.reader, self.image, &ready, &tail)?;
-                out.flush(self.image)?;
+                out.add(&self.reader, self.area, &ready, &tail)?;
+                out.flush(self.area)?;
                 self.after(None, true, |_| Ok(()))
             }
         }

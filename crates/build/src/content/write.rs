@@ -8,6 +8,7 @@ use super::read::Reader;
 use crate::error::BuildError;
 use crate::image_file::ImageFile;
 use crate::layout::compose::Data;
+use crate::metabox::InodeArea;
 
 /// Zeros to fill up a block with.
 static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
@@ -41,7 +42,7 @@ pub(crate) fn data(
     image.write_vectored_at(start, &mut vector)
 }
 
-/// Inodes on their way to the image: those that follow each other go out together.
+/// Inodes on their way to their area: those that follow each other go out together.
 #[derive(Debug, Default)]
 pub(crate) struct Inodes {
     start: u64,
@@ -53,7 +54,7 @@ impl Inodes {
     pub(crate) fn add(
         &mut self,
         reader: &Reader<'_>,
-        image: &ImageFile,
+        area: InodeArea<'_>,
         ready: &Ready,
         tail: &[u8],
     ) -> Result<(), BuildError> {
@@ -64,7 +65,7 @@ impl Inodes {
             return Err(BuildError::Internal(format!("{path}: no fingerprint was made")));
         }
         let placed = plan.placed[inode.index()];
-        self.begin(image, placed.at)?;
+        self.begin(area, placed.at)?;
         plan.encode_inode(inode, &placed, &ready.data, ready.fingerprint.as_deref(), &mut self.bytes)
             .map_err(|cause| BuildError::at(&plan.tree.path_of(inode), cause))?;
         if matches!(ready.data, Data::Flat { .. }) {
@@ -74,14 +75,14 @@ impl Inodes {
     }
 
     /// Goes to byte `at`. A slot of 32 bytes belongs to one inode, so its rest can be filled with zeros.
-    pub(crate) fn begin(&mut self, image: &ImageFile, at: u64) -> Result<(), BuildError> {
+    pub(crate) fn begin(&mut self, area: InodeArea<'_>, at: u64) -> Result<(), BuildError> {
         let slot = usize::try_from(erofs_format::units::INODE_SLOT_SIZE).unwrap_or(32);
         let padded = self.bytes.len().next_multiple_of(slot);
         if self.start + padded as u64 == at && self.bytes.len() < 1 << 20 {
             self.bytes.resize(padded, 0);
             return Ok(());
         }
-        self.flush(image)?;
+        self.flush(area)?;
         self.start = at;
         Ok(())
     }
@@ -92,9 +93,9 @@ impl Inodes {
     }
 
     /// Writes what is left.
-    pub(crate) fn flush(&mut self, image: &ImageFile) -> Result<(), BuildError> {
+    pub(crate) fn flush(&mut self, area: InodeArea<'_>) -> Result<(), BuildError> {
         if !self.bytes.is_empty() {
-            image.write_at(self.start, &self.bytes)?;
+            area.write_at(self.start, &self.bytes)?;
             self.bytes.clear();
         }
         Ok(())
@@ -105,6 +106,7 @@ impl Inodes {
 pub(crate) fn batch(
     reader: &Reader<'_>,
     image: &ImageFile,
+    area: InodeArea<'_>,
     buffer: &[u8],
     runs: &[Run],
     inodes: &[(Ready, Range<usize>)],
@@ -112,7 +114,7 @@ pub(crate) fn batch(
     data(image, reader.plan.block_bits.bytes(), buffer, runs)?;
     let mut out = Inodes::default();
     for (ready, tail) in inodes {
-        out.add(reader, image, ready, &buffer[tail.clone()])?;
+        out.add(reader, area, ready, &buffer[tail.clone()])?;
     }
-    out.flush(image)
+    out.flush(area)
 }

@@ -8,7 +8,7 @@ use erofs_format::map_header;
 use erofs_tree::{InodeId, Kind};
 
 use super::dirs::file_type;
-use super::plan::{Placed, Plan, size_of_data_in};
+use super::plan::{Placed, Plan};
 
 /// Where the bytes of a file are, as the content stage found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,10 +90,10 @@ impl Plan<'_> {
         let record = inode::Inode {
             version: placed.version,
             layout,
-            bit4: false,
+            bit4: self.dot_omitted() && source.is_directory(),
             xattr_icount: inode::xattr_icount(placed.xattr_size as usize)?,
             mode: source.permissions | file_type(source).mode_bits(),
-            size: size_of_data_in(source, self.block_bits),
+            size: self.size_of(source),
             mtime,
             i_u,
             hi: 0,

@@ -3,14 +3,13 @@
 use erofs_format::dirent::{self, Dirent};
 use erofs_format::filetype::FileType;
 use erofs_format::{FormatError, Nid};
-use erofs_tree::{Entry, Inode, InodeId, Kind, Tree};
+use erofs_tree::{Entry, Inode, InodeId, Kind};
 
-use super::plan::directory_plan;
-use erofs_format::BlockBits;
+use super::plan::Plan;
 
-/// The names of a directory with `.` and `..` at their places.
-pub(crate) fn names(entries: &[Entry]) -> impl Iterator<Item = &[u8]> {
-    with_dots(entries).map(|(name, _)| name)
+/// The names of a directory with `..` and, unless it is omitted, `.` at their places.
+pub(crate) fn names(entries: &[Entry], dot_omitted: bool) -> impl Iterator<Item = &[u8]> {
+    with_dots(entries, dot_omitted).map(|(name, _)| name)
 }
 
 /// The target of a name.
@@ -21,14 +20,14 @@ enum Target {
     Child(InodeId),
 }
 
-fn with_dots(entries: &[Entry]) -> impl Iterator<Item = (&[u8], Target)> {
+fn with_dots(entries: &[Entry], dot_omitted: bool) -> impl Iterator<Item = (&[u8], Target)> {
     let before = |name: &'static [u8]| entries.partition_point(move |entry| *entry.name < *name);
     let (dot, dots) = (before(b"."), before(b".."));
     let children = |range: std::ops::Range<usize>| {
         entries[range].iter().map(|entry| (&*entry.name, Target::Child(entry.inode)))
     };
     children(0..dot)
-        .chain([(&b"."[..], Target::Itself)])
+        .chain((!dot_omitted).then_some((&b"."[..], Target::Itself)))
         .chain(children(dot..dots))
         .chain([(&b".."[..], Target::Parent)])
         .chain(children(dots..entries.len()))
@@ -50,18 +49,18 @@ pub(crate) fn file_type(inode: &Inode) -> FileType {
 /// The bytes of a directory: whole blocks padded with zeros, then the last one as far as it goes. `nid` tells the nid
 /// of an inode.
 pub(crate) fn encode(
-    tree: &Tree,
+    plan: &Plan<'_>,
     id: InodeId,
     parent: InodeId,
-    block_bits: BlockBits,
     nid: impl Fn(InodeId) -> Result<Nid, FormatError>,
 ) -> Result<Vec<u8>, FormatError> {
+    let (tree, block_bits) = (plan.tree, plan.block_bits);
     let entries = tree.inodes[id.index()].entries();
-    let plan = directory_plan(entries, block_bits);
-    let mut names = with_dots(entries);
-    let mut bytes = Vec::with_capacity(plan.len() * block_bits.bytes());
+    let blocks = plan.directory_plan(entries);
+    let mut names = with_dots(entries, plan.dot_omitted());
+    let mut bytes = Vec::with_capacity(blocks.len() * block_bits.bytes());
     let mut block = Vec::new();
-    for (number, planned) in plan.iter().enumerate() {
+    for (number, planned) in blocks.iter().enumerate() {
         block.clear();
         for (name, target) in names.by_ref().take(planned.entries) {
             let inode = match target {
@@ -86,9 +85,10 @@ mod tests {
     fn dots_stand_where_their_bytes_put_them() {
         let entry = |name: &str| Entry { name: name.as_bytes().into(), inode: InodeId(0) };
         let entries: Vec<Entry> = ["!", "-", ".!", "...", "a"].map(entry).into();
-        let sorted: Vec<&[u8]> = names(&entries).collect();
+        let sorted: Vec<&[u8]> = names(&entries, false).collect();
         assert_eq!(sorted, [&b"!"[..], b"-", b".", b".!", b"..", b"...", b"a"]);
         assert!(sorted.is_sorted());
-        assert_eq!(names(&[]).collect::<Vec<_>>(), [&b"."[..], b".."]);
+        assert_eq!(names(&[], false).collect::<Vec<_>>(), [&b"."[..], b".."]);
+        assert_eq!(names(&entries[..2], true).collect::<Vec<_>>(), [&b"!"[..], b"-", b".."]);
     }
 }

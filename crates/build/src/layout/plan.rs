@@ -5,7 +5,7 @@ use erofs_format::datalayout::{DataLayout, chunk::ChunkFormat, flat};
 use erofs_format::dirent::{self, BlockPlan};
 use erofs_format::inode::{Version, compact_holds};
 use erofs_format::units::INODE_SLOT_SIZE;
-use erofs_format::{BlockBits, FormatError, superblock};
+use erofs_format::{BlockBits, FormatError, Nid, compression};
 use erofs_tree::{Entry, Inode, InodeId, Kind, Timestamp, Tree};
 
 use super::order::{Step, steps};
@@ -57,6 +57,10 @@ pub(crate) struct Shape {
     pub(crate) tail: u32,
 }
 
+/// A directory that is a fragment, of which the map header tells the place (`z_erofs_fill_inode`).
+const PACKED_DIRECTORY: Shape = Shape { layout: DataLayout::CompressedFull, table: 8, tail: 0 };
+const _: () = assert!(erofs_format::map_header::SIZE == 8);
+
 /// The plan of an image.
 #[derive(Debug)]
 pub(crate) struct Plan<'t> {
@@ -77,6 +81,10 @@ pub(crate) struct Plan<'t> {
     /// The byte from which nids and shared xattrs count, at a block: the metadata area of an image whose data stands
     /// in front of it, else 0.
     pub(crate) meta_at: u64,
+    /// Whether inodes stand in the metabox: then their places count from its first byte.
+    pub(crate) has_metabox: bool,
+    /// First byte behind the inodes, at a block.
+    pub(crate) inodes_end: u64,
     /// The packed inode, where there is one: its place and size.
     pub(crate) packed: Option<(Placed, u64)>,
     /// The block of the unified address space at which the one extra device starts, where there is one.
@@ -95,9 +103,13 @@ pub(crate) struct Plan<'t> {
 
 impl<'t> Plan<'t> {
     /// Plans the image of a tree whose contents stand behind its metadata.
-    pub(crate) fn new(tree: &'t Tree, options: &BuildOptions) -> Result<Self, BuildError> {
+    pub(crate) fn new(
+        tree: &'t Tree,
+        options: &BuildOptions,
+        configurations: u64,
+    ) -> Result<Self, BuildError> {
         let mut plan = Self::prepare(tree, options)?;
-        let mut zone = plan.front(0)?;
+        let mut zone = plan.front(configurations)?;
         plan.lay_out(&mut zone, None)?;
         plan.data_at = zone.end();
         Ok(plan)
@@ -115,6 +127,8 @@ impl<'t> Plan<'t> {
             epoch: Timestamp { sec: options.layout.build_time, nsec: 0 },
             data_at: 0,
             meta_at: 0,
+            has_metabox: options.layout.metabox.is_some(),
+            inodes_end: 0,
             packed: None,
             device_at: None,
             prefix_table: (0, Vec::new()),
@@ -146,7 +160,7 @@ impl<'t> Plan<'t> {
     /// Plans what stands in front of data and metadata: the superblock, `configurations` bytes of compression
     /// configurations behind it, and the table of long prefixes.
     pub(crate) fn front(&mut self, configurations: u64) -> Result<Zone, BuildError> {
-        let start = superblock::OFFSET + superblock::BASE_SIZE as u64 + configurations;
+        let start = compression::records_at(self.extslots()) + configurations;
         let mut zone = Zone::new(self.block_bits, start);
         let table = self.xattrs.prefix_table()?;
         let table_at = zone.append(table.len() as u64);
@@ -154,8 +168,22 @@ impl<'t> Plan<'t> {
         Ok(zone)
     }
 
+    /// Extension slots of the superblock: the one that holds the nid of the metabox.
+    pub(crate) fn extslots(&self) -> u8 {
+        u8::from(self.has_metabox)
+    }
+
+    /// The nid of the inode of a file at byte `at`.
+    pub(crate) fn nid(&self, at: u64) -> Result<Nid, FormatError> {
+        if self.has_metabox {
+            return Nid::at_byte(at).map(|nid| Nid(nid.0 | Nid::METABOX_BIT));
+        }
+        Nid::at_byte(at - self.meta_at)
+    }
+
     /// Plans the metadata behind the data, which ends at byte `end`. `shapes` has one entry per inode, for regular
-    /// files with content; the last one is for the packed inode, of so many bytes.
+    /// files with content; `packed` is for the packed inode, of so many bytes, which has no place yet where there is a
+    /// metabox.
     pub(crate) fn behind(
         &mut self,
         end: u64,
@@ -166,14 +194,22 @@ impl<'t> Plan<'t> {
         self.meta_at = zone.end();
         let mut zone = Zone::new(self.block_bits, self.meta_at);
         self.lay_out(&mut zone, Some(shapes))?;
-        if let Some((shape, size)) = packed {
-            let header = Version::Extended.size() as u64;
-            let mut placed = self.place_shape(header, &shape, &mut zone)?;
-            placed.version = Version::Extended;
-            placed.serial = u32::try_from(self.order.len() + 1).unwrap_or(u32::MAX);
-            self.packed = Some((placed, size));
+        if let Some((shape, size)) = packed.filter(|_| !self.has_metabox) {
+            self.packed = Some((self.place_nameless(&shape, 1, &mut zone)?, size));
         }
         Ok(zone.end())
+    }
+
+    /// Gives an inode without a name, the `number`th of the image, a place outside the metabox.
+    pub(crate) fn place_nameless(
+        &self,
+        shape: &Shape,
+        number: usize,
+        zone: &mut Zone,
+    ) -> Result<Placed, FormatError> {
+        let placed = self.place_shape(Version::Extended.size() as u64, shape, zone)?;
+        let serial = u32::try_from(self.order.len() + number).unwrap_or(u32::MAX);
+        Ok(Placed { serial, ..placed })
     }
 
     /// The time that compact inodes have. It is the build time, unless a build time was given and another time, not
@@ -202,7 +238,25 @@ impl<'t> Plan<'t> {
         u32::try_from(self.options.build_time.saturating_sub(self.epoch.sec)).unwrap_or(0)
     }
 
+    /// Gives everything a place in `zone`, or, where there is a metabox, inodes in there and only blocks in `zone`.
     fn lay_out(&mut self, zone: &mut Zone, shapes: Option<&[Option<Shape>]>) -> Result<(), BuildError> {
+        if self.has_metabox {
+            let mut inodes = Zone::new(self.block_bits, 0);
+            self.lay_out_in(&mut inodes, Some(zone), shapes)?;
+            self.inodes_end = inodes.end();
+        } else {
+            self.lay_out_in(zone, None, shapes)?;
+            self.inodes_end = zone.end();
+        }
+        Ok(())
+    }
+
+    fn lay_out_in(
+        &mut self,
+        zone: &mut Zone,
+        mut blocks: Option<&mut Zone>,
+        shapes: Option<&[Option<Shape>]>,
+    ) -> Result<(), BuildError> {
         let nowhere = Placed {
             at: 0,
             xattr_size: 0,
@@ -217,18 +271,27 @@ impl<'t> Plan<'t> {
             match step {
                 Step::Inode(id) => {
                     let shape = shapes.and_then(|shapes| shapes.get(id.index()).copied().flatten());
-                    let placed =
+                    let is_directory = self.tree.inodes[id.index()].is_directory();
+                    let packed = (self.packs_directories() && is_directory).then_some(PACKED_DIRECTORY);
+                    let shape = shape.or(packed);
+                    let mut placed =
                         self.place_inode(id, shape, zone).map_err(|cause| self.at_path(id, cause))?;
+                    let whole = self.blocks_of_link(id, placed.reserved);
+                    if whole != 0 {
+                        placed.blocks_at = blocks.as_deref_mut().unwrap_or(zone).place_blocks(whole);
+                    }
                     self.placed[id.index()] = placed;
                     self.order.push(id);
                 }
-                Step::Blocks(id) => self.place_directory_blocks(id, zone),
+                Step::Blocks(id) => {
+                    self.place_directory_blocks(id, blocks.as_deref_mut().unwrap_or(zone));
+                }
             }
             if self.order.len() == 1 && self.xattrs.shared_at() == 0 {
                 // Right behind the root, whose nid must stay small.
                 let size = self.xattrs.shared_area().len() as u64;
                 let at = zone.append(size);
-                self.xattrs.set_shared_at(at, self.meta_at);
+                self.xattrs.set_shared_at(at, if self.has_metabox { 0 } else { self.meta_at });
             }
         }
         Ok(())
@@ -296,13 +359,13 @@ impl<'t> Plan<'t> {
         };
         let inline = layout == DataLayout::FlatInline && header > self.block_bits.size();
         placed.at = if inline { zone.place_long(header, reserved) } else { zone.place(header + reserved) };
-        if let Kind::Symlink { target } = &inode.kind {
-            let whole = self.block_bits.blocks_ceil(target.len() as u64 - reserved);
-            if whole != 0 {
-                placed.blocks_at = zone.place_blocks(whole);
-            }
-        }
         Ok(placed)
+    }
+
+    /// Whole blocks of a long symlink that has `reserved` bytes behind its inode; 0 for anything else.
+    fn blocks_of_link(&self, id: InodeId, reserved: u32) -> u64 {
+        let Kind::Symlink { target } = &self.tree.inodes[id.index()].kind else { return 0 };
+        self.block_bits.blocks_ceil(target.len() as u64 - u64::from(reserved))
     }
 
     /// A place for an inode of `header` bytes, xattrs included, with what its shape asks for.
@@ -327,7 +390,10 @@ impl<'t> Plan<'t> {
     }
 
     fn place_directory_blocks(&mut self, id: InodeId, zone: &mut Zone) {
-        let plan = directory_plan(self.tree.inodes[id.index()].entries(), self.block_bits);
+        if self.packs_directories() {
+            return;
+        }
+        let plan = self.directory_plan(self.tree.inodes[id.index()].entries());
         let inline = self.placed[id.index()].layout == DataLayout::FlatInline;
         let whole = plan.len() - usize::from(inline);
         if whole != 0 {
@@ -335,9 +401,40 @@ impl<'t> Plan<'t> {
         }
     }
 
+    /// The blocks of a directory, `.` and `..` among its entries.
+    pub(crate) fn directory_plan(&self, entries: &[Entry]) -> Vec<BlockPlan> {
+        let names = super::dirs::names(entries, self.dot_omitted());
+        dirent::plan_blocks(names.map(<[u8]>::len), self.block_bits.bytes())
+    }
+
+    /// The size that an inode states.
+    pub(crate) fn size_of(&self, inode: &Inode) -> u64 {
+        match &inode.kind {
+            Kind::Directory { entries } => {
+                dirent::directory_size(&self.directory_plan(entries), self.block_bits.bytes())
+            }
+            Kind::File { .. }
+            | Kind::Symlink { .. }
+            | Kind::CharDevice { .. }
+            | Kind::BlockDevice { .. }
+            | Kind::Fifo
+            | Kind::Socket => size_of_data(inode),
+        }
+    }
+
+    /// Whether directories have no entry for themselves.
+    pub(crate) fn dot_omitted(&self) -> bool {
+        self.options.dot_omitted
+    }
+
+    /// Whether directories are in the packed inode.
+    pub(crate) fn packs_directories(&self) -> bool {
+        self.options.pack_directories
+    }
+
     /// How data is laid out, and how many bytes it needs behind inode and xattrs.
     fn shape_of_data(&self, inode: &Inode, header: u64) -> (DataLayout, u64) {
-        let size = size_of_data_in(inode, self.block_bits);
+        let size = self.size_of(inode);
         if let (Kind::File { size, .. }, Some(format)) = (&inode.kind, self.chunk_format)
             && *size != 0
         {
@@ -355,7 +452,7 @@ impl<'t> Plan<'t> {
     }
 
     fn version_of(&self, inode: &Inode) -> Result<Version, FormatError> {
-        let holds = compact_holds(size_of_data_in(inode, self.block_bits), inode.uid, inode.gid, inode.links);
+        let holds = compact_holds(self.size_of(inode), inode.uid, inode.gid, inode.links);
         let timely = inode.mtime == self.epoch;
         let fits = holds && (timely || self.options.ignore_mtime);
         match self.options.inodes {
@@ -363,7 +460,7 @@ impl<'t> Plan<'t> {
             InodeForm::ByNeed | InodeForm::Extended => Ok(Version::Extended),
             InodeForm::Compact => {
                 let Inode { uid, gid, links, mtime, .. } = inode;
-                let size = size_of_data_in(inode, self.block_bits);
+                let size = self.size_of(inode);
                 let found = format!(
                     "size {size}, uid {uid}, gid {gid}, {links} links, mtime {}.{:09}",
                     mtime.sec, mtime.nsec
@@ -414,12 +511,7 @@ impl<'t> Plan<'t> {
     }
 }
 
-/// The blocks of a directory, `.` and `..` among its entries.
-pub(crate) fn directory_plan(entries: &[Entry], block_bits: BlockBits) -> Vec<BlockPlan> {
-    dirent::plan_blocks(super::dirs::names(entries).map(<[u8]>::len), block_bits.bytes())
-}
-
-/// The size that an inode states, if directories are left out: those depend on the block size.
+/// The size that an inode states, if directories are left out: those depend on the block size and on options.
 fn size_of_data(inode: &Inode) -> u64 {
     match &inode.kind {
         Kind::File { size, .. } => *size,
@@ -429,20 +521,5 @@ fn size_of_data(inode: &Inode) -> u64 {
         | Kind::BlockDevice { .. }
         | Kind::Fifo
         | Kind::Socket => 0,
-    }
-}
-
-/// The size that an inode states.
-pub(crate) fn size_of_data_in(inode: &Inode, block_bits: BlockBits) -> u64 {
-    match &inode.kind {
-        Kind::Directory { entries } => {
-            dirent::directory_size(&directory_plan(entries, block_bits), block_bits.bytes())
-        }
-        Kind::File { .. }
-        | Kind::Symlink { .. }
-        | Kind::CharDevice { .. }
-        | Kind::BlockDevice { .. }
-        | Kind::Fifo
-        | Kind::Socket => size_of_data(inode),
     }
 }
