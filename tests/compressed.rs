@@ -252,6 +252,32 @@ fn the_class_of_a_file_depends_on_its_content() {
     }
 }
 
+/// Equal files that hints give to different algorithms: pclusters keep the algorithm that made them.
+#[test]
+fn equal_files_of_two_algorithms() {
+    let source = place::scratch().unwrap();
+    let hints = place::scratch().unwrap();
+    let path = hints.path().join("hints");
+    fs::write(&path, "65536 0 ^first\n65536 1 ^second\n").unwrap();
+    let text = content::text(1, 300_000);
+    for name in ["first", "second", "third", "second-again"] {
+        fs::write(source.path().join(name), &text).unwrap();
+    }
+    fs::write(source.path().join("second-longer"), [&content::noise(2, 8192), &text[..]].concat()).unwrap();
+    let hints = format!("--compress-hints={}", path.display());
+    for more in [&[][..], &["-Ededupe"], &["-Ededupe", "--no-file-dedupe"], &["-E48bit,dedupe"]] {
+        let options = [&[KEY_OPTION, "-zlz4:zstd", "-C65536", &hints], more].concat();
+        let (_dir, image) = build(&options, source.path());
+        let done = Command::new(ISHARE).arg("verify").arg(&image).output().unwrap();
+        assert!(done.status.success(), "{more:?}: {}", String::from_utf8_lossy(&done.stdout));
+        let opened = erofs_image::Image::open_path(&image, &[] as &[&Path], 0).unwrap();
+        for name in ["first", "second", "third", "second-again", "second-longer"] {
+            let inode = opened.resolve(name.as_bytes(), erofs_image::Follow::All).unwrap();
+            assert!(inode.layout().is_compressed(), "{more:?}: {name}");
+        }
+    }
+}
+
 /// Whether a file of the root directory is stored compressed.
 fn is_compressed(image: &Path, name: &str) -> bool {
     let image = erofs_image::Image::open_path(image, &[] as &[&Path], 0).unwrap();

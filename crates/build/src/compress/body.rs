@@ -61,6 +61,8 @@ pub(crate) fn drop_short(placed: &mut Vec<Placed>, (end, size, block): (u64, u64
 pub(crate) struct Content {
     /// Pclusters and plain blocks with the places they have, in the order of the content.
     extents: Vec<Placed>,
+    /// What encoded them, if anything did: it goes with the pclusters, whoever refers to them.
+    pub(crate) algorithm: Option<Algorithm>,
     /// The first byte of a file that is stored as it is.
     pub(crate) flat: Option<u64>,
     pub(crate) inline: Option<Inline>,

@@ -316,6 +316,7 @@ impl<'a> Commit<'a> {
         job: &mut WriteJob,
     ) -> Result<(), BuildError> {
         let Encoded { extents, bytes, rest, .. } = encoded;
+        content.algorithm = Some(self.algorithm(file));
         let length = bytes.len() as u64;
         let mut at =
             if self.phase.is_tight() { self.area.take(length)? } else { self.area.take_blocks(length)? };
@@ -399,7 +400,7 @@ impl<'a> Commit<'a> {
             size: self.phase.files[file].size,
             block_bits: self.plan.block_bits,
             index: self.phase.compression.index,
-            algorithm: self.algorithm(file),
+            algorithm: content.algorithm.unwrap_or_else(|| self.algorithm(file)),
         };
         let value = value.unwrap_or_default();
         let made = body::encode(content, &form).map_err(|cause| self.at_path(file, cause))?;

@@ -29,6 +29,8 @@ pub(super) struct Rules {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Traits {
     pub(super) size: u64,
+    /// Index of its algorithm: a file has one for all its pclusters.
+    pub(super) algorithm: usize,
     /// Equal files are found without the help of references.
     pub(super) by_digest: bool,
     /// Its pclusters can have three blocks.
@@ -42,8 +44,8 @@ pub(super) type Pays<'p> = dyn FnMut(Reference, u64) -> Result<bool, BuildError>
 pub(super) struct Decider<'c> {
     rules: Rules,
     chunks: &'c [Vec<Chunk>],
-    /// File and number of the first chunk with each key.
-    first: HashMap<[u8; 32], (usize, usize)>,
+    /// File and number of the first chunk with each key, by algorithm.
+    first: HashMap<(usize, [u8; 32]), (usize, usize)>,
     recipes: BTreeMap<usize, Recipe>,
 }
 
@@ -78,8 +80,9 @@ impl<'c> Decider<'c> {
         let chunks = &self.chunks[file];
         let mut chunk = 0;
         while let Some(known) = chunks.get(chunk) {
-            let Some(&(owner, owner_chunk)) = self.first.get(&known.key) else {
-                self.first.insert(known.key, (file, chunk));
+            let key = (traits.algorithm, known.key);
+            let Some(&(owner, owner_chunk)) = self.first.get(&key) else {
+                self.first.insert(key, (file, chunk));
                 chunk += 1;
                 continue;
             };
@@ -200,7 +203,7 @@ mod tests {
         let mut decider = Decider::new(rules, files);
         for (index, chunks) in files.iter().enumerate() {
             let size = chunks.last().map_or(0, |chunk| chunk.at + chunk.length);
-            let traits = Traits { size, by_digest: false, bigger };
+            let traits = Traits { size, algorithm: 0, by_digest: false, bigger };
             decider.file(index, traits, &mut |reference, _| Ok(reference.length > 9000)).unwrap();
         }
         decider.into_recipes()
@@ -294,11 +297,24 @@ mod tests {
     }
 
     #[test]
+    fn pclusters_of_another_algorithm_are_not_referred_to() {
+        let chunks = vec![file(&[('a', 40_960), ('b', 40_000)]); 3];
+        let mut decider = Decider::new(RULES, &chunks);
+        for (index, algorithm) in [0, 1, 0].into_iter().enumerate() {
+            let traits = Traits { size: 80_960, algorithm, by_digest: false, bigger: true };
+            decider.file(index, traits, &mut |_, _| Ok(true)).unwrap();
+        }
+        let recipes = decider.into_recipes();
+        assert_eq!(recipes[&2].references, [reference(0, 80_960, 0, 0)]);
+        assert_eq!(recipes.keys().copied().collect::<Vec<_>>(), [0, 2]);
+    }
+
+    #[test]
     fn equal_files_are_left_to_their_digest() {
         let chunks = vec![file(&[('a', 40_960), ('b', 40_000)]); 2];
         let mut decider = Decider::new(RULES, &chunks);
         for index in 0..2 {
-            let traits = Traits { size: 80_960, by_digest: true, bigger: true };
+            let traits = Traits { size: 80_960, algorithm: 0, by_digest: true, bigger: true };
             decider.file(index, traits, &mut |_, _| Ok(true)).unwrap();
         }
         assert!(decider.into_recipes().is_empty());

@@ -140,6 +140,7 @@ pub(super) fn find(phase: Phase<'_>, units: Units<'_>, force: Force) -> Result<R
         let small = file.size <= super::SEGMENT_SIZE as u64;
         let traits = decide::Traits {
             size: file.size,
+            algorithm: phase.choice(index).algorithm.unwrap_or(usize::MAX),
             // Equal files are found by their digest, without a cut anywhere.
             by_digest: phase.file_dedupe && file.has_twin && small && phase.hasher().is_some(),
             bigger: u64::from(phase.choice(index).pcluster).min(longest) >= 3 * block,
