@@ -22,7 +22,7 @@ runs=${1:-3}
 [ "$runs" -ge 1 ] 2>/dev/null || die "RUNS: found $runs, want a number of at least 1"
 shift $(($# > 0))
 modes=("$@")
-[ ${#modes[@]} -gt 0 ] || modes=(lz4 lz4hc,9 zstd,3 libdeflate,1 lzma,6 zstd,3+fragments zstd,3+48bit)
+[ ${#modes[@]} -gt 0 ] || modes=(lz4 lz4hc,9 zstd,3 libdeflate,1 lzma,6 lz4+dedupe zstd,3+dedupe zstd,3+fragments zstd,3+48bit)
 [ "$(id -u)" = 0 ] || die "trusted. attributes need root"
 corpora=${EROFS_CORPORA:-/dev/shm/erofs-corpora}
 pcluster=${EROFS_PCLUSTER:-65536}

@@ -6,7 +6,7 @@ use super::encode::{Coder, Encoded, End, Extent};
 /// (`inner`), its last extent is no shorter than a block: an index tells of one start in each lcluster, and whoever refers
 /// to this part may have its lclusters elsewhere.
 ///
-/// An inner part that ends within an lcluster has at least two blocks, and pclusters of three blocks are allowed.
+/// Pclusters of three blocks are allowed for inner parts, and one that ends within an lcluster has at least two blocks.
 pub(super) fn encode(
     coder: &mut Coder,
     source: &[u8],
@@ -24,8 +24,8 @@ const ATTEMPTS: u32 = 6;
 fn attempt(coder: &mut Coder, source: &[u8], attempts: u32, bytes: &mut Vec<u8>) -> Encoded {
     let block = coder.block();
     let start = bytes.len();
-    let encoded = coder.encode(source, End::Blocks, bytes);
-    if encoded.extents.last().is_none_or(|last| last.length as usize >= block) {
+    let mut encoded = coder.encode(source, End::Blocks, bytes);
+    if encoded.extents.last().is_none_or(|last| last.length as usize >= block) || merge(&mut encoded, block) {
         return encoded;
     }
     bytes.truncate(start);
@@ -45,6 +45,20 @@ fn attempt(coder: &mut Coder, source: &[u8], attempts: u32, bytes: &mut Vec<u8>)
     encoded.bytes = start..bytes.len();
     encoded.smaller |= last.smaller;
     encoded
+}
+
+/// Makes a short last block and the two before it one extent, if all of them are plain.
+fn merge(encoded: &mut Encoded, block: usize) -> bool {
+    let [.., first, second, last] = encoded.extents[..] else { return false };
+    let whole = [first, second].iter().all(|extent| extent.plain && extent.length as usize == block);
+    if !whole || !last.plain {
+        return false;
+    }
+    let length = first.length + second.length + last.length;
+    let stored = first.stored + second.stored + last.stored;
+    encoded.extents.truncate(encoded.extents.len() - 3);
+    encoded.extents.push(Extent { length, stored, plain: true });
+    true
 }
 
 /// Stores blocks as they are; in one extent if the last one is not whole.
@@ -83,10 +97,9 @@ mod tests {
         for (name, content) in
             [("noise", noise(4, 400_000)), ("text", text(5, 400_000)), ("mixed", mixed), ("even", even)]
         {
-            for (algorithm, pcluster) in [("lz4", 4096), ("lz4", 12_288), ("zstd", 65_536)] {
+            for (algorithm, pcluster) in [("lz4", 12_288), ("lz4", 65_536), ("zstd", 65_536)] {
                 let mut coder = coder(algorithm, pcluster);
                 for length in [4096, 8192, 8193, 12_288, 12_289, 20_000, 20_480, 65_537, 300_001, 389_120] {
-                    let length = if pcluster == 4096 { length / 4096 * 4096 } else { length };
                     let mut bytes = vec![1; 10];
                     let encoded = encode(&mut coder, &content[..length], End::Blocks, true, &mut bytes);
                     let case = format!("{name} {algorithm} {pcluster} {length}");

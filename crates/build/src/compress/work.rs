@@ -141,9 +141,9 @@ impl Phase<'_> {
     }
 
     /// Holds a segment of a file to what was seen of it at first.
-    fn check(&self, file: usize, segment: usize, bytes: &[u8]) -> Result<(), BuildError> {
+    fn check(&self, file: usize, segment: usize, key: impl FnOnce() -> u128) -> Result<(), BuildError> {
         match self.recipes {
-            Some(recipes) if !recipes.is_unchanged(file, segment, bytes) => {
+            Some(recipes) if !recipes.is_unchanged(file, segment, key) => {
                 Err(self.input.changed(&self.files[file]))
             }
             Some(_) | None => Ok(()),
@@ -228,7 +228,7 @@ impl<'a> Worker<'a> {
                     let length = usize::try_from(file.size).unwrap_or(usize::MAX);
                     content.resize(start + length, 0);
                     self.phase.input.fill(file, 0, &mut content[start..])?;
-                    self.phase.check(index, 0, &content[start..])?;
+                    self.phase.check(index, 0, || xxh3_128(&content[start..]))?;
                     parts.push(self.whole(index, &content[start..], start, encoded, claim)?);
                 }
                 Ok(Done { parts, buffers, segment: None })
@@ -236,8 +236,8 @@ impl<'a> Worker<'a> {
             &Unit::Segment { file, offset, length, last } => {
                 content.resize(length, 0);
                 self.phase.input.fill(&self.phase.files[file], offset, content)?;
-                self.phase.check(file, usize::try_from(offset).unwrap_or(0) / SEGMENT_SIZE, content)?;
                 let key = xxh3_128(content);
+                self.phase.check(file, usize::try_from(offset).unwrap_or(0) / SEGMENT_SIZE, || key)?;
                 let form = self.encode(file, offset, content, encoded)?;
                 let mut part = Part { file, range: 0..length, key, fingerprint: None, form, fragment: None };
                 self.name_fragment(&mut part, content);
@@ -333,6 +333,7 @@ impl<'a> Worker<'a> {
         let (input, file) = (self.phase.input, &self.phase.files[file]);
         let size = file.size;
         let (tight, block) = (self.phase.is_tight(), self.phase.block as u64);
+        let shifted = self.phase.recipes.is_some_and(|recipes| recipes.shifted);
         let at = |byte: u64| usize::try_from(byte - offset).unwrap_or(usize::MAX);
         let coder = self.coder(algorithm, choice)?;
         let mut spans = Vec::with_capacity(pieces.len());
@@ -347,7 +348,7 @@ impl<'a> Worker<'a> {
                 }
                 Piece::Own(from, to) => {
                     let end = if to == size { end } else { End::Blocks };
-                    let inner = to != size && !tight;
+                    let inner = to != size && !tight && shifted;
                     Span::Own(own::encode(coder, &bytes[at(from)..at(to)], end, inner, out))
                 }
             });

@@ -33,8 +33,8 @@ pub(super) struct Traits {
     pub(super) algorithm: usize,
     /// Equal files are found without the help of references.
     pub(super) by_digest: bool,
-    /// Its pclusters can have three blocks.
-    pub(super) bigger: bool,
+    /// References may start within an lcluster: pclusters can have three blocks.
+    pub(super) shifted: bool,
 }
 
 /// Whether a reference is worth so many places at which extents have to end because of it.
@@ -125,7 +125,7 @@ impl<'c> Decider<'c> {
         let mut at = first.at + (from - owned);
         let mut end = last.at + last.length;
         if unit != 1 && !at.is_multiple_of(block) {
-            if !traits.bigger {
+            if !traits.shifted {
                 return None;
             }
             let lacking = SEAM_BLOCKS.saturating_mul(block).saturating_sub(at - self.start_before(file, at));
@@ -199,11 +199,11 @@ mod tests {
             .collect()
     }
 
-    fn decide(rules: Rules, bigger: bool, files: &[Vec<Chunk>]) -> BTreeMap<usize, Recipe> {
+    fn decide(rules: Rules, shifted: bool, files: &[Vec<Chunk>]) -> BTreeMap<usize, Recipe> {
         let mut decider = Decider::new(rules, files);
         for (index, chunks) in files.iter().enumerate() {
             let size = chunks.last().map_or(0, |chunk| chunk.at + chunk.length);
-            let traits = Traits { size, algorithm: 0, by_digest: false, bigger };
+            let traits = Traits { size, algorithm: 0, by_digest: false, shifted };
             decider.file(index, traits, &mut |reference, _| Ok(reference.length > 9000)).unwrap();
         }
         decider.into_recipes()
@@ -213,7 +213,7 @@ mod tests {
         Reference { at, length, owner, from }
     }
 
-    /// What it shows, the rules, whether pclusters may have three blocks, the second file, its reference.
+    /// What it shows, the rules, whether references may start within an lcluster, the second file, its reference.
     type Case = (&'static str, Rules, bool, Vec<Chunk>, Option<Reference>);
 
     #[test]
@@ -272,8 +272,8 @@ mod tests {
             ("too short", RULES, true, file(&[('x', 8192), ('a', 8192), ('y', 9000)]), None),
             ("nothing equal", RULES, true, file(&[('x', 8192), ('y', 10_000)]), None),
         ];
-        for (name, rules, bigger, second, want) in cases {
-            let recipes = decide(rules, bigger, &[first.clone(), second]);
+        for (name, rules, shifted, second, want) in cases {
+            let recipes = decide(rules, shifted, &[first.clone(), second]);
             let found = recipes.get(&1).map_or(&[][..], |recipe| &recipe.references);
             assert_eq!(found, want.as_slice(), "{name}");
             let cuts = recipes.get(&0).map(|recipe| recipe.cuts.clone()).unwrap_or_default();
@@ -301,7 +301,7 @@ mod tests {
         let chunks = vec![file(&[('a', 40_960), ('b', 40_000)]); 3];
         let mut decider = Decider::new(RULES, &chunks);
         for (index, algorithm) in [0, 1, 0].into_iter().enumerate() {
-            let traits = Traits { size: 80_960, algorithm, by_digest: false, bigger: true };
+            let traits = Traits { size: 80_960, algorithm, by_digest: false, shifted: true };
             decider.file(index, traits, &mut |_, _| Ok(true)).unwrap();
         }
         let recipes = decider.into_recipes();
@@ -314,7 +314,7 @@ mod tests {
         let chunks = vec![file(&[('a', 40_960), ('b', 40_000)]); 2];
         let mut decider = Decider::new(RULES, &chunks);
         for index in 0..2 {
-            let traits = Traits { size: 80_960, algorithm: 0, by_digest: true, bigger: true };
+            let traits = Traits { size: 80_960, algorithm: 0, by_digest: true, shifted: true };
             decider.file(index, traits, &mut |_, _| Ok(true)).unwrap();
         }
         assert!(decider.into_recipes().is_empty());

@@ -18,8 +18,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use erofs_encode::{Params, PrefixEncoder};
 use erofs_format::compression::Algorithm;
 
-use xxhash_rust::xxh3::xxh3_128;
-
 use super::pool::Force;
 use super::work::Phase;
 use crate::content::Units;
@@ -103,6 +101,9 @@ impl Recipe {
 #[derive(Debug, Default)]
 pub(super) struct Recipes {
     files: BTreeMap<usize, Recipe>,
+    /// Whether references may start within an lcluster of theirs: then no extent of an owner may be shorter than a block. That takes
+    /// pclusters of three blocks.
+    pub(super) shifted: bool,
     /// The key of each segment of the files that were looked at, by which a change is seen.
     keys: Vec<Vec<u128>>,
 }
@@ -114,9 +115,9 @@ impl Recipes {
     }
 
     /// Whether a segment is what it was when it was looked at; `true` if nobody did.
-    pub(super) fn is_unchanged(&self, file: usize, segment: usize, bytes: &[u8]) -> bool {
+    pub(super) fn is_unchanged(&self, file: usize, segment: usize, key: impl FnOnce() -> u128) -> bool {
         let known = self.keys.get(file).and_then(|keys| keys.get(segment));
-        known.is_none_or(|known| *known == xxh3_128(bytes))
+        known.is_none_or(|known| *known == key())
     }
 }
 
@@ -134,6 +135,9 @@ pub(super) fn find(phase: Phase<'_>, units: Units<'_>, force: Force) -> Result<R
         0 => u64::MAX,
         given => u64::from(given),
     };
+    let smallest =
+        phase.choices.iter().filter(|choice| choice.algorithm.is_some()).map(|choice| choice.pcluster).min();
+    let shifted = u64::from(smallest.unwrap_or(0)).min(longest) >= 3 * block;
     let mut decider = Decider::new(rules, &scanned.chunks);
     let mut estimate = Estimate::new()?;
     for (index, file) in phase.files.iter().enumerate() {
@@ -143,11 +147,11 @@ pub(super) fn find(phase: Phase<'_>, units: Units<'_>, force: Force) -> Result<R
             algorithm: phase.choice(index).algorithm.unwrap_or(usize::MAX),
             // Equal files are found by their digest, without a cut anywhere.
             by_digest: phase.file_dedupe && file.has_twin && small && phase.hasher().is_some(),
-            bigger: u64::from(phase.choice(index).pcluster).min(longest) >= 3 * block,
+            shifted,
         };
         decider.file(index, traits, &mut |reference, edges| estimate.pays(phase, index, reference, edges))?;
     }
-    Ok(Recipes { files: decider.into_recipes(), keys: scanned.keys })
+    Ok(Recipes { files: decider.into_recipes(), shifted, keys: scanned.keys })
 }
 
 /// Shorter runs are not worth a look, in bytes.
