@@ -222,6 +222,14 @@ fn a_debian_root_file_system() {
         let (_dir, image) = build(&options, &source);
         let mounted = Mount::new(&image, Backing::Loop).unwrap();
         assert_same(&source, mounted.path(), &Expect::with_sha256(KEY), &format!("{options:?}"));
+        // Programs and libraries are mapped, not read.
+        let sum = |root: &Path| {
+            let program = ["/usr/bin/sha256sum", "/usr/bin/perl"];
+            let said = Command::new("chroot").arg(root).args(program).output().unwrap();
+            assert!(said.status.success(), "{options:?}: {said:?}");
+            said.stdout
+        };
+        assert_eq!(sum(mounted.path()), sum(&source), "{options:?}");
     }
 }
 

@@ -293,3 +293,23 @@ proptest! {
         encode(&mut *zstd(level, 9000), "random", &src, size);
     }
 }
+
+/// Behind long noise the search takes long steps, and the place after the last one lies behind the end of the input.
+#[test]
+fn a_step_behind_the_end_finds_nothing() {
+    for level in [1, 3] {
+        let mut encoder = zstd(level, 8192);
+        let mut room = vec![0; 8192];
+        for seed in 0..4000_u64 {
+            // Of four symbols five are often the same and eight are not.
+            let few = |seed| noise(400, seed).into_iter().map(|byte| 1 + (byte & 3)).collect::<Vec<_>>();
+            let mut bytes = vec![0; 20_000];
+            bytes[19_000..19_400].copy_from_slice(&few(seed));
+            bytes.extend_from_slice(&noise(6000 + usize::try_from(seed % 1000).unwrap(), seed));
+            bytes.extend_from_slice(&few(seed + 99)[..200]);
+            encoder.begin_segment();
+            let found = encoder.encode_prefix(&bytes, &mut room);
+            assert_eq!(found.consumed, bytes.len(), "level {level}, seed {seed}: {found:?}");
+        }
+    }
+}

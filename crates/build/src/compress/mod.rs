@@ -9,7 +9,9 @@
 //! inode's index, tail and fingerprint wait in a spool. What is decided in order depends on the order of units alone,
 //! so one thread or sixty-four give the same image.
 //!
-//! Reading order: `encode` (one file's pclusters), `work` (a unit), `body` (what an inode needs), `commit`, `pool`.
+//! Reading order: `encode` (one file's pclusters), `work` (a unit), `body` (what an inode needs), `commit`, `pool`; then
+//! `dedupe` (who refers to whom, before all that) with `own` (what stands between references), and `nameless` (the
+//! packed inode and the metabox).
 
 mod area;
 mod body;
