@@ -168,7 +168,7 @@ fn ishare(image: &Image) -> Option<IshareReport> {
 
 fn report(args: &ImageArgs, image: &Image, counts: Option<Counts>, warnings: Vec<String>) -> Report {
     let superblock = image.superblock();
-    let mount = feature::first_kernel(superblock.incompat, superblock.block_bits);
+    let mount = superblock.first_kernel();
     let shares = superblock.compat & compat::ISHARE_XATTRS != 0;
     let share: Option<KernelVersion> = shares.then(|| mount.max(PAGE_CACHE_SHARE_SINCE));
     let devices = image.devices().slots().iter().enumerate().map(|(index, slot)| DeviceReport {

@@ -25,7 +25,7 @@ mod metabox;
 mod pour;
 mod seal;
 
-use erofs_format::feature::{PAGE_CACHE_SHARE_SINCE, first_kernel};
+use erofs_format::feature::PAGE_CACHE_SHARE_SINCE;
 use erofs_tree::{Progress, Source};
 
 pub use error::BuildError;
@@ -164,7 +164,7 @@ fn summarise(plan: &Plan<'_>, sums: &Sums, poured: &Poured, options: &BuildOptio
         metabox: poured.metabox,
         compat: superblock.compat,
         incompat: superblock.incompat,
-        kernel_to_mount: first_kernel(superblock.incompat, superblock.block_bits),
+        kernel_to_mount: superblock.first_kernel(),
         warnings: Vec::new(),
     }
 }

@@ -122,8 +122,8 @@ pub fn check_incompat(bits: u32, at: u64) -> Result<(), FormatError> {
 }
 
 /// The first kernel that mounts an image with these incompatible features and this block size, on a machine with
-/// 4096-byte pages.
-pub fn first_kernel(incompat_bits: u32, block_bits: crate::units::BlockBits) -> KernelVersion {
+/// 4096-byte pages. What its algorithms need comes on top: see `Superblock::first_kernel`.
+pub(crate) fn first_kernel(incompat_bits: u32, block_bits: crate::units::BlockBits) -> KernelVersion {
     let blocks =
         if block_bits == crate::units::BlockBits::DEFAULT { CORE_SINCE } else { SUBPAGE_BLOCKS_SINCE };
     named(&INCOMPAT, incompat_bits).map(|feature| feature.since).fold(blocks, Ord::max)

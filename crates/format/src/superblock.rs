@@ -12,8 +12,9 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::compression::Algorithm;
 use crate::error::FormatError;
-use crate::feature::{check_incompat, incompat};
+use crate::feature::{self, KernelVersion, check_incompat, incompat};
 use crate::units::{BlockBits, Nid};
 
 /// Where the superblock starts, in bytes from the start of the image (`EROFS_SUPER_OFFSET`).
@@ -188,6 +189,16 @@ impl Superblock {
         Ok(value)
     }
 
+    /// The first kernel that mounts the image, on a machine with 4096-byte pages: the newest that a feature, the block
+    /// size or an announced algorithm needs (`z_erofs_parse_cfgs` refuses algorithms that it does not know).
+    pub fn first_kernel(&self) -> KernelVersion {
+        let features = feature::first_kernel(self.incompat, self.block_bits);
+        // Without configurations the field is LZ4's distance.
+        let announced = if self.incompat & incompat::COMPR_CFGS == 0 { 0 } else { self.compression };
+        let algorithms = Algorithm::ALL.into_iter().filter(|algorithm| announced & algorithm.bit() != 0);
+        algorithms.map(Algorithm::since).fold(features, Ord::max)
+    }
+
     fn from_record(record: &Record) -> Result<Self, FormatError> {
         check_magic(record.magic.get())?;
         let block_bits = BlockBits::new(record.blkszbits)
@@ -238,7 +249,7 @@ impl Superblock {
                 "0 to 999999999",
             ));
         }
-        let ishare = self.compat & crate::feature::compat::ISHARE_XATTRS != 0;
+        let ishare = self.compat & feature::compat::ISHARE_XATTRS != 0;
         if ishare && self.ishare_xattr_prefix_id >= self.xattr_prefix_count {
             let want = format!("an index below xattr_prefix_count, which is {}", self.xattr_prefix_count);
             return Err(FormatError::field(
@@ -429,6 +440,22 @@ mod tests {
         }
         assert_eq!(sample().label(), b"label");
         assert_eq!(sample().build_seconds(), 3);
+    }
+
+    #[test]
+    fn the_first_kernel_knows_the_algorithms() {
+        let zstd = Algorithm::Zstd.bit();
+        for (incompat, compression, want) in [
+            (0, 0, "5.4"),
+            (0, 65_535, "5.4"),
+            (incompat::COMPR_CFGS, Algorithm::Lz4.bit(), "5.13"),
+            (incompat::COMPR_CFGS, Algorithm::Lzma.bit(), "5.16"),
+            (incompat::COMPR_CFGS, Algorithm::Lz4.bit() | zstd, "6.10"),
+            (incompat::COMPR_CFGS | incompat::BIT48, zstd, "6.15"),
+        ] {
+            let superblock = Superblock { incompat, compression, ..Superblock::default() };
+            assert_eq!(superblock.first_kernel().to_string(), want, "{incompat:#x} {compression:#x}");
+        }
     }
 
     #[test]
