@@ -125,7 +125,8 @@ fn private_key(path: &Path) -> anyhow::Result<PrivateKey> {
     PrivateKey::read(file).with_context(|| shown(path))
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+/// Reads a certificate or a signature, which is not longer than 1 MiB.
+pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = File::open(path).with_context(|| shown(path))?;
     file.take(FILE_MAX + 1).read_to_end(&mut bytes).with_context(|| shown(path))?;

@@ -1,21 +1,17 @@
 //! The dm-verity hash tree of an image, and the signature over its root hash.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use erofs_check::{Code, Finding};
 use erofs_verity::{BlockSize, Certificates, FileBytes, Request, RootHash, Signer, VerityError, signature};
 use serde::Serialize;
 
+use crate::verb::sign::read;
 use crate::verb::source::shown;
-
-/// Certificates and signatures are not longer than this, in bytes.
-const FILE_MAX: u64 = 1 << 20;
 
 /// What is to be held against the image.
 #[derive(Debug, clap::Args)]
@@ -162,14 +158,4 @@ fn beside(image: &Path) -> PathBuf {
     let mut path = OsStr::from_bytes(stem.unwrap_or(name)).to_owned();
     path.push(".roothash.p7s");
     path.into()
-}
-
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).with_context(|| shown(path))?;
-    file.take(FILE_MAX + 1).read_to_end(&mut bytes).with_context(|| shown(path))?;
-    if bytes.len() as u64 > FILE_MAX {
-        bail!("{}: found more than {FILE_MAX} bytes", shown(path));
-    }
-    Ok(bytes)
 }
