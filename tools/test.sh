@@ -18,7 +18,9 @@ if [ -s "$EROFS_ABSENT_LIST" ]; then
     printf '\nChecks that this machine could not make:\n'
     sort -u "$EROFS_ABSENT_LIST" | sed 's/^SKIPPED /  /'
     printf 'As root on Linux 6.12 or newer, with loop devices and a package mirror, all of them run.\n'
-else
+elif [ "$status" = 0 ]; then
     printf '\nEvery check was made.\n'
+else
+    printf '\nNot every test passed, or not everything could be built: see above.\n'
 fi
 exit "$status"
