@@ -1,7 +1,7 @@
 //! Committing: units come in order, and each file gets its bytes of the data area, its entry in the packed inode, or
 //! the place of an equal file before it. What its inode will need goes to the spool.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -83,7 +83,7 @@ struct Large {
 #[derive(Debug)]
 pub(crate) struct Packed {
     pub(crate) bytes: Spool,
-    known: BTreeMap<[u8; 32], u64>,
+    known: HashMap<[u8; 32], u64>,
 }
 
 /// Everything that committing decides and remembers.
@@ -94,7 +94,8 @@ pub(crate) struct Commit<'a> {
     pub(crate) spool: Spool,
     pub(crate) packed: Option<Packed>,
     pub(crate) bodies: Vec<Option<Body>>,
-    originals: BTreeMap<Vec<u8>, Content>,
+    /// Contents by their digest.
+    originals: HashMap<Vec<u8>, Content>,
     /// Where the content is of files to which others refer.
     owners: BTreeMap<usize, Content>,
     heads: BTreeSet<(u64, u128)>,
@@ -123,7 +124,7 @@ impl<'a> Commit<'a> {
             spool,
             packed,
             bodies: vec![None; phase.files.len()],
-            originals: BTreeMap::new(),
+            originals: HashMap::new(),
             owners: BTreeMap::new(),
             heads: BTreeSet::new(),
             large: BTreeMap::new(),
@@ -572,6 +573,6 @@ impl<'a> Commit<'a> {
 impl Packed {
     /// An empty one.
     pub(crate) fn new(bytes: Spool) -> Self {
-        Self { bytes, known: BTreeMap::new() }
+        Self { bytes, known: HashMap::new() }
     }
 }

@@ -1,7 +1,7 @@
 //! The workers: each takes what is most urgent — a segment to hash, something to write, the next unit to read and
 //! encode — until nothing is left. What was encoded waits until everything before it is committed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::IoSlice;
 use std::iter::Enumerate;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -27,7 +27,7 @@ struct State<'a> {
     next: usize,
     commit: Commit<'a>,
     /// The first file with each digest, as far as they were read.
-    claims: BTreeMap<Vec<u8>, usize>,
+    claims: HashMap<Vec<u8>, usize>,
     spare: Vec<Buffers>,
     /// Units that were taken and whose buffer is not free yet.
     in_use: usize,
@@ -73,7 +73,7 @@ pub(crate) fn run<'a>(
         encoded: BTreeMap::new(),
         next: 0,
         commit,
-        claims: BTreeMap::new(),
+        claims: HashMap::new(),
         spare: Vec::new(),
         in_use: 0,
         exhausted: false,

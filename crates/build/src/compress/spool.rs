@@ -7,20 +7,32 @@ use tempfile::SpooledTempFile;
 
 /// As many bytes as stay in memory.
 const IN_MEMORY: usize = 16 << 20;
+/// Bytes that go to the file, or come from it, in one call: what is asked for is mostly a few dozen bytes, in the order
+/// in which they were added.
+const WINDOW: usize = 256 << 10;
 
 /// A growing row of bytes.
 #[derive(Debug)]
 pub(crate) struct Spool {
     file: SpooledTempFile,
     end: u64,
-    /// Where the file stands.
-    at: u64,
+    /// The last bytes of the row, which are not in the file yet.
+    pending: Vec<u8>,
+    /// A copy of bytes of the file, and where they start.
+    window: Vec<u8>,
+    window_at: u64,
 }
 
 impl Spool {
     /// An empty one, whose file would be in `folder`.
     pub(crate) fn new(folder: &Path) -> Self {
-        Self { file: tempfile::spooled_tempfile_in(IN_MEMORY, folder), end: 0, at: 0 }
+        Self {
+            file: tempfile::spooled_tempfile_in(IN_MEMORY, folder),
+            end: 0,
+            pending: Vec::new(),
+            window: Vec::new(),
+            window_at: 0,
+        }
     }
 
     /// How many bytes there are.
@@ -31,34 +43,63 @@ impl Spool {
     /// Adds bytes; tells where they start.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> io::Result<u64> {
         let start = self.end;
-        self.seek(start)?;
-        self.file.write_all(bytes)?;
+        self.pending.extend_from_slice(bytes);
         self.end += bytes.len() as u64;
-        self.at = self.end;
+        if self.pending.len() >= WINDOW {
+            self.flush()?;
+        }
         Ok(start)
     }
 
     /// Puts bytes at byte `at`; what nobody wrote in front of them is zeros.
     pub(crate) fn write(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        self.seek(at)?;
+        if at == self.end {
+            return self.push(bytes).map(drop);
+        }
+        self.flush()?;
+        self.window.clear();
+        self.file.seek(SeekFrom::Start(at))?;
         self.file.write_all(bytes)?;
-        self.at = at + bytes.len() as u64;
-        self.end = self.end.max(self.at);
+        self.end = self.end.max(at + bytes.len() as u64);
         Ok(())
     }
 
     /// Fills `bytes` from byte `at` on.
     pub(crate) fn read(&mut self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.seek(at)?;
-        self.file.read_exact(bytes)?;
-        self.at = at + bytes.len() as u64;
+        self.flush()?;
+        if let Some(known) = self.known(at, bytes.len()) {
+            bytes.copy_from_slice(known);
+            return Ok(());
+        }
+        self.file.seek(SeekFrom::Start(at))?;
+        if bytes.len() >= WINDOW {
+            return self.file.read_exact(bytes);
+        }
+        let length = usize::try_from(self.end.saturating_sub(at)).map_or(WINDOW, |rest| rest.min(WINDOW));
+        self.window.resize(length, 0);
+        self.window_at = at;
+        let done = self.file.read_exact(&mut self.window);
+        if done.is_err() {
+            self.window.clear();
+        }
+        done?;
+        let known = self.known(at, bytes.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        bytes.copy_from_slice(known);
         Ok(())
     }
 
-    fn seek(&mut self, at: u64) -> io::Result<()> {
-        if self.at != at {
-            self.file.seek(SeekFrom::Start(at))?;
-            self.at = at;
+    /// Bytes that are in the window.
+    fn known(&self, at: u64, length: usize) -> Option<&[u8]> {
+        let first = usize::try_from(at.checked_sub(self.window_at)?).ok()?;
+        self.window.get(first..first.checked_add(length)?)
+    }
+
+    /// Brings what waits to the file.
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.pending.is_empty() {
+            self.file.seek(SeekFrom::Start(self.end - self.pending.len() as u64))?;
+            self.file.write_all(&self.pending)?;
+            self.pending.clear();
         }
         Ok(())
     }
