@@ -12,6 +12,10 @@ use erofs_format::compression::Algorithm;
 /// in most cases it then ends before the boundary, which saves a block.
 const SQUEEZE_PER_BLOCK: usize = 200;
 
+/// What is left of a file goes to the packed inode if it has at most as much content as so many pclusters: compressed, it
+/// would mostly be shorter than one. Together with its neighbours it becomes smaller, and it is encoded only once.
+const FRAGMENT_REACH: usize = 3;
+
 /// DEFLATE pclusters that start and end anywhere take a multiple of so many bytes, zeros in front. Linux
 /// (`z_erofs_deflate_decompress`) gives up when the output is complete and the page ends, although the mark of the end of the
 /// stream, at most 22 bits with the filling, is on the next page. So no page boundary may lie within the last three bytes.
@@ -137,7 +141,7 @@ impl Coder {
         let mut failed = false;
         while at < source.len() {
             let rest = &source[at..];
-            if end == End::Fragment && rest.len() <= self.sizes.pcluster {
+            if end == End::Fragment && rest.len() <= FRAGMENT_REACH * self.sizes.pcluster {
                 out.encoded.rest = Rest::Fragment(narrow(rest.len()));
                 out.encoded.smaller = true;
                 break;
