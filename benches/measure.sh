@@ -11,7 +11,7 @@ need_time() {
 }
 
 # measure LOG OUT COMMAND...: runs the command, which makes OUT, and appends a line to LOG: wall and CPU seconds, peak KiB,
-# bytes of the output.
+# bytes of the output. With keep=yes OUT stays.
 measure() {
     local log=$1 out=$2 start end bytes
     shift 2
@@ -19,7 +19,7 @@ measure() {
     /usr/bin/time -q -f '%U %S %M' -o "$log.cost" "$@" >/dev/null || die "failed: $*"
     end=${EPOCHREALTIME/,/.}
     bytes=$(du --summarize --apparent-size --block-size=1 "$out" | cut -f 1)
-    rm -rf "$out"
+    [ "${keep:-no}" = yes ] || rm -rf "$out"
     awk -v start="$start" -v end="$end" -v bytes="$bytes" \
         '{ printf "%.4f %.2f %d %d\n", end - start, $1 + $2, $3, bytes }' "$log.cost" >>"$log"
 }

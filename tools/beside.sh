@@ -91,3 +91,26 @@ unpack_debs() {
         dpkg-deb --extract "$deb" "$root" || die "cannot unpack ${deb##*/}"
     done
 }
+
+# wrap_programs DIR PROGRAM...: makes DIR/bin/PROGRAM for programs of the packages that were unpacked into DIR/root. The
+# machine's own C library may be older than the one that they need, so they start through their own loader.
+wrap_programs() {
+    local dir=$1 loader libraries name program folder
+    shift
+    loader=$(cd "$dir/root" && find . -name 'ld-linux*.so.*' -o -name 'ld64.so.*' | head -n 1)
+    [ -n "$loader" ] || die "the packages hold no dynamic loader for $(dpkg --print-architecture)"
+    libraries=$(cd "$dir/root" && find . -name '*.so.*' -printf '%h\n' | sort -u)
+    mkdir -p "$dir/bin"
+    for name in "$@"; do
+        program=$(cd "$dir/root" && find . -name "$name" -type f -perm -1 | head -n 1)
+        [ -n "$program" ] || die "the packages hold no $name"
+        {
+            printf '#!/bin/sh\nroot=${0%%/*}/../root\nlibraries=\n'
+            while read -r folder; do
+                printf 'libraries=$libraries:$root/%s\n' "${folder#./}"
+            done <<<"$libraries"
+            printf 'exec "$root/%s" --library-path "${libraries#:}" "$root/%s" "$@"\n' "${loader#./}" "${program#./}"
+        } >"$dir/bin/$name"
+        chmod 755 "$dir/bin/$name"
+    done
+}

@@ -17,26 +17,13 @@ lock_dir "$dir"
 new=$dir.new
 trap 'rm -rf "$new"' EXIT
 rm -rf "$new" "$dir"
-mkdir -p "$new/bin"
+mkdir -p "$new"
 apt_beside_open "$new/apt" sid
 apt_beside_fetch "$new/apt" erofs-utils
 unpack_debs "$new/apt" "$new/root"
 
-# The machine's own C library may be older than the one that the programs need, so they start through their own loader.
-loader=$(cd "$new/root" && find . -name 'ld-linux*.so.*' -o -name 'ld64.so.*' | head -n 1)
-[ -n "$loader" ] || die "the packages hold no dynamic loader for $(dpkg --print-architecture)"
-libraries=$(cd "$new/root" && find . -name '*.so.*' -printf '%h\n' | sort -u)
-for tool in mkfs fsck dump; do
-    program=$(cd "$new/root" && find . -name "$tool.erofs" -type f -perm -1 | head -n 1)
-    [ -n "$program" ] || die "the package holds no $tool.erofs"
-    {
-        printf '#!/bin/sh\nroot=${0%%/*}/../root\nlibraries=\n'
-        while read -r folder; do printf 'libraries=$libraries:$root/%s\n' "${folder#./}"; done <<<"$libraries"
-        printf 'exec "$root/%s" --library-path "${libraries#:}" "$root/%s" "$@"\n' "${loader#./}" "${program#./}"
-    } >"$new/bin/$tool.erofs"
-    chmod 755 "$new/bin/$tool.erofs"
-    "$new/bin/$tool.erofs" --version >"$new/version" 2>&1 || die "$tool.erofs does not run: $(head -n 1 "$new/version")"
-done
+wrap_programs "$new" mkfs.erofs fsck.erofs dump.erofs
+"$new/bin/mkfs.erofs" --version >"$new/version" 2>&1 || die "mkfs.erofs does not run: $(head -n 1 "$new/version")"
 rm -rf "$new/apt"
 "$new/bin/mkfs.erofs" --version 2>&1 | head -n 1 >"$new/version"
 : >"$new/complete"
