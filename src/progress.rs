@@ -9,16 +9,19 @@ use erofs_tree::{Progress, Stage};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 const SCAN: &str = "scan     {spinner} {pos} entries  {elapsed}";
+const COMPARE: &str = "compare  [{wide_bar}] {percent:>3}%  {binary_bytes} of {binary_total_bytes}  \
+                       {binary_bytes_per_sec}  {eta} left";
 const CONTENT: &str = "content  [{wide_bar}] {percent:>3}%  {files} files  {binary_bytes} of {binary_total_bytes}  \
                        {binary_bytes_per_sec}  {eta} left";
 const WRITE: &str = "write    {spinner} {pos} inodes  {elapsed}";
 
-/// Bars for the three stages of a build.
+/// Bars for the stages of a build.
 ///
 /// They have no colours, so `NO_COLOR` asks for what they are anyway.
 #[derive(Debug)]
 pub struct Bars {
     scan: ProgressBar,
+    compare: ProgressBar,
     content: ProgressBar,
     write: ProgressBar,
     /// Files of which the content is done; what the bar itself counts is bytes.
@@ -52,6 +55,7 @@ impl Bars {
         };
         Self {
             scan: bar(SCAN),
+            compare: bar(COMPARE),
             content: bar(CONTENT),
             write: bar(WRITE),
             running: AtomicU64::new(number(Stage::Scan)),
@@ -62,6 +66,7 @@ impl Bars {
     fn bar(&self, stage: u64) -> &ProgressBar {
         match stage {
             SCAN_NUMBER => &self.scan,
+            COMPARE_NUMBER => &self.compare,
             CONTENT_NUMBER => &self.content,
             _ => &self.write,
         }
@@ -69,12 +74,14 @@ impl Bars {
 }
 
 const SCAN_NUMBER: u64 = 0;
-const CONTENT_NUMBER: u64 = 1;
-const WRITE_NUMBER: u64 = 2;
+const COMPARE_NUMBER: u64 = 1;
+const CONTENT_NUMBER: u64 = 2;
+const WRITE_NUMBER: u64 = 3;
 
 fn number(stage: Stage) -> u64 {
     match stage {
         Stage::Scan => SCAN_NUMBER,
+        Stage::Compare => COMPARE_NUMBER,
         Stage::Content => CONTENT_NUMBER,
         Stage::Write => WRITE_NUMBER,
     }
@@ -85,7 +92,7 @@ impl Progress for Bars {
         let number = number(stage);
         self.running.store(number, Ordering::Relaxed);
         let bar = self.bar(number);
-        if number == CONTENT_NUMBER {
+        if matches!(number, COMPARE_NUMBER | CONTENT_NUMBER) {
             bar.set_length(total_bytes);
         }
         bar.reset();
@@ -94,6 +101,7 @@ impl Progress for Bars {
     fn advance(&self, entries: u64, bytes: u64) {
         match self.running.load(Ordering::Relaxed) {
             SCAN_NUMBER => self.scan.inc(entries),
+            COMPARE_NUMBER => self.compare.inc(bytes),
             CONTENT_NUMBER => {
                 self.files.fetch_add(entries, Ordering::Relaxed);
                 self.content.inc(bytes);
@@ -110,7 +118,7 @@ impl Progress for Bars {
 impl Drop for Bars {
     /// A build that fails in the middle of a stage leaves no bar above its message.
     fn drop(&mut self) {
-        for bar in [&self.scan, &self.content, &self.write] {
+        for bar in [&self.scan, &self.compare, &self.content, &self.write] {
             bar.finish_and_clear();
         }
     }
@@ -127,6 +135,9 @@ mod tests {
         bars.advance(3, 0);
         bars.advance(4, 0);
         bars.end(Stage::Scan);
+        bars.begin(Stage::Compare, 2, 4000);
+        bars.advance(1, 4000);
+        bars.end(Stage::Compare);
         bars.begin(Stage::Content, 2, 5000);
         bars.advance(1, 4096);
         bars.advance(1, 904);
@@ -136,6 +147,7 @@ mod tests {
         bars.advance(10, 320);
         bars.end(Stage::Write);
         assert_eq!(bars.scan.position(), 7);
+        assert_eq!((bars.compare.position(), bars.compare.length()), (4000, Some(4000)));
         assert_eq!((bars.content.position(), bars.content.length()), (5000, Some(5000)));
         assert_eq!(bars.files.load(Ordering::Relaxed), 2);
         assert_eq!(bars.write.position(), 10);

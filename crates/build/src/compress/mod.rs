@@ -124,7 +124,6 @@ pub(crate) fn store(
     let Contents { source, options, compression } = contents;
     let files = files(plan.tree, &plan.walk());
     let bytes = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
-    progress.begin(Stage::Content, files.len() as u64, bytes);
     let input = Files(source);
     let choices = choices(plan, &files, compression);
     let phase = Phase {
@@ -141,8 +140,9 @@ pub(crate) fn store(
     let force = force(threads, compression.memory);
     // Where all contents go to the packed inode, equal parts are looked for there.
     let all_packed = compression.fragments.is_some_and(|fragments| fragments.all);
-    let recipes = recipes(phase, compression.dedupe && !all_packed, force)?;
+    let recipes = recipes(phase, compression.dedupe && !all_packed, force, progress)?;
     let phase = Phase { recipes: recipes.as_ref(), ..phase };
+    progress.begin(Stage::Content, files.len() as u64, bytes);
     let folder = image.folder();
     let area = ByteArea::new(plan.data_at, plan.block_bits, options.dsunit, phase.is_tight());
     let packs = compression.fragments.is_some() || plan.packs_directories();
@@ -177,9 +177,14 @@ pub(crate) fn store(
 }
 
 /// What refers to what among the files of the phase, if `wanted`.
-fn recipes(phase: Phase<'_>, wanted: bool, force: Force) -> Result<Option<Recipes>, BuildError> {
+fn recipes(
+    phase: Phase<'_>,
+    wanted: bool,
+    force: Force,
+    progress: &dyn Progress,
+) -> Result<Option<Recipes>, BuildError> {
     let units = Units::with_segments(phase.files, SEGMENT_SIZE);
-    wanted.then(|| dedupe::find(phase, units, force)).transpose()
+    wanted.then(|| dedupe::find(phase, units, force, progress)).transpose()
 }
 
 /// Encodes and stores the packed inode, if anything is in it.
@@ -212,7 +217,7 @@ fn pack(
         is_packed: true,
         recipes: None,
     };
-    let recipes = recipes(phase, phase.compression.dedupe, force)?;
+    let recipes = recipes(phase, phase.compression.dedupe, force, &Silent)?;
     let phase = Phase { recipes: recipes.as_ref(), ..phase };
     let Outcome { bodies, spool, key, sums, .. } = outcome;
     let commit = Commit::new(phase, plan, area, spool, None, sums);

@@ -45,7 +45,7 @@ pub(super) struct Decider<'c> {
     rules: Rules,
     chunks: &'c [Vec<Chunk>],
     /// File and number of the first chunk with each key, by algorithm.
-    first: HashMap<(usize, [u8; 32]), (usize, usize)>,
+    first: HashMap<(usize, u128), (usize, usize)>,
     recipes: BTreeMap<usize, Recipe>,
 }
 
@@ -80,6 +80,10 @@ impl<'c> Decider<'c> {
         let chunks = &self.chunks[file];
         let mut chunk = 0;
         while let Some(known) = chunks.get(chunk) {
+            if known.key == 0 {
+                chunk += 1;
+                continue;
+            }
             let key = (traits.algorithm, known.key);
             let Some(&(owner, owner_chunk)) = self.first.get(&key) else {
                 self.first.insert(key, (file, chunk));
@@ -111,7 +115,7 @@ impl<'c> Decider<'c> {
     fn count(&self, file: usize, chunk: usize, owner: usize, owner_chunk: usize) -> usize {
         let most = if file == owner { chunk - owner_chunk } else { usize::MAX };
         let pairs = self.chunks[file][chunk..].iter().zip(&self.chunks[owner][owner_chunk..]);
-        pairs.take(most).take_while(|(one, other)| one.key == other.key).count()
+        pairs.take(most).take_while(|(one, other)| one.key == other.key && one.key != 0).count()
     }
 
     /// The reference for a run, if there is room for its start and enough is left of it.
@@ -190,9 +194,7 @@ mod tests {
         chunks
             .iter()
             .map(|&(letter, length)| {
-                let mut key = [0; 32];
-                letter.encode_utf8(&mut key);
-                let chunk = Chunk { at, length, key };
+                let chunk = Chunk { at, length, key: u128::from(u32::from(letter)) };
                 at += length;
                 chunk
             })

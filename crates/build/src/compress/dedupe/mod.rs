@@ -1,22 +1,26 @@
 //! Parts of files that equal parts of files before them are stored once (`-E dedupe`).
 //!
 //! ```text
-//! scan: chunks by content, their digests (any thread) ─► decide: first occurrence owns (one thread, in order)
-//!     ─► recipes: what each file refers to, and where the pclusters of an owner have to begin
+//! scan: chunks by content (any thread) ─► name: digests of those that seem to occur again (any thread)
+//!     ─► decide: first occurrence owns (one thread, in order) ─► recipes: what each file refers to, and where the pclusters of an owner have to begin
 //! ```
 //!
 //! Linux finds a pcluster by where its content begins, so a reference starts where an extent of the owner starts, and
 //! the owner is cut there. Everything is decided before anything is encoded: encoding goes on in parallel, and the
-//! image depends on the tree alone. Contents are read twice; a file that changes in between is an error.
+//! image depends on the tree alone. Contents are read twice, and what occurs again once more; a file
+//! that changes in between is an error.
 
 mod chunk;
 mod decide;
+mod each;
+mod name;
 mod scan;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use erofs_encode::{Params, PrefixEncoder};
 use erofs_format::compression::Algorithm;
+use erofs_tree::Progress;
 
 use super::pool::Force;
 use super::work::Phase;
@@ -122,8 +126,14 @@ impl Recipes {
 }
 
 /// Looks for equal parts in all files of the phase.
-pub(super) fn find(phase: Phase<'_>, units: Units<'_>, force: Force) -> Result<Recipes, BuildError> {
-    let scanned = scan::scan(phase, &units.collect::<Vec<_>>(), force)?;
+pub(super) fn find(
+    phase: Phase<'_>,
+    units: Units<'_>,
+    force: Force,
+    progress: &dyn Progress,
+) -> Result<Recipes, BuildError> {
+    let mut scanned = scan::scan(phase, &units.collect::<Vec<_>>(), force, progress)?;
+    name::name(phase, &mut scanned.chunks, force.threads)?;
     let block = phase.block as u64;
     let rules = Rules {
         unit: if phase.is_tight() { 1 } else { block },

@@ -1,14 +1,13 @@
-//! Reading all contents for the first time: chunks and their digests.
+//! Reading all contents for the first time: chunks and what they seem to be.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-
+use erofs_tree::{Progress, Stage};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::super::pool::Force;
 use super::super::work::Phase;
 use super::LEAST_RUN;
 use super::chunk::Sizes;
+use super::each::each;
 use crate::content::Unit;
 use crate::error::BuildError;
 use crate::options::CompressClass;
@@ -20,8 +19,9 @@ pub(super) struct Chunk {
     pub(super) at: u64,
     /// Bytes.
     pub(super) length: u64,
-    /// BLAKE3 of its content.
-    pub(super) key: [u8; 32],
+    /// Stands for the content. From the scan it is a fast hash, which somebody could have made two contents for; from
+    /// [`name`](super::name::name) on, chunks with the same key have the same content, and 0 is a content that occurs once.
+    pub(super) key: u128,
 }
 
 /// What was found in all files, by their index.
@@ -37,42 +37,31 @@ pub(super) struct Scanned {
 type Found = Vec<(usize, u128, Vec<Chunk>)>;
 
 /// Looks at all files that may have equal parts.
-pub(super) fn scan(phase: Phase<'_>, units: &[Unit], force: Force) -> Result<Scanned, BuildError> {
-    let sizes = Sizes::new(phase);
-    let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<(usize, Result<Found, BuildError>)>> = Mutex::default();
-    let work = || {
-        let mut buffer = Vec::new();
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(unit) = units.get(number) else { break };
-            let found = look(phase, sizes, unit, &mut buffer);
-            if found.is_err() {
-                next.store(units.len(), Ordering::Relaxed);
-            }
-            results.lock().unwrap_or_else(PoisonError::into_inner).push((number, found));
-        }
-    };
-    std::thread::scope(|scope| {
-        for number in 1..force.threads.min(units.len()) {
-            let name = format!("scan-{number}");
-            // Where the system has no more threads, those that there are do the work.
-            if std::thread::Builder::new().name(name).spawn_scoped(scope, work).is_err() {
-                break;
-            }
-        }
-        work();
-    });
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_unstable_by_key(|(number, _)| *number);
+pub(super) fn scan(
+    phase: Phase<'_>,
+    units: &[Unit],
+    force: Force,
+    progress: &dyn Progress,
+) -> Result<Scanned, BuildError> {
     let files = phase.files.len();
+    let bytes = phase.files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
+    progress.begin(Stage::Compare, files as u64, bytes);
+    let sizes = Sizes::new(phase);
+    let results = each(force.threads, units, |unit, buffer| {
+        let found = look(phase, sizes, unit, buffer)?;
+        let bytes = match unit {
+            Unit::Batch(range) => phase.files[range.clone()].iter().map(|file| file.size).sum(),
+            &Unit::Segment { length, .. } => length as u64,
+        };
+        progress.advance(found.len() as u64, bytes);
+        Ok(found)
+    })?;
     let mut scanned = Scanned { chunks: vec![Vec::new(); files], keys: vec![Vec::new(); files] };
-    for (_, found) in results {
-        for (file, key, chunks) in found? {
-            scanned.keys[file].push(key);
-            scanned.chunks[file].extend(chunks);
-        }
+    for (file, key, chunks) in results.into_iter().flatten() {
+        scanned.keys[file].push(key);
+        scanned.chunks[file].extend(chunks);
     }
+    progress.end(Stage::Compare);
     Ok(scanned)
 }
 
@@ -86,7 +75,7 @@ fn look(phase: Phase<'_>, sizes: Sizes, unit: &Unit, buffer: &mut Vec<u8>) -> Re
         while !rest.is_empty() {
             let (chunk, behind) = rest.split_at(sizes.next(rest));
             let length = chunk.len() as u64;
-            chunks.push(Chunk { at, length, key: erofs_algo::chunk_key(chunk) });
+            chunks.push(Chunk { at, length, key: xxh3_128(chunk) });
             at += length;
             rest = behind;
         }
