@@ -229,7 +229,7 @@ fn reason(why: Why) -> (&'static str, &'static str) {
         }
         Why::Cause(Cause::Private(Reason::OtherClass)) => (
             "other_class",
-            "compressed, or on another kind of backend, where the first file with this fingerprint is not, or not",
+            "not compressed alike, or not on the same kind of backend, as the first file with this fingerprint",
         ),
         Why::Cause(Cause::Method) => ("splice", "read by sendfile or splice"),
         Why::FirstComer => {
