@@ -19,22 +19,8 @@ source benches/measure.sh
 
 runs=${1:-5}
 [ "$runs" -ge 5 ] 2>/dev/null || die "RUNS: found $runs, want a number of at least 5"
-[ "$(id -u)" = 0 ] || die "trusted. attributes and cp -a need root"
-corpora=${EROFS_CORPORA:-/dev/shm/erofs-corpora}
 read -ra trees <<<"${EROFS_TREES:-tf linux debian}"
-target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
-key=trusted.erofs.fingerprint
-
-need_time
-tools/erofs-utils.sh "$target/peers" >/dev/null
-if [ -z "${EROFS_MKFS:-}" ]; then
-    cargo build --release --quiet --bin mkfs-erofs
-    EROFS_MKFS=$target/release/mkfs-erofs
-fi
-benches/corpora.sh "$corpora"
-
-work=$(mktemp -d /dev/shm/erofs-compare-XXXXXX)
-trap 'rm -rf "$work"' EXIT
+prepare compare
 tools=(mkfs-erofs mkfs.erofs tar cp)
 
 # Makes output $2 of tree $1 with tool $3.

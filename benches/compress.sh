@@ -23,22 +23,9 @@ runs=${1:-3}
 shift $(($# > 0))
 modes=("$@")
 [ ${#modes[@]} -gt 0 ] || modes=(lz4 lz4hc,9 zstd,3 libdeflate,1 lzma,6 lz4+dedupe zstd,3+dedupe zstd,3+fragments zstd,3+48bit)
-[ "$(id -u)" = 0 ] || die "trusted. attributes need root"
-corpora=${EROFS_CORPORA:-/dev/shm/erofs-corpora}
 pcluster=${EROFS_PCLUSTER:-65536}
 read -ra trees <<<"${EROFS_TREES:-tf linux debian}"
-target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
-key=trusted.erofs.fingerprint
-
-need_time
-tools/erofs-utils.sh "$target/peers" >/dev/null
-if [ -z "${EROFS_MKFS:-}" ]; then
-    cargo build --release --quiet --bin mkfs-erofs
-    EROFS_MKFS=$target/release/mkfs-erofs
-fi
-benches/corpora.sh "$corpora"
-work=$(mktemp -d /dev/shm/erofs-compress-XXXXXX)
-trap 'rm -rf "$work"' EXIT
+prepare compress
 
 # Builds tree $1 in mode $2 with tool $3.
 once() {

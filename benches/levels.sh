@@ -25,21 +25,9 @@ lines=("$@")
     ours:zstd,3 theirs:zstd,3 squashfs:zstd,3 ours:zstd,6 ours:zstd,9 theirs:zstd,9 squashfs:zstd,9
     ours:zstd,3+48bit ours:zstd,3+fragments theirs:zstd,3+fragments ours:zstd,9+fragments ours:zstd,9+48bit
     ours:zstd,15+fragments squashfs:zstd,15 ours:libdeflate,6 theirs:libdeflate,6 squashfs:gzip,6 ours:lzma,6 theirs:lzma,6 squashfs:xz)
-[ "$(id -u)" = 0 ] || die "trusted. attributes and mounts need root"
-corpora=${EROFS_CORPORA:-/dev/shm/erofs-corpora}
 tree=${EROFS_TREE:-debian}
-target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
-key=trusted.erofs.fingerprint
-
-need_time
-tools/erofs-utils.sh "$target/peers" >/dev/null
+prepare levels
 tools/squashfs-tools.sh "$target/squashfs" >/dev/null
-if [ -z "${EROFS_MKFS:-}" ]; then
-    cargo build --release --quiet --bin mkfs-erofs
-    EROFS_MKFS=$target/release/mkfs-erofs
-fi
-benches/corpora.sh "$corpora"
-work=$(mktemp -d /dev/shm/erofs-levels-XXXXXX)
 trap 'mountpoint -q "$work/mnt" && umount "$work/mnt"; rm -rf "$work"' EXIT
 mkdir "$work/mnt"
 

@@ -15,6 +15,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/.."
 # shellcheck source=tools/beside.sh
 source tools/beside.sh
+# shellcheck source=benches/measure.sh
+source benches/measure.sh
 
 sets=("$@")
 [ ${#sets[@]} -gt 0 ] || sets=(10x30000 100x30000 1000x30000 10x300000)
@@ -23,10 +25,7 @@ target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 for set in "${sets[@]}"; do
     [[ $set =~ ^[1-9][0-9]*x[1-9][0-9]*$ ]] || die "$set: want IMAGESxFILES, such as 100x30000"
 done
-# GNU time is what measures memory: a shell built-in knows only seconds.
-if [ ! -x /usr/bin/time ]; then
-    apt-get -qq update && apt-get -qq -y install time >/dev/null || die "cannot install GNU time"
-fi
+need_time
 cargo build --release --quiet --package erofs-sim --example synthetic
 if [ -z "${EROFS_ISHARE:-}" ]; then
     cargo build --release --quiet --bin erofs-ishare
@@ -39,12 +38,6 @@ trap 'rm -rf "$work"' EXIT
 cores=$(taskset --cpu-list --pid $$ | sed 's/.*: //' | tr ',' '\n' | awk -F - '
     { for (core = $1; core <= ($2 == "" ? $1 : $2) && count < 2; core++) list = list (count++ ? "," : "") core }
     END { print list }')
-
-# median COLUMN < LINES
-median() {
-    awk -v column="$1" '{ print $column }' | sort -n | awk '{ value[NR] = $1 }
-        END { middle = int((NR + 1) / 2); print NR % 2 ? value[middle] : (value[middle] + value[middle + 1]) / 2 }'
-}
 
 printf '%s, cores %s, Linux %s; %s; medians of %s rounds\n\n' \
     "$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1)" "$cores" "$(uname -r)" \
