@@ -20,11 +20,15 @@ const PCLUSTER_MAX: u32 = 1 << 20;
 /// Algorithms on one command line, as in mkfs.erofs.
 const ALGORITHMS_MAX: usize = 64;
 
+/// How much more the second algorithm may take with `-E head2`, in percent, where nothing else is said.
+const HEAD2_PERCENT: u8 = 5;
+
 /// Flags about compression.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Compression")]
 pub struct Compression {
-    /// Compress files with ALG at LEVEL; more algorithms, for --compress-hints, behind colons. `help` lists them
+    /// Compress files with ALG at LEVEL; more algorithms, for --compress-hints and -E head2, behind colons. `help`
+    /// lists them
     #[arg(short = 'z', value_name = "ALG[,LEVEL][:...]")]
     pub compress: Option<String>,
 
@@ -76,6 +80,8 @@ pub(super) struct Words {
     pub(super) fragment_dedupe: bool,
     pub(super) dedupe: bool,
     pub(super) wide: bool,
+    /// The percentage of `head2`.
+    pub(super) head2: Option<u8>,
 }
 
 impl Default for Words {
@@ -89,6 +95,7 @@ impl Default for Words {
             fragment_dedupe: true,
             dedupe: false,
             wide: false,
+            head2: None,
         }
     }
 }
@@ -118,6 +125,11 @@ impl Words {
                     .filter(|_| on);
                 self.fragments = on;
                 self.all_fragments = on && name == "all-fragments";
+                return Ok(());
+            }
+            "head2" => {
+                let percent = given.map_or(Ok(HEAD2_PERCENT), percent).map_err(Some)?;
+                self.head2 = on.then_some(percent);
                 return Ok(());
             }
             "fragdedupe" => {
@@ -204,6 +216,7 @@ impl Compression {
                 Words { .. } => IndexForm::Compact,
             },
             dedupe: words.dedupe,
+            head2: words.head2,
             squeeze: self.squeeze,
             tail_packing: words.tail_packing,
             fragments: words.fragments.then_some(FragmentOptions {
@@ -234,6 +247,12 @@ impl Compression {
             None => Ok(()),
         }
     }
+}
+
+/// A percentage as it is typed.
+fn percent(typed: &str) -> Result<u8, String> {
+    let known = typed.parse().ok().filter(|percent| *percent <= 100);
+    known.ok_or_else(|| format!("found {typed:?} percent, want 0 to 100"))
 }
 
 /// A pcluster size as it is typed.
@@ -346,6 +365,12 @@ pub(super) fn help() -> String {
             let _ = writeln!(text, "  {:<11} dictsize={}", "", dictionary.help);
         }
     }
+    // A String takes everything.
+    let _ = writeln!(
+        text,
+        "With -z A:B -E head2[=PERCENT] pclusters are stored by B where that takes at most PERCENT percent more than A \
+         [default: {HEAD2_PERCENT}]."
+    );
     text
 }
 
@@ -391,5 +416,16 @@ mod tests {
         words.apply_bits(0b1_0011).unwrap();
         assert_eq!(words, Words { legacy: true, tail_packing: true, dedupe: true, ..Words::default() });
         assert!(words.apply_bits(128).is_err());
+        for (word, want) in [
+            ("head2", Ok(Some(5))),
+            ("head2=0", Ok(Some(0))),
+            ("head2=100", Ok(Some(100))),
+            ("^head2", Ok(None)),
+            ("head2=101", Err("found \"101\" percent, want 0 to 100")),
+            ("head2=", Err("found \"\" percent, want 0 to 100")),
+        ] {
+            let found = words.apply(word).map(|()| words.head2).map_err(Option::unwrap_or_default);
+            assert_eq!(found, want.map_err(str::to_owned), "{word}");
+        }
     }
 }

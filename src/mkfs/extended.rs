@@ -34,13 +34,15 @@ const WORDS: &[(&str, Effect)] = &[
 ];
 
 /// Words about compression, which are applied together with its flags.
-const COMPRESSION: [&str; 7] = [
+const COMPRESSION: [&str; 9] = [
     "legacy-compress",
     "ztailpacking",
     "fragments[=BYTES]",
     "all-fragments",
     "fragdedupe=full|inode|off",
     "48bit",
+    "dedupe",
+    "head2[=PERCENT]",
     "^WORD",
 ];
 

@@ -157,7 +157,7 @@ pub struct Fingerprints {
 impl Report {
     /// The report of a build of `image`; `warnings` come before those of the build itself.
     pub fn new(image: &Path, summary: Summary, mut warnings: Vec<String>, took: Duration) -> Self {
-        let names = |table, bits| feature::named(table, bits).map(|feature| feature.name).collect();
+        let compat = feature::named(&feature::COMPAT, summary.compat).map(|feature| feature.name);
         warnings.extend(summary.warnings);
         Self {
             image: image.to_string_lossy().into_owned(),
@@ -178,8 +178,9 @@ impl Report {
             metabox: summary.metabox.map(Metabox::from),
             fingerprints: summary.fingerprints.map(Fingerprints::from),
             verity: None,
-            compat: names(&feature::COMPAT, summary.compat),
-            incompat: names(&feature::INCOMPAT, summary.incompat),
+            compat: compat.collect(),
+            // Images of this program have no devices beside their own.
+            incompat: feature::incompatible(summary.incompat, false).map(|feature| feature.name).collect(),
             kernel_to_mount: summary.kernel_to_mount.to_string(),
             kernel_to_share: summary.kernel_to_share.map(|version| version.to_string()),
             warnings,

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use erofs_format::feature::{self, COMPAT, Feature, INCOMPAT, KernelVersion, PAGE_CACHE_SHARE_SINCE, compat};
+use erofs_format::feature::{self, COMPAT, Feature, KernelVersion, PAGE_CACHE_SHARE_SINCE, compat};
 use erofs_format::superblock::Superblock;
 use erofs_format::xattr::INDEX_NONE;
 use erofs_image::census::Census;
@@ -90,6 +90,8 @@ struct Counts {
     files_with_fingerprint: u64,
     files_without_fingerprint: u64,
     layouts: std::collections::BTreeMap<&'static str, u64>,
+    /// How many compressed inodes begin with data of each algorithm, plain data, or in the packed inode.
+    encodings: std::collections::BTreeMap<&'static str, u64>,
 }
 
 impl From<Census> for Counts {
@@ -106,6 +108,7 @@ impl From<Census> for Counts {
             files_with_fingerprint: census.fingerprinted,
             files_without_fingerprint: census.unfingerprinted,
             layouts: census.layouts,
+            encodings: census.encodings,
         }
     }
 }
@@ -141,16 +144,14 @@ fn names(table: &'static [Feature], bits: u32) -> Vec<&'static str> {
     feature::named(table, bits).map(|feature| feature.name).collect()
 }
 
+fn incompatible(superblock: &Superblock) -> impl Iterator<Item = Feature> {
+    feature::incompatible(superblock.incompat, superblock.extra_devices > 0)
+}
+
 fn features(superblock: &Superblock) -> Vec<FeatureReport> {
-    let rows = |kind, table, bits| {
-        feature::named(table, bits).map(move |row| FeatureReport {
-            name: row.name,
-            kind,
-            since: row.since.to_string(),
-        })
-    };
-    let compat = rows("compat", &COMPAT, superblock.compat);
-    compat.chain(rows("incompat", &INCOMPAT, superblock.incompat)).collect()
+    let row = |kind| move |row: Feature| FeatureReport { name: row.name, kind, since: row.since.to_string() };
+    let compat = feature::named(&COMPAT, superblock.compat).copied().map(row("compat"));
+    compat.chain(incompatible(superblock).map(row("incompat"))).collect()
 }
 
 fn ishare(image: &Image) -> Option<IshareReport> {
@@ -197,7 +198,7 @@ fn report(args: &ImageArgs, image: &Image, counts: Option<Counts>, warnings: Vec
         packed_nid: superblock.packed_nid.0,
         compression: image.algorithms(),
         compat: names(&COMPAT, superblock.compat),
-        incompat: names(&INCOMPAT, superblock.incompat),
+        incompat: incompatible(superblock).map(|feature| feature.name).collect(),
         features: features(superblock),
         unknown_compat_bits: feature::unknown(&COMPAT, superblock.compat),
         kernel_to_mount: mount.to_string(),
@@ -277,7 +278,10 @@ fn print_counts(out: &mut dyn Write, counts: &Counts) -> anyhow::Result<()> {
         writeln!(out, "{name:<18}{value}")?;
     }
     for (name, value) in &counts.layouts {
-        writeln!(out, "{:<18}{value}", format!("  {name}"))?;
+        writeln!(out, "{:<17} {value}", format!("  {name}"))?;
+    }
+    for (name, value) in &counts.encodings {
+        writeln!(out, "{:<17} {value}", format!("    {name} first"))?;
     }
     Ok(())
 }

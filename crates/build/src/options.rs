@@ -66,6 +66,9 @@ impl Default for ContentOptions {
 pub struct CompressionOptions {
     /// The algorithms with their levels; the first is for every file that no hint gives another. At least one.
     pub algorithms: Vec<AlgorithmOptions>,
+    /// Every pcluster of files that no hint concerns is encoded by the second algorithm too, which has another format than the
+    /// first; its result is stored if it takes at most so many percent more per byte of content (`-E head2`), 0 to 100.
+    pub head2: Option<u8>,
     /// The largest pcluster in bytes: a multiple of the block size up to 1 MiB (`-C`).
     pub pcluster_size: u32,
     /// Which files are stored compressed.
@@ -97,6 +100,20 @@ impl CompressionOptions {
         let hints = self.hints.iter().map(|hint| hint.pcluster_size);
         let fragments = self.fragments.map(|fragments| fragments.pcluster_size);
         hints.chain(fragments).chain([self.nameless_pcluster]).fold(self.pcluster_size, u32::max)
+    }
+
+    fn check_head2(&self) -> Result<(), BuildError> {
+        let Some(percent) = self.head2 else { return Ok(()) };
+        let wrong = |text: String| Err(BuildError::Options(text));
+        match self.algorithms.as_slice() {
+            _ if percent > 100 => wrong(format!("-E head2: found {percent} percent, want 0 to 100")),
+            [first, second, ..] if first.algorithm.number == second.algorithm.number => wrong(format!(
+                "-E head2: found {} and {}, which are one format, want two in -z",
+                first.algorithm.name, second.algorithm.name
+            )),
+            [_, _, ..] => Ok(()),
+            [..] => wrong("-E head2: found one algorithm in -z, want two, as in -z zstd:lz4".to_owned()),
+        }
     }
 }
 
@@ -323,6 +340,7 @@ impl BuildOptions {
             self.layout.metabox.and_then(|metabox| Some((metabox.pcluster_size, metabox.algorithm?)));
         let mut all = self.content.compression.clone().unwrap_or_else(|| CompressionOptions {
             algorithms: Vec::new(),
+            head2: None,
             pcluster_size: 0,
             class: CompressClass::Auto,
             index: IndexForm::Compact,
@@ -360,6 +378,9 @@ impl BuildOptions {
                     erofs_format::datalayout::chunk::CHUNK_BITS_MAX
                 ));
             }
+        }
+        if let Some(compression) = &self.content.compression {
+            compression.check_head2()?;
         }
         if self.layout.pack_directories && self.content.compression.is_none() {
             return wrong("compressed directories: want compressed contents beside them".to_owned());

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use erofs_format::Nid;
+use erofs_format::datalayout::DataLayout;
 use erofs_format::feature::{compat, incompat};
 use erofs_format::inode::{self, Mtime, Version};
 use erofs_format::superblock::Superblock;
@@ -133,7 +134,8 @@ pub(crate) fn seal(pouring: &Pouring<'_>, unsealed: Unsealed<'_>, at: u64) -> Re
         keys: stored().map(|stored| stored.key).collect(),
         incompat: bit(boxed.is_some(), incompat::METABOX)
             | bit(packed_placed.is_some(), incompat::FRAGMENTS)
-            | bit(stored().any(|stored| stored.big_pclusters), incompat::COMPR_CFGS),
+            | bit(stored().any(|stored| stored.big_pclusters), incompat::COMPR_CFGS)
+            | bit(stored().any(|stored| stored.two_heads), incompat::COMPR_HEAD2),
     })
 }
 
@@ -164,14 +166,14 @@ pub(crate) fn write_nameless(
     inode: &mut NamelessInode<'_>,
 ) -> Result<(), BuildError> {
     let stored = inode.body.load(inode.spool)?;
-    let i_u = match &stored.data {
-        Data::Compressed { blocks, .. } => *blocks,
-        Data::Flat { start } => block_32(*start)?,
-        Data::Chunks { .. } => 0,
+    let (layout, i_u) = match &stored.data {
+        Data::Compressed { layout, blocks, .. } => (*layout, *blocks),
+        Data::Flat { start } => (placed.layout, block_32(*start)?),
+        Data::Chunks { format, .. } => (DataLayout::ChunkBased, format.encode()),
     };
     let record = inode::Inode {
         version: Version::Extended,
-        layout: placed.layout,
+        layout,
         bit4: false,
         xattr_icount: 0,
         mode: S_IFREG,
@@ -185,8 +187,7 @@ pub(crate) fn write_nameless(
         nlink: 1,
     };
     let mut bytes = record.encode()?;
-    if let Data::Compressed { table, .. } = &stored.data {
-        bytes.extend_from_slice(table);
-    }
+    plan.encode_table(&stored.data, 0, &mut bytes)?;
+    bytes.extend_from_slice(&stored.tail);
     image.write_at(placed.at, &bytes)
 }

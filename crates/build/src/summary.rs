@@ -87,6 +87,7 @@ impl Sums {
 
 /// What compression did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each feature that contents may need")]
 pub struct CompressionSummary {
     /// By algorithm.
     pub algorithms: BTreeMap<Algorithm, AlgorithmSummary>,
@@ -101,6 +102,10 @@ pub struct CompressionSummary {
     pub inline_pclusters: bool,
     /// Whether any file refers to parts of another.
     pub references: bool,
+    /// Whether the index of any inode has heads of two algorithms.
+    pub two_heads: bool,
+    /// Whether plain blocks are turned, so that each byte stands at the same place of its block as in the file's.
+    pub interlaced: bool,
 }
 
 /// The inode that holds the others.

@@ -36,7 +36,12 @@ pub(crate) fn unused(image: &Image, uses: Uses) -> Vec<Finding> {
     let (incompatible, compatible) = (superblock.incompat, superblock.compat);
     let rows = [
         (incompat::CHUNKED_FILE, uses.incompat & incompat::CHUNKED_FILE != 0, true),
-        (incompat::DEVICE_TABLE, superblock.extra_devices > 0, true),
+        // The same bit stands for two algorithms in a file.
+        (
+            incompat::DEVICE_TABLE,
+            superblock.extra_devices > 0 || uses.incompat & incompat::COMPR_HEAD2 != 0,
+            true,
+        ),
         (incompat::ZTAILPACKING, uses.incompat & incompat::ZTAILPACKING != 0, true),
         (incompat::XATTR_PREFIXES, prefixes, true),
         (compat::XATTR_FILTER, uses.attributes && superblock.xattr_filter_reserved == 0, false),

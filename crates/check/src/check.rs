@@ -176,7 +176,7 @@ fn profile(image: &Image, options: &Options, findings: &mut Vec<Finding>) {
     let Some(profile) = options.profile else { return };
     let superblock = image.superblock();
     let core = incompat::CHUNKED_FILE | incompat::XATTR_PREFIXES;
-    for feature in feature::named(&feature::INCOMPAT, superblock.incompat & !core) {
+    for feature in feature::incompatible(superblock.incompat & !core, superblock.extra_devices > 0) {
         let wanted = "none but chunked_file and xattr_prefixes";
         findings.push(Finding::new(Code::NotCore, "superblock.feature_incompat", feature.name, wanted));
     }

@@ -1,13 +1,14 @@
 //! One inode by itself: features that it needs, the ranges that are its own, its blocks.
 
 use erofs_format::BlkAddr;
+use erofs_format::compression::Algorithm;
 use erofs_format::datalayout::DataLayout;
 use erofs_format::datalayout::chunk::ChunkFormat;
-use erofs_format::extent::{Place, Stored};
+use erofs_format::extent::{Coding, Extent, Place, Stored};
 use erofs_format::feature::incompat;
 use erofs_format::inode::Version;
 use erofs_format::map_header;
-use erofs_image::{Image, ImageError, Inode, ReadAt};
+use erofs_image::{FileData, Image, ImageError, Inode, ReadAt};
 
 use crate::finding::{Code, Finding};
 use crate::metadata::index_end;
@@ -25,6 +26,10 @@ pub(crate) struct Taken {
     pub(crate) needs: u32,
     tailpacked: bool,
     fragment: bool,
+    /// The first algorithm of the inode's pclusters.
+    algorithm: Option<Algorithm>,
+    /// There is another one.
+    second: bool,
 }
 
 /// Where inodes of a metadata space start: the number of the space and a byte.
@@ -96,7 +101,7 @@ fn extents(
     };
     let (mut offset, mut blocks, mut last) = (0, 0_u64, None);
     while offset < data.len() {
-        let extent = data.map(offset)?;
+        let extent = extent_at(&data, offset, taken)?;
         let (start, length, place) = match extent.place {
             Place::Hole | Place::Encoded(Stored::Hole) => (0, 0, None),
             Place::Inline { byte } => (byte, extent.length, None),
@@ -139,6 +144,15 @@ fn extents(
         ));
     }
     Ok(())
+}
+
+/// The extent of a file that holds byte `offset`.
+fn extent_at(data: &FileData, offset: u64, taken: &mut Taken) -> Result<Extent, ImageError> {
+    let Some(extent) = data.zmap(offset)? else { return data.map(offset) };
+    if let Coding::Compressed(algorithm) = extent.coding {
+        taken.second |= *taken.algorithm.get_or_insert(algorithm) != algorithm;
+    }
+    Ok(Extent { start: extent.start, length: extent.length, place: Place::Encoded(extent.stored) })
 }
 
 /// Adds a range of file data in the unified space, or on a device outside of it.
@@ -195,6 +209,8 @@ fn features(image: &Image, inode: &Inode, taken: &mut Taken) {
         (taken.tailpacked, incompat::ZTAILPACKING, "a compressed tail behind the inode"),
         (taken.fragment, incompat::FRAGMENTS, "a fragment"),
     ];
+    // Linux reads a second algorithm without this bit too.
+    taken.needs |= if taken.second { incompat::COMPR_HEAD2 } else { 0 };
     for (needed, bit, what) in needs {
         taken.needs |= if needed { bit } else { 0 };
         if needed && image.superblock().incompat & bit == 0 {

@@ -52,6 +52,8 @@ pub mod incompat {
     pub const CHUNKED_FILE: u32 = 0x04;
     /// A device table, or a second compression algorithm per file: the kernel shares one bit between both.
     pub const DEVICE_TABLE: u32 = 0x08;
+    /// Heads of a second compression algorithm in the index of a file: the same bit.
+    pub const COMPR_HEAD2: u32 = DEVICE_TABLE;
     /// Compressed tails stand behind the inode.
     pub const ZTAILPACKING: u32 = 0x10;
     /// Fragments in a packed inode, or deduplicated extents: one bit for both.
@@ -103,6 +105,16 @@ pub fn named(table: &'static [Feature], bits: u32) -> impl Iterator<Item = &'sta
     table.iter().filter(move |feature| bits & feature.bit != 0)
 }
 
+/// The incompatible features of an image with these bits. That of a device table stands for a second algorithm in files where
+/// the image has no devices.
+pub fn incompatible(bits: u32, has_devices: bool) -> impl Iterator<Item = Feature> {
+    let second = row(incompat::COMPR_HEAD2, "compr_head2", 5, 16);
+    named(&INCOMPAT, bits).map(move |feature| {
+        let is_second = feature.bit == second.bit && !has_devices;
+        if is_second { second } else { *feature }
+    })
+}
+
 /// The bits that no row of `table` explains.
 pub fn unknown(table: &[Feature], bits: u32) -> u32 {
     table.iter().fold(bits, |rest, feature| rest & !feature.bit)
@@ -133,6 +145,17 @@ pub(crate) fn first_kernel(incompat_bits: u32, block_bits: crate::units::BlockBi
 mod tests {
     use super::*;
     use crate::units::BlockBits;
+
+    #[test]
+    fn one_bit_has_two_names() {
+        for (has_devices, want) in
+            [(true, ["compr_cfgs", "device_table"]), (false, ["compr_cfgs", "compr_head2"])]
+        {
+            let bits = incompat::COMPR_CFGS | incompat::DEVICE_TABLE;
+            let names: Vec<&str> = incompatible(bits, has_devices).map(|feature| feature.name).collect();
+            assert_eq!(names, want);
+        }
+    }
 
     #[test]
     fn tables_are_in_order_and_cover_the_low_bits() {

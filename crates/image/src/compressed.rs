@@ -169,6 +169,15 @@ impl Map {
         }
     }
 
+    /// The map header.
+    pub(crate) fn header(&self) -> MapHeader {
+        match &self.kind {
+            Kind::Fragment { offset } => MapHeader::Fragment { offset: *offset },
+            Kind::Index { index, .. } => MapHeader::Index(index.header),
+            Kind::Extents { header, .. } => MapHeader::Extents(*header),
+        }
+    }
+
     /// The algorithms of the file, as its map says without a look at every extent; extent records do not say.
     pub(crate) fn algorithms(&self) -> Vec<Algorithm> {
         match &self.kind {

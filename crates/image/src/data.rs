@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use erofs_format::compression::Algorithm;
 use erofs_format::extent::{Extent, Place, Stored, ZExtent};
+use erofs_format::map_header::MapHeader;
 
 use crate::device::Devices;
 use crate::error::Result;
@@ -92,6 +93,18 @@ impl FileData {
     /// The algorithms that the map header of a compressed file names; none with extent records, which name them one by one.
     pub fn algorithms(&self) -> Vec<Algorithm> {
         self.compressed.as_ref().map(|compressed| compressed.map().algorithms()).unwrap_or_default()
+    }
+
+    /// The map header of a compressed file, which says in which form its extents are told; `None` for other files.
+    pub fn map_header(&self) -> Option<MapHeader> {
+        self.compressed.as_ref().map(|compressed| compressed.map().header())
+    }
+
+    /// The stored bytes of an extent of a compressed file, as they are: at most a MiB, none of holes and fragments. `extent`
+    /// must be one that [`FileData::zmap`] gave.
+    pub fn stored(&self, extent: &ZExtent) -> Result<Vec<u8>> {
+        let stored = self.compressed.as_ref().map(|compressed| compressed.stored(extent));
+        stored.unwrap_or_else(|| Ok(Vec::new())).map_err(|error| error.at_nid(self.inode.nid))
     }
 
     /// Fills `buf` from `offset` on, up to the end of the file, and returns how many bytes that was. 0 at or past the end.

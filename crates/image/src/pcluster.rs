@@ -199,7 +199,7 @@ impl Compressed {
     }
 
     /// The stored bytes of a pcluster; at most a MiB.
-    fn stored(&self, extent: &ZExtent) -> Result<Vec<u8>> {
+    pub(crate) fn stored(&self, extent: &ZExtent) -> Result<Vec<u8>> {
         match extent.stored {
             Stored::Pcluster { byte, length } => {
                 let mut stored = vec![0; in_memory(u64::from(length))];

@@ -24,6 +24,14 @@ impl ByteArea {
         Self { next: at, block_bits, dsunit: u64::from(dsunit).max(1), blocks_max, gaps: Vec::new() }
     }
 
+    /// The first of `count` bytes, if there are any, that start at a multiple of `unit`.
+    pub(crate) fn take_from(&mut self, unit: u64, count: u64) -> Result<u64, FormatError> {
+        if count != 0 {
+            self.align(unit.max(1));
+        }
+        self.take(count)
+    }
+
     /// The first of `count` bytes, wherever they start.
     pub(crate) fn take(&mut self, count: u64) -> Result<u64, FormatError> {
         let start = self.next;
@@ -43,10 +51,7 @@ impl ByteArea {
 
     /// The first of `count` bytes of a plain file.
     pub(crate) fn take_plain(&mut self, count: u64) -> Result<u64, FormatError> {
-        if count != 0 {
-            self.align(self.block_bits.size() * self.dsunit);
-        }
-        self.take(count)
+        self.take_from(self.block_bits.size() * self.dsunit, count)
     }
 
     fn align(&mut self, unit: u64) {

@@ -18,7 +18,8 @@ use crate::options::IndexForm;
 pub(crate) struct Inline {
     /// Bytes of content, for a pcluster; 0 for the tail of a plain file.
     pub(crate) length: u32,
-    pub(crate) plain: bool,
+    /// What encoded it; `None` where the content stands there as it is.
+    pub(crate) algorithm: Option<Algorithm>,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -61,8 +62,6 @@ pub(crate) fn drop_short(placed: &mut Vec<Placed>, (end, size, block): (u64, u64
 pub(crate) struct Content {
     /// Pclusters and plain blocks with the places they have, in the order of the content.
     extents: Vec<Placed>,
-    /// What encoded them, if anything did: it goes with the pclusters, whoever refers to them.
-    pub(crate) algorithm: Option<Algorithm>,
     /// The first byte of a file that is stored as it is.
     pub(crate) flat: Option<u64>,
     pub(crate) inline: Option<Inline>,
@@ -91,7 +90,7 @@ impl Content {
         let kept = u32::try_from(end - last.start).unwrap_or(u32::MAX);
         if kept < last.extent.length {
             last.extent.length = kept;
-            last.partial = !last.extent.plain;
+            last.partial = last.extent.algorithm.is_some();
         }
         (last.start + u64::from(last.extent.length) == end).then_some(found)
     }
@@ -108,7 +107,7 @@ impl Content {
         let Some(&Placed { at: start, .. }) = self.extents.first() else { return };
         let mut next = start;
         for Placed { extent, at, .. } in &self.extents {
-            if !extent.plain || *at != next || self.inline.is_some() || self.fragment.is_some() {
+            if extent.algorithm.is_some() || *at != next || self.inline.is_some() || self.fragment.is_some() {
                 return;
             }
             next += u64::from(extent.stored);
@@ -117,24 +116,27 @@ impl Content {
         self.flat = Some(start);
     }
 
-    fn list(&self, coding: Coding) -> Vec<ZExtent> {
+    fn list(&self, form: &Form) -> Vec<ZExtent> {
         let mut start = 0;
         let mut list = Vec::with_capacity(self.extents.len() + 1);
         let mut add = |length: u32, stored: Stored, coding: Coding, partial: bool| {
             list.push(ZExtent { start, length: u64::from(length), stored, coding, partial });
             start += u64::from(length);
         };
-        let of = |plain: bool| if plain { Coding::Shifted } else { coding };
+        let plain = if form.interlaced { Coding::Interlaced } else { Coding::Shifted };
         for Placed { extent, at, partial, .. } in &self.extents {
             let stored = Stored::Pcluster { byte: *at, length: extent.stored };
-            add(extent.length, stored, of(extent.plain), *partial);
+            add(extent.length, stored, extent.algorithm.map_or(plain, Coding::Compressed), *partial);
         }
-        if let Some(Inline { length, plain, bytes }) = &self.inline {
+        if let Some(Inline { length, algorithm, bytes }) = &self.inline {
             let stored = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
-            add(*length, Stored::Inline { byte: 0, length: stored }, of(*plain), false);
+            let coding = algorithm.map_or(Coding::Shifted, Coding::Compressed);
+            add(*length, Stored::Inline { byte: 0, length: stored }, coding, false);
         }
         if let Some(Fragment { length, at }) = self.fragment {
             // Before Linux 7.0 a fragment whose head says "plain" was taken for damage.
+            let algorithm = self.extents.iter().find_map(|placed| placed.extent.algorithm);
+            let coding = Coding::Compressed(algorithm.unwrap_or(form.algorithm));
             add(length, Stored::Fragment { offset: at }, coding, false);
         }
         list
@@ -162,7 +164,10 @@ pub(crate) struct Form {
     /// Where the xattrs end, counted from the inode.
     pub(crate) header: u64,
     pub(crate) index: IndexForm,
+    /// Named by the head of a fragment where nothing else is encoded.
     pub(crate) algorithm: Algorithm,
+    /// Plain blocks are turned.
+    pub(crate) interlaced: bool,
 }
 
 /// What [`encode`] made.
@@ -175,6 +180,8 @@ pub(crate) struct Made<'c> {
     pub(crate) table: Vec<u8>,
     /// What follows it.
     pub(crate) tail: &'c [u8],
+    /// The index has heads of two algorithms.
+    pub(crate) two_heads: bool,
 }
 
 /// What an inode needs, by its place in the spool: fingerprint, then table, then tail.
@@ -232,12 +239,21 @@ pub(crate) fn encode<'c>(content: &'c Content, form: &Form) -> Result<Made<'c>, 
     if let Some(start) = content.flat {
         let layout = if tail.is_empty() { DataLayout::FlatPlain } else { DataLayout::FlatInline };
         let i_u = block_32(form.block_bits.blocks_floor(start))?;
-        return Ok(Made { layout, i_u, table: Vec::new(), tail });
+        return Ok(Made { layout, i_u, table: Vec::new(), tail, two_heads: false });
     }
-    let extents = content.list(Coding::Compressed(form.algorithm));
+    let extents = content.list(form);
+    // Extent records name the algorithm of each extent.
+    let two_heads = form.index != IndexForm::Extents && has_two(&extents);
     let (layout, table) = super::index::encode(&extents, form)?;
     let blocks = content.blocks(form.block_bits);
     let i_u = u32::try_from(blocks)
         .map_err(|_| FormatError::limit("compressed blocks of a file", blocks, u32::MAX))?;
-    Ok(Made { layout, i_u, table, tail })
+    Ok(Made { layout, i_u, table, tail, two_heads })
+}
+
+/// Whether there are two algorithms among extents.
+fn has_two(extents: &[ZExtent]) -> bool {
+    let mut compressed = extents.iter().filter(|extent| matches!(extent.coding, Coding::Compressed(_)));
+    let first = compressed.next().map(|extent| extent.coding);
+    compressed.any(|extent| Some(extent.coding) != first)
 }

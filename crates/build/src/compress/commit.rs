@@ -193,7 +193,7 @@ impl<'a> Commit<'a> {
                 content.flat = Some(self.plain(range.start..stored, job)?);
                 content.inline = Some(Inline {
                     length: 0,
-                    plain: true,
+                    algorithm: None,
                     bytes: job.buffers.content[stored..range.end].to_vec(),
                 })
                 .filter(|inline| !inline.bytes.is_empty());
@@ -256,7 +256,7 @@ impl<'a> Commit<'a> {
     ) -> Result<(), BuildError> {
         for span in spans {
             match span {
-                Span::Own(encoded) => self.place(file, content, encoded, job)?,
+                Span::Own(encoded) => self.place(content, encoded, job)?,
                 Span::Equal(reference, end) => self.refer(file, content, reference, end, job)?,
             }
         }
@@ -301,7 +301,10 @@ impl<'a> Commit<'a> {
             let end = range.end.min(start + block);
             let at = self.area.take_blocks(u64::from(stored))?;
             job.push(at, true, start..end);
-            content.push(Extent { length: u32::try_from(end - start).unwrap_or(0), stored, plain: true }, at);
+            content.push(
+                Extent { length: u32::try_from(end - start).unwrap_or(0), stored, algorithm: None },
+                at,
+            );
             self.sums.stored_bytes += u64::from(stored);
             self.sums.compression.plain_bytes += (end - start) as u64;
         }
@@ -311,47 +314,48 @@ impl<'a> Commit<'a> {
     /// Gives encoded bytes a place.
     fn place(
         &mut self,
-        file: usize,
         content: &mut Content,
         encoded: Encoded,
         job: &mut WriteJob,
     ) -> Result<(), BuildError> {
-        let Encoded { extents, bytes, rest, .. } = encoded;
-        content.algorithm = Some(self.algorithm(file));
+        let Encoded { extents, bytes, granule, rest, .. } = encoded;
         let length = bytes.len() as u64;
-        let mut at =
-            if self.phase.is_tight() { self.area.take(length)? } else { self.area.take_blocks(length)? };
+        let mut at = if self.phase.is_tight() {
+            self.area.take_from(u64::from(granule), length)?
+        } else {
+            self.area.take_blocks(length)?
+        };
         job.push(at, true, bytes);
         self.sums.stored_bytes += length;
-        self.count(file, &extents);
+        self.count(&extents);
         for extent in extents {
             content.push(extent, at);
             at += u64::from(extent.stored);
         }
         match rest {
             Rest::Nothing => {}
-            Rest::Inline { length, plain, bytes } => {
+            Rest::Inline { length, algorithm, bytes } => {
                 self.sums.stored_bytes += bytes.len() as u64;
                 self.sums.compression.inline_pclusters = true;
                 let stored = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-                self.count(file, &[Extent { length, stored, plain }]);
-                content.inline = Some(Inline { length, plain, bytes });
+                self.count(&[Extent { length, stored, algorithm }]);
+                content.inline = Some(Inline { length, algorithm, bytes });
             }
             Rest::Fragment(length) => content.fragment = Some(Fragment { length, at: 0 }),
         }
         Ok(())
     }
 
-    fn count(&mut self, file: usize, extents: &[Extent]) {
-        let algorithm = self.algorithm(file);
+    fn count(&mut self, extents: &[Extent]) {
         for extent in extents {
             self.sums.compression.big_pclusters |= extent.stored as usize > self.phase.block;
-            if extent.plain {
-                self.sums.compression.plain_bytes += u64::from(extent.length);
-            } else {
+            if let Some(algorithm) = extent.algorithm {
                 let sums = self.sums.compression.algorithms.entry(algorithm).or_default();
                 sums.content_bytes += u64::from(extent.length);
                 sums.stored_bytes += u64::from(extent.stored);
+            } else {
+                self.sums.compression.plain_bytes += u64::from(extent.length);
+                self.sums.compression.interlaced |= self.phase.is_interlaced();
             }
         }
     }
@@ -401,10 +405,12 @@ impl<'a> Commit<'a> {
             size: self.phase.files[file].size,
             block_bits: self.plan.block_bits,
             index: self.phase.compression.index,
-            algorithm: content.algorithm.unwrap_or_else(|| self.algorithm(file)),
+            algorithm: self.algorithm(file),
+            interlaced: self.phase.is_interlaced(),
         };
         let value = value.unwrap_or_default();
         let made = body::encode(content, &form).map_err(|cause| self.at_path(file, cause))?;
+        self.sums.compression.two_heads |= made.two_heads;
         let at = self.spool.push(&value).map_err(BuildError::spool)?;
         self.spool.push(&made.table).map_err(BuildError::spool)?;
         self.spool.push(made.tail).map_err(BuildError::spool)?;

@@ -1,7 +1,8 @@
 //! From bytes to pclusters: where each begins and ends, and what it holds. Pure; knows no file and no address.
 //!
 //! Every pcluster is filled: the encoder takes as much content as fits into it, so only the last one of a file or
-//! segment is cut to fewer blocks. Whatever would not become smaller is stored plain, block by block.
+//! segment is cut to fewer blocks. Whatever would not become smaller is stored plain, block by block. Where there is a
+//! second algorithm, each pcluster is tried with both.
 
 use std::ops::Range;
 
@@ -19,7 +20,7 @@ const FRAGMENT_REACH: usize = 3;
 /// DEFLATE pclusters that start and end anywhere take a multiple of so many bytes, zeros in front. Linux
 /// (`z_erofs_deflate_decompress`) gives up when the output is complete and the page ends, although the mark of the end of the
 /// stream, at most 22 bits with the filling, is on the next page. So no page boundary may lie within the last three bytes.
-const DEFLATE_GRANULE: usize = 4;
+const DEFLATE_GRANULE: u8 = 4;
 
 /// A pcluster, or a block that is stored plain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +29,8 @@ pub(crate) struct Extent {
     pub(crate) length: u32,
     /// Bytes that it takes in the image, padding included.
     pub(crate) stored: u32,
-    /// Whether the content stands there as it is.
-    pub(crate) plain: bool,
+    /// What encoded it; `None` where the content stands there as it is.
+    pub(crate) algorithm: Option<Algorithm>,
 }
 
 /// What is left at the end of a file for another place than the data area.
@@ -42,8 +43,8 @@ pub(crate) enum Rest {
     Inline {
         /// Bytes of content.
         length: u32,
-        /// Whether the content stands there as it is.
-        plain: bool,
+        /// What encoded it; `None` where the content stands there as it is.
+        algorithm: Option<Algorithm>,
         /// What stands there.
         bytes: Vec<u8>,
     },
@@ -58,6 +59,8 @@ pub(crate) struct Encoded {
     pub(crate) extents: Vec<Extent>,
     /// Where the unit's buffer has what the extents hold, one behind the other.
     pub(crate) bytes: Range<usize>,
+    /// Without blocks, they start in the image at a multiple of so many bytes; 0 for any.
+    pub(crate) granule: u8,
     /// The content behind the extents.
     pub(crate) rest: Rest,
     /// Whether anything became smaller, so that it is worth being stored compressed.
@@ -87,6 +90,8 @@ pub(crate) struct Sizes {
     pub(crate) tight: bool,
     /// A last pcluster that exceeds a block boundary by little is tried again with more effort.
     pub(crate) squeeze: bool,
+    /// Plain blocks are turned, so that each byte stands at the same place of its block as in the file's.
+    pub(crate) interlaced: bool,
 }
 
 /// What is being encoded.
@@ -95,26 +100,59 @@ struct Output<'b> {
     bytes: &'b mut Vec<u8>,
 }
 
-/// An encoder with what it needs to be used again and again.
-pub(crate) struct Coder {
-    sizes: Sizes,
+/// A pcluster that could be the next one; its bytes are in the `scratch` of who tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Attempt {
+    /// Bytes of content.
+    consumed: usize,
+    /// Bytes without padding.
+    written: usize,
+    /// Bytes with padding, where it does not stand behind the inode.
+    stored: usize,
+    /// It ends with the file.
+    is_end: bool,
+    /// It stands behind the inode.
+    inline: bool,
+}
+
+/// One algorithm, with what it needs to be used again and again.
+struct Encoder {
+    algorithm: Algorithm,
     main: Box<dyn PrefixEncoder>,
     stronger: Option<Box<dyn PrefixEncoder>>,
     scratch: Vec<u8>,
     again: Vec<u8>,
+}
+
+/// The second algorithm of files that may have two.
+struct Alternative {
+    encoder: Encoder,
+    /// It is taken if it costs at most so many percent more.
+    percent: u8,
+}
+
+/// The encoders of a file.
+pub(crate) struct Coder {
+    sizes: Sizes,
+    encoder: Encoder,
+    alternative: Option<Alternative>,
     /// Pclusters without blocks take a multiple of so many bytes.
-    granule: usize,
+    granule: u8,
 }
 
 impl Coder {
     /// An encoder for `params` and the pclusters of `sizes`.
     pub(crate) fn new(params: &Params, sizes: Sizes) -> Result<Self, EncodeError> {
-        let stronger = if sizes.squeeze { erofs_encode::encoder_stronger(params) } else { None };
-        let main = erofs_encode::encoder(params)?;
-        let (scratch, again) = (vec![0; sizes.pcluster], Vec::new());
-        let is_deflate = params.algorithm.number == Algorithm::Deflate.number();
-        let granule = if sizes.tight && is_deflate { DEFLATE_GRANULE } else { 1 };
-        Ok(Self { sizes, main, stronger, scratch, again, granule })
+        let encoder = Encoder::new(params, sizes)?;
+        let granule = encoder.granule(sizes);
+        Ok(Self { sizes, encoder, alternative: None, granule })
+    }
+
+    /// The same with a second algorithm, whose pclusters are taken where they cost at most `percent` percent more.
+    pub(crate) fn with_alternative(self, params: &Params, percent: u8) -> Result<Self, EncodeError> {
+        let encoder = Encoder::new(params, self.sizes)?;
+        let granule = self.granule.max(encoder.granule(self.sizes));
+        Ok(Self { alternative: Some(Alternative { encoder, percent }), granule, ..self })
     }
 
     /// The block size in bytes.
@@ -123,16 +161,20 @@ impl Coder {
     }
 
     /// Encodes a file or a segment of one behind what is in `bytes`; `end` says what may become of its end, if that is
-    /// the file's.
+    /// the file's. `source` starts at a block of the file where plain blocks are turned.
     pub(crate) fn encode(&mut self, source: &[u8], end: End, bytes: &mut Vec<u8>) -> Encoded {
-        self.main.begin_segment();
+        self.encoder.main.begin_segment();
+        if let Some(alternative) = &mut self.alternative {
+            alternative.encoder.main.begin_segment();
+        }
         let start = bytes.len();
         let mut out = Output { encoded: Encoded::default(), bytes };
         self.fill(source, end, &mut out);
         let Output { mut encoded, bytes } = out;
         // What follows starts at a multiple of the granule as well.
-        bytes.resize(start + (bytes.len() - start).next_multiple_of(self.granule), 0);
+        bytes.resize(start + (bytes.len() - start).next_multiple_of(self.granule.into()), 0);
         encoded.bytes = start..bytes.len();
+        encoded.granule = self.granule;
         encoded
     }
 
@@ -146,13 +188,15 @@ impl Coder {
                 out.encoded.smaller = true;
                 break;
             }
+            // Where in a block of the file the rest starts.
+            let within = if self.sizes.interlaced { at % self.sizes.block } else { 0 };
             if failed && is_noise(rest, self.sizes.pcluster) {
-                at += self.plain(rest, self.sizes.pcluster, out);
+                at += self.plain(rest, within, self.sizes.pcluster, out);
                 continue;
             }
             let taken = self.step(rest, end, out);
             failed = taken == 0;
-            at += if failed { self.fail(rest, end, out) } else { taken };
+            at += if failed { self.fail(rest, within, end, out) } else { taken };
             if !matches!(out.encoded.rest, Rest::Nothing) {
                 break;
             }
@@ -161,10 +205,93 @@ impl Coder {
 
     /// Encodes the next pcluster; 0 if that would not make it smaller.
     fn step(&mut self, rest: &[u8], end: End, out: &mut Output<'_>) -> usize {
-        let Sizes { block, pcluster, input, tight, .. } = self.sizes;
-        if rest.len() <= block && !tight && !matches!(end, End::Inline(_)) {
+        let Self { sizes, encoder, alternative, granule } = self;
+        if rest.len() <= sizes.block && !sizes.tight && !matches!(end, End::Inline(_)) {
             return 0;
         }
+        let first = encoder.attempt(rest, end, *sizes, *granule);
+        let mut chosen = first.map(|attempt| (attempt, &*encoder));
+        if let Some(Alternative { encoder, percent }) = alternative
+            && let Some(second) = match first {
+                Some(first) if sizes.tight => encoder.attempt_same(rest, first, *granule),
+                Some(_) | None => encoder.attempt(rest, end, *sizes, *granule),
+            }
+            && first.is_none_or(|first| first.yields_to(second, *percent))
+        {
+            chosen = Some((second, encoder));
+        }
+        let Some((attempt, encoder)) = chosen else { return 0 };
+        let Attempt { consumed, written, stored, inline, .. } = attempt;
+        let (bytes, algorithm) = (&encoder.scratch[..written], Some(encoder.algorithm));
+        out.encoded.smaller = true;
+        if inline {
+            out.encoded.rest = Rest::Inline { length: narrow(consumed), algorithm, bytes: bytes.to_vec() };
+        } else {
+            out.bytes.resize(out.bytes.len() + stored - written, 0);
+            out.bytes.extend_from_slice(bytes);
+            let extent = Extent { length: narrow(consumed), stored: narrow(stored), algorithm };
+            out.encoded.extents.push(extent);
+        }
+        consumed
+    }
+
+    /// Stores what did not become smaller.
+    fn fail(&self, rest: &[u8], within: usize, end: End, out: &mut Output<'_>) -> usize {
+        if let End::Inline(limit) = end
+            && rest.len() <= limit
+        {
+            out.encoded.rest =
+                Rest::Inline { length: narrow(rest.len()), algorithm: None, bytes: rest.to_vec() };
+            return rest.len();
+        }
+        let limit = if self.sizes.tight { self.sizes.pcluster } else { self.sizes.block };
+        self.plain(rest, within, limit, out)
+    }
+
+    /// Stores up to `limit` bytes plain: in whole blocks, or at any byte where that is allowed. With `within` above 0 the
+    /// blocks are turned by so many bytes.
+    fn plain(&self, rest: &[u8], within: usize, limit: usize, out: &mut Output<'_>) -> usize {
+        let Sizes { block, tight, .. } = self.sizes;
+        let content = &rest[..rest.len().min(limit)];
+        for piece in content.chunks(if tight { limit } else { block }) {
+            let stored = if tight { piece.len() } else { block };
+            out.encoded.extents.push(Extent {
+                length: narrow(piece.len()),
+                stored: narrow(stored),
+                algorithm: None,
+            });
+            let padded = out.bytes.len() + stored;
+            if within == 0 {
+                out.bytes.extend_from_slice(piece);
+            } else {
+                // What lies in the file's next block comes first.
+                let (here, next) = piece.split_at(piece.len().min(block - within));
+                let head = out.bytes.len() + within;
+                out.bytes.extend_from_slice(next);
+                out.bytes.resize(head, 0);
+                out.bytes.extend_from_slice(here);
+            }
+            out.bytes.resize(padded, 0);
+        }
+        content.len()
+    }
+}
+
+impl Encoder {
+    fn new(params: &Params, sizes: Sizes) -> Result<Self, EncodeError> {
+        let stronger = if sizes.squeeze { erofs_encode::encoder_stronger(params) } else { None };
+        let main = erofs_encode::encoder(params)?;
+        let algorithm = Algorithm::from_number(params.algorithm.number).unwrap_or(Algorithm::Lz4);
+        Ok(Self { algorithm, main, stronger, scratch: vec![0; sizes.pcluster], again: Vec::new() })
+    }
+
+    fn granule(&self, sizes: Sizes) -> u8 {
+        if sizes.tight && self.algorithm == Algorithm::Deflate { DEFLATE_GRANULE } else { 1 }
+    }
+
+    /// Tries the next pcluster; `None` if that would not make it smaller.
+    fn attempt(&mut self, rest: &[u8], end: End, sizes: Sizes, granule: u8) -> Option<Attempt> {
+        let Sizes { block, pcluster, input, tight, .. } = sizes;
         let source = &rest[..rest.len().min(input)];
         let room = &mut self.scratch[..pcluster];
         // A pcluster that ends anywhere need not be full.
@@ -172,46 +299,45 @@ impl Coder {
             if tight { self.main.encode_loose(source, room) } else { self.main.encode_prefix(source, room) };
         // A first byte of zero would be taken for padding.
         if found.consumed == 0 || found.written == 0 || self.scratch[0] == 0 {
-            return 0;
+            return None;
         }
         let (mut consumed, mut written) = (found.consumed, found.written);
         let is_end = consumed == rest.len();
         if is_end && let End::Inline(limit) = end {
             if written <= limit && written < consumed {
-                let bytes = self.scratch[..written].to_vec();
-                out.encoded.rest = Rest::Inline { length: narrow(consumed), plain: false, bytes };
-                out.encoded.smaller = true;
-                return consumed;
+                return Some(Attempt { consumed, written, stored: written, is_end, inline: true });
             }
-            (consumed, written) = self.cut(rest, consumed, written);
+            (consumed, written) = self.cut(rest, consumed, written, block);
         } else if is_end && end == End::Fragment {
-            (consumed, written) = self.cut(rest, consumed, written);
+            (consumed, written) = self.cut(rest, consumed, written, block);
         } else if is_end && !tight {
-            written = self.squeeze(rest, written);
+            written = self.squeeze(rest, written, block);
         }
         let is_end = consumed == rest.len();
-        let stored = written.next_multiple_of(if tight { self.granule } else { block });
+        let stored = written.next_multiple_of(if tight { granule.into() } else { block });
         let instead = if is_end && !tight { consumed.next_multiple_of(block) } else { consumed };
-        if stored >= instead || (!tight && !is_end && consumed < block) {
-            return 0;
-        }
-        out.encoded.smaller = true;
-        out.bytes.resize(out.bytes.len() + stored - written, 0);
-        out.bytes.extend_from_slice(&self.scratch[..written]);
-        out.encoded.extents.push(Extent { length: narrow(consumed), stored: narrow(stored), plain: false });
-        consumed
+        let pays = stored < instead && (tight || is_end || consumed >= block);
+        pays.then_some(Attempt { consumed, written, stored, is_end, inline: false })
+    }
+
+    /// Tries the content of another attempt, where a pcluster need not be full: nothing is fairer to compare.
+    fn attempt_same(&mut self, rest: &[u8], other: Attempt, granule: u8) -> Option<Attempt> {
+        let written = self.main.encode_whole(&rest[..other.consumed], &mut self.scratch)?;
+        let stored = written.next_multiple_of(granule.into());
+        let pays = written > 0 && self.scratch[0] != 0 && stored < other.consumed;
+        pays.then_some(Attempt { written, stored, ..other })
     }
 
     /// Cuts a last pcluster of more than a block at its last block boundary, so that what is left is short. Leaves the
     /// bytes in `scratch`.
-    fn cut(&mut self, rest: &[u8], consumed: usize, written: usize) -> (usize, usize) {
-        let whole = written / self.sizes.block * self.sizes.block;
+    fn cut(&mut self, rest: &[u8], consumed: usize, written: usize, block: usize) -> (usize, usize) {
+        let whole = written / block * block;
         if whole == 0 || whole == written {
             return (consumed, written);
         }
         self.again.resize(whole, 0);
         let found = self.main.encode_prefix(&rest[..consumed], &mut self.again);
-        if found.consumed < self.sizes.block || self.again[0] == 0 {
+        if found.consumed < block || self.again[0] == 0 {
             return (consumed, written);
         }
         self.scratch[..found.written].copy_from_slice(&self.again[..found.written]);
@@ -219,8 +345,7 @@ impl Coder {
     }
 
     /// Tries harder where the last pcluster exceeds a block boundary by little. Leaves the bytes in `scratch`.
-    fn squeeze(&mut self, rest: &[u8], written: usize) -> usize {
-        let block = self.sizes.block;
+    fn squeeze(&mut self, rest: &[u8], written: usize, block: usize) -> usize {
         let (blocks, excess) = (written / block, written % block);
         if blocks == 0 || excess == 0 || excess > SQUEEZE_PER_BLOCK * blocks {
             return written;
@@ -234,34 +359,19 @@ impl Coder {
         self.scratch[..found.written].copy_from_slice(&self.again[..found.written]);
         found.written
     }
+}
 
-    /// Stores what did not become smaller.
-    fn fail(&self, rest: &[u8], end: End, out: &mut Output<'_>) -> usize {
-        if let End::Inline(limit) = end
-            && rest.len() <= limit
-        {
-            out.encoded.rest = Rest::Inline { length: narrow(rest.len()), plain: true, bytes: rest.to_vec() };
-            return rest.len();
+impl Attempt {
+    /// Whether the alternative costs at most `percent` percent more stored bytes per byte of content. One that leaves a rest
+    /// of what this one ends would take another block, so it has to end with the file too; and what stands behind the
+    /// inode takes no block at all.
+    fn yields_to(self, other: Self, percent: u8) -> bool {
+        if self.is_end && !other.is_end || self.inline && !other.inline {
+            return false;
         }
-        let limit = if self.sizes.tight { self.sizes.pcluster } else { self.sizes.block };
-        self.plain(rest, limit, out)
-    }
-
-    /// Stores up to `limit` bytes plain: in whole blocks, or at any byte where that is allowed.
-    fn plain(&self, rest: &[u8], limit: usize, out: &mut Output<'_>) -> usize {
-        let Sizes { block, tight, .. } = self.sizes;
-        let content = &rest[..rest.len().min(limit)];
-        for piece in content.chunks(if tight { limit } else { block }) {
-            let stored = if tight { piece.len() } else { block };
-            out.encoded.extents.push(Extent {
-                length: narrow(piece.len()),
-                stored: narrow(stored),
-                plain: true,
-            });
-            out.bytes.extend_from_slice(piece);
-            out.bytes.resize(out.bytes.len() + stored - piece.len(), 0);
-        }
-        content.len()
+        // At most 1 MiB times 8 MiB times 200.
+        let cost = |stored: usize, consumed: usize, percent: u64| stored as u64 * consumed as u64 * percent;
+        cost(other.stored, self.consumed, 100) <= cost(self.stored, other.consumed, 100 + u64::from(percent))
     }
 }
 
@@ -273,6 +383,7 @@ fn narrow(length: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use erofs_testkit::content::{noise, text};
 
     /// Lines with a number and pieces that hardly shrink.
     fn content() -> Vec<u8> {
@@ -294,7 +405,14 @@ mod tests {
     fn deflate_without_blocks_keeps_the_ends_of_streams_off_page_boundaries() {
         let source = content();
         for (name, granule) in [("deflate", 4), ("libdeflate", 4), ("zstd", 1)] {
-            let sizes = Sizes { block: 4096, pcluster: 4096, input: 8 << 20, tight: true, squeeze: false };
+            let sizes = Sizes {
+                block: 4096,
+                pcluster: 4096,
+                input: 8 << 20,
+                tight: true,
+                squeeze: false,
+                interlaced: false,
+            };
             let params = Params::new(erofs_encode::by_name(name).unwrap(), sizes.pcluster);
             let mut coder = Coder::new(&params, sizes).unwrap();
             let mut bytes = vec![1; 3];
@@ -305,7 +423,7 @@ mod tests {
             let mut content = 0;
             for extent in &encoded.extents {
                 let stored = &bytes[at..at + extent.stored as usize];
-                if !extent.plain {
+                if extent.algorithm.is_some() {
                     assert_eq!(stored.len() % granule, 0, "{name}");
                     let zeros = stored.iter().take_while(|&&byte| byte == 0).count();
                     assert!(zeros < granule, "{name}: {zeros} zeros in front");
@@ -316,5 +434,134 @@ mod tests {
             assert!(content == source.len() && bytes.len() - at < granule, "{name}");
             assert!(encoded.extents.len() > 20 && encoded.smaller, "{name}");
         }
+    }
+
+    #[test]
+    fn an_alternative_is_taken_if_it_costs_little_more() {
+        let full =
+            |consumed, stored| Attempt { consumed, written: stored, stored, is_end: false, inline: false };
+        let last = |stored| Attempt { is_end: true, ..full(100_000, stored) };
+        let inline = |stored| Attempt { is_end: true, inline: true, ..full(9000, stored) };
+        for (name, first, second, percent, taken) in [
+            ("as much content", full(100_000, 65_536), full(100_000, 65_536), 0, true),
+            ("more content", full(100_000, 65_536), full(100_001, 65_536), 0, true),
+            ("a byte less", full(100_000, 65_536), full(99_999, 65_536), 0, false),
+            ("five percent less", full(105_000, 65_536), full(100_000, 65_536), 5, true),
+            ("a byte less than that", full(105_001, 65_536), full(100_000, 65_536), 5, false),
+            ("twice the bytes", full(100_000, 4096), full(100_000, 8192), 100, true),
+            ("more than twice", full(100_000, 4096), full(100_000, 12_288), 100, false),
+            ("as many last blocks", last(40_960), last(40_960), 0, true),
+            ("a tenth more last blocks", last(40_960), last(45_056), 10, true),
+            ("a tenth more where nine percent may be", last(40_960), last(45_056), 9, false),
+            ("the end left to another pcluster", last(65_536), full(99_000, 65_536), 10, false),
+            ("the end that the first does not reach", full(99_000, 65_536), last(65_536), 0, true),
+            ("both behind the inode", inline(1000), inline(1050), 5, true),
+            ("both, one longer", inline(1000), inline(1051), 5, false),
+            (
+                "a block instead of nothing",
+                inline(4000),
+                Attempt { inline: false, ..inline(4096) },
+                100,
+                false,
+            ),
+            ("nothing instead of a block", Attempt { inline: false, ..inline(4096) }, inline(4000), 0, true),
+            ("the largest", full(8 << 20, 1 << 20), full(8 << 20, 1 << 20), 100, true),
+        ] {
+            assert_eq!(first.yields_to(second, percent), taken, "{name}");
+        }
+    }
+
+    /// Noise with stretches of zeros, which all algorithms store alike.
+    fn gaps(seed: u64, length: usize) -> Vec<u8> {
+        let mut bytes = noise(seed, length);
+        for hole in bytes.chunks_mut(3001) {
+            let kept = hole.len().min(2000);
+            hole[kept..].fill(0);
+        }
+        bytes
+    }
+
+    fn params(name: &str, sizes: Sizes) -> Params {
+        Params::new(erofs_encode::by_name(name).unwrap(), sizes.pcluster)
+    }
+
+    #[test]
+    fn content_decides_between_two_algorithms() {
+        let source = [text(1, 300_000), gaps(2, 300_000), text(3, 200_000), noise(4, 100_000)].concat();
+        let blocks = Sizes {
+            block: 4096,
+            pcluster: 4096,
+            input: 8 << 20,
+            tight: false,
+            squeeze: false,
+            interlaced: false,
+        };
+        for (first, second) in [("zstd", "lz4"), ("deflate", "lz4"), ("lzma", "lz4hc")] {
+            for (sizes, end) in [
+                (blocks, End::Blocks),
+                (Sizes { pcluster: 65_536, ..blocks }, End::Blocks),
+                (Sizes { pcluster: 65_536, ..blocks }, End::Inline(4064)),
+                (Sizes { tight: true, ..blocks }, End::Blocks),
+                (Sizes { tight: true, pcluster: 65_536, ..blocks }, End::Fragment),
+            ] {
+                let case = format!("{first} {second} {sizes:?} {end:?}");
+                let one = || Coder::new(&params(first, sizes), sizes).unwrap();
+                let mut alone = Vec::new();
+                one().encode(&source, end, &mut alone);
+                for percent in [0, 5] {
+                    let mut coder = one().with_alternative(&params(second, sizes), percent).unwrap();
+                    let mut bytes = Vec::new();
+                    let encoded = coder.encode(&source, end, &mut bytes);
+                    let sum = |algorithm: &str| -> u32 {
+                        let number = erofs_encode::by_name(algorithm).unwrap().number;
+                        let of = |extent: &&Extent| {
+                            extent.algorithm.is_some_and(|algorithm| algorithm.number() == number)
+                        };
+                        encoded.extents.iter().filter(of).map(|extent| extent.length).sum()
+                    };
+                    assert!(sum(first) > 300_000, "{case} {percent}: {}", sum(first));
+                    assert!(percent == 0 || sum(second) > 100_000, "{case} {percent}: {}", sum(second));
+                    assert!(percent > 0 || bytes.len() <= alone.len(), "{case}");
+                    let rest = match &encoded.rest {
+                        Rest::Nothing => 0,
+                        Rest::Inline { length, .. } | Rest::Fragment(length) => *length,
+                    };
+                    let all: u32 = encoded.extents.iter().map(|extent| extent.length).sum();
+                    assert_eq!((all + rest) as usize, source.len(), "{case}");
+                    let stored: u32 = encoded.extents.iter().map(|extent| extent.stored).sum();
+                    assert!(bytes.len() - (stored as usize) < encoded.granule.into(), "{case}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn turned_blocks_have_each_byte_at_its_place() {
+        let sizes = Sizes {
+            block: 4096,
+            pcluster: 8192,
+            input: 8 << 20,
+            tight: false,
+            squeeze: false,
+            interlaced: true,
+        };
+        let source = [text(1, 70_001), noise(2, 60_000)].concat();
+        let mut coder = Coder::new(&params("lz4", sizes), sizes).unwrap();
+        let mut bytes = Vec::new();
+        let encoded = coder.encode(&source, End::Blocks, &mut bytes);
+        let (mut at, mut start, mut turned) = (0, 0, 0);
+        for Extent { length, stored, algorithm } in encoded.extents {
+            let end = start + length as usize;
+            if algorithm.is_none() {
+                turned += usize::from(start % 4096 != 0);
+                let mut block = vec![0; 4096];
+                for byte in start..end {
+                    block[byte % 4096] = source[byte];
+                }
+                assert!(block == bytes[at..at + 4096], "{start} to {end}");
+            }
+            (at, start) = (at + stored as usize, end);
+        }
+        assert!(turned > 5 && at == bytes.len() && start == source.len());
     }
 }

@@ -27,9 +27,10 @@ mod superblock;
 mod work;
 
 pub(crate) use body::Body;
+pub(crate) use index::encode_shaped;
 pub(crate) use nameless::{Special, StoredSpecial, store as store_special};
 pub(crate) use spool::Spool;
-pub(crate) use superblock::Announced;
+pub(crate) use superblock::{Announced, Foreign};
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -40,7 +41,7 @@ use crate::content::{File, Units, files, fill};
 use crate::error::BuildError;
 use crate::image_file::ImageFile;
 use crate::layout::plan::{Plan, Shape};
-use crate::options::{CompressionOptions, ContentOptions, FragmentOptions};
+use crate::options::{CompressHint, CompressionOptions, ContentOptions, FragmentOptions};
 use crate::summary::Sums;
 use area::ByteArea;
 use commit::{Commit, Packed};
@@ -205,7 +206,7 @@ fn pack(
     let size = content.len();
     let files = [File { inode: plan.tree.root, size, content: ContentRef(0), has_twin: false }];
     let input = Fragments(Mutex::new(content));
-    let choices = [Choice { algorithm: Some(0), pcluster: pcluster_size }];
+    let choices = [Choice::usual(phase.compression, pcluster_size)];
     let phase = Phase {
         input: &input,
         files: &files,
@@ -241,7 +242,7 @@ fn pack(
 
 /// How each file is encoded: one answer for all of them, or one each where hints tell them apart.
 fn choices(plan: &Plan<'_>, files: &[File], compression: &CompressionOptions) -> Vec<Choice> {
-    let usual = Choice { algorithm: Some(0), pcluster: compression.pcluster_size };
+    let usual = Choice::usual(compression, compression.pcluster_size);
     if compression.hints.is_empty() {
         return vec![usual];
     }
@@ -249,10 +250,13 @@ fn choices(plan: &Plan<'_>, files: &[File], compression: &CompressionOptions) ->
         let path = plan.tree.path_of(file.inode);
         let path = path.strip_prefix(b"/").unwrap_or(&path);
         let hint = compression.hints.iter().find(|hint| hint.pattern.is_match(path));
-        hint.map_or(usual, |hint| Choice {
-            algorithm: (hint.pcluster_size != 0).then_some(hint.algorithm),
-            pcluster: hint.pcluster_size,
-        })
+        let hinted = |hint: &CompressHint| {
+            let algorithm = (hint.pcluster_size != 0).then_some(hint.algorithm);
+            let asked = Choice { algorithm, pcluster: hint.pcluster_size, has_alternative: false };
+            // A hint that asks for what is usual changes nothing.
+            if (Choice { has_alternative: usual.has_alternative, ..asked }) == usual { usual } else { asked }
+        };
+        hint.map_or(usual, hinted)
     };
     files.iter().map(chosen).collect()
 }

@@ -32,6 +32,8 @@ pub(crate) struct StoredSpecial {
     pub(crate) key: u128,
     /// Whether any of its pclusters is larger than a block.
     pub(crate) big_pclusters: bool,
+    /// Whether its index has heads of two algorithms.
+    pub(crate) two_heads: bool,
 }
 
 /// Which inode it is.
@@ -56,14 +58,13 @@ pub(crate) fn store(
         (Special::Metabox, Some(options)) => Choice {
             algorithm: options.algorithm.and(compressions.algorithms.len().checked_sub(1)),
             pcluster: options.pcluster_size,
+            has_alternative: false,
         },
         (Special::Metabox, None) => return Err(BuildError::Internal("a metabox without options".into())),
-        (Special::Packed, _) => Choice {
-            algorithm: Some(0),
-            pcluster: compressions
-                .fragments
-                .map_or(compressions.pcluster_size, |fragments| fragments.pcluster_size),
-        },
+        (Special::Packed, _) => {
+            let own = compressions.fragments.map(|fragments| fragments.pcluster_size);
+            Choice::usual(compressions, own.unwrap_or(compressions.pcluster_size))
+        }
     };
     let size = content.len();
     let files = [File { inode: plan.tree.root, size, content: ContentRef(0), has_twin: false }];
@@ -96,5 +97,6 @@ pub(crate) fn store(
         end: commit.area.next(),
         gaps: commit.area.into_gaps(),
         big_pclusters: commit.sums.compression.big_pclusters,
+        two_heads: commit.sums.compression.two_heads,
     })
 }

@@ -50,14 +50,15 @@ fn attempt(coder: &mut Coder, source: &[u8], attempts: u32, bytes: &mut Vec<u8>)
 /// Makes a short last block and the two before it one extent, if all of them are plain.
 fn merge(encoded: &mut Encoded, block: usize) -> bool {
     let [.., first, second, last] = encoded.extents[..] else { return false };
-    let whole = [first, second].iter().all(|extent| extent.plain && extent.length as usize == block);
-    if !whole || !last.plain {
+    let whole =
+        [first, second].iter().all(|extent| extent.algorithm.is_none() && extent.length as usize == block);
+    if !whole || last.algorithm.is_some() {
         return false;
     }
     let length = first.length + second.length + last.length;
     let stored = first.stored + second.stored + last.stored;
     encoded.extents.truncate(encoded.extents.len() - 3);
-    encoded.extents.push(Extent { length, stored, plain: true });
+    encoded.extents.push(Extent { length, stored, algorithm: None });
     true
 }
 
@@ -68,7 +69,7 @@ fn plain(content: &[u8], block: usize, bytes: &mut Vec<u8>) -> Encoded {
     let narrow = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
     let extents = content
         .chunks(piece)
-        .map(|bytes| Extent { length: narrow(bytes.len()), stored: narrow(piece), plain: true })
+        .map(|bytes| Extent { length: narrow(bytes.len()), stored: narrow(piece), algorithm: None })
         .collect();
     let padded = bytes.len() + stored;
     bytes.extend_from_slice(content);
@@ -83,8 +84,14 @@ mod tests {
     use erofs_testkit::content::{noise, text};
 
     fn coder(algorithm: &str, pcluster: usize) -> Coder {
-        let sizes =
-            Sizes { block: 4096, pcluster, input: erofs_encode::MAX_INPUT, tight: false, squeeze: false };
+        let sizes = Sizes {
+            block: 4096,
+            pcluster,
+            input: erofs_encode::MAX_INPUT,
+            tight: false,
+            squeeze: false,
+            interlaced: false,
+        };
         let row = erofs_encode::by_name(algorithm).unwrap();
         Coder::new(&erofs_encode::Params::new(row, pcluster), sizes).unwrap()
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use erofs_algo::fingerprint::{Fingerprint, Hasher};
-use erofs_encode::Params;
+use erofs_encode::{EncodeError, Params};
 use erofs_format::compression::PCLUSTER_MAX_SIZE;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -25,12 +25,21 @@ pub(crate) trait Input: Sync {
 }
 
 /// How one file is to be encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Choice {
     /// Index of the algorithm; `None` for a file that a hint leaves uncompressed.
     pub(crate) algorithm: Option<usize>,
     /// The largest pcluster in bytes.
     pub(crate) pcluster: u32,
+    /// Whether pclusters may be of the second algorithm.
+    pub(crate) has_alternative: bool,
+}
+
+impl Choice {
+    /// How files are encoded that no hint concerns.
+    pub(crate) fn usual(compression: &CompressionOptions, pcluster: u32) -> Self {
+        Self { algorithm: Some(0), pcluster, has_alternative: compression.head2.is_some() }
+    }
 }
 
 /// What the work on a set of files needs to know.
@@ -120,7 +129,7 @@ impl Phase<'_> {
 
     /// How a file is encoded.
     pub(crate) fn choice(&self, file: usize) -> Choice {
-        let none = Choice { algorithm: None, pcluster: 0 };
+        let none = Choice { algorithm: None, pcluster: 0, has_alternative: false };
         self.choices.get(file).or(self.choices.first()).copied().unwrap_or(none)
     }
 
@@ -155,6 +164,13 @@ impl Phase<'_> {
         self.compression.index == crate::options::IndexForm::Extents
     }
 
+    /// Whether plain blocks are turned. Linux does so from 6.1 on; an older one would not see the bit that tells it and
+    /// show wrong bytes. So it is done with fragments alone, which no older one mounts. References need blocks that do
+    /// not depend on where in a file they are, and without blocks there is nothing to turn.
+    pub(crate) fn is_interlaced(&self) -> bool {
+        self.compression.fragments.is_some() && !self.compression.dedupe && !self.is_tight()
+    }
+
     fn sizes(&self, choice: Choice) -> Sizes {
         let input = match self.compression.max_extent_size as usize {
             0 => erofs_encode::MAX_INPUT,
@@ -166,6 +182,7 @@ impl Phase<'_> {
             input,
             tight: self.is_tight(),
             squeeze: self.compression.squeeze && !self.is_tight(),
+            interlaced: self.is_interlaced(),
         }
     }
 
@@ -173,7 +190,8 @@ impl Phase<'_> {
     fn end(&self) -> End {
         match self.compression {
             CompressionOptions { fragments: Some(_), .. } if !self.is_packed => End::Fragment,
-            CompressionOptions { tail_packing: true, .. } if !self.is_packed => {
+            // Extent records have no inline data, and bytes that start anywhere leave no rest of a block.
+            CompressionOptions { tail_packing: true, .. } if !self.is_packed && !self.is_tight() => {
                 // A slot less than a block, so that a place can be found behind an inode of any length.
                 End::Inline(self.block - 32)
             }
@@ -187,7 +205,6 @@ struct Whole {
     /// Index of the file.
     file: usize,
     choice: Choice,
-    algorithm: usize,
     /// First byte of the part.
     offset: u64,
     /// What may become of the end of the file.
@@ -197,7 +214,7 @@ struct Whole {
 /// A worker's own things: encoders and buffers that are used again and again.
 pub(crate) struct Worker<'a> {
     phase: Phase<'a>,
-    coders: BTreeMap<(usize, u32), Coder>,
+    coders: BTreeMap<Choice, Coder>,
 }
 
 /// Asks whether a file with this digest comes before the file with this index.
@@ -291,9 +308,9 @@ impl<'a> Worker<'a> {
     ) -> Result<Form, BuildError> {
         let CompressionOptions { class, .. } = *self.phase.compression;
         let choice = self.phase.choice(file);
-        let Some(algorithm) = choice.algorithm.filter(|_| class != CompressClass::Never) else {
+        if choice.algorithm.is_none() || class == CompressClass::Never {
             return Ok(Form::Plain);
-        };
+        }
         let size = self.phase.files[file].size;
         let last = offset + bytes.len() as u64 == size;
         if self.ends_in_fragments(last) {
@@ -306,10 +323,10 @@ impl<'a> Worker<'a> {
         if let Some(recipe) = self.phase.recipe(file) {
             let end = if recipe.is_owner() { End::Blocks } else { end };
             let pieces = recipe.pieces(offset, offset + bytes.len() as u64);
-            return self.pieces(&pieces, &Whole { file, choice, algorithm, offset, end }, bytes, out);
+            return self.pieces(&pieces, &Whole { file, choice, offset, end }, bytes, out);
         }
         let start = out.len();
-        let encoded = self.coder(algorithm, choice)?.encode(bytes, end, out);
+        let encoded = self.coder(choice)?.encode(bytes, end, out);
         let whole = size == bytes.len() as u64;
         // A file must not change its class for what is equal to it, so with references there is one class for all that
         // are longer than a block.
@@ -329,13 +346,13 @@ impl<'a> Worker<'a> {
         bytes: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Form, BuildError> {
-        let Whole { file, choice, algorithm, offset, end } = *how;
+        let Whole { file, choice, offset, end } = *how;
         let (input, file) = (self.phase.input, &self.phase.files[file]);
         let size = file.size;
         let (tight, block) = (self.phase.is_tight(), self.phase.block as u64);
         let shifted = self.phase.recipes.is_some_and(|recipes| recipes.shifted);
         let at = |byte: u64| usize::try_from(byte - offset).unwrap_or(usize::MAX);
-        let coder = self.coder(algorithm, choice)?;
+        let coder = self.coder(choice)?;
         let mut spans = Vec::with_capacity(pieces.len());
         for piece in pieces {
             spans.push(match *piece {
@@ -361,19 +378,27 @@ impl<'a> Worker<'a> {
             && self.phase.compression.fragments.is_some_and(|fragments| fragments.all)
     }
 
-    fn coder(&mut self, algorithm: usize, choice: Choice) -> Result<&mut Coder, BuildError> {
+    fn coder(&mut self, choice: Choice) -> Result<&mut Coder, BuildError> {
         use std::collections::btree_map::Entry;
-        match self.coders.entry((algorithm, choice.pcluster)) {
+        match self.coders.entry(choice) {
             Entry::Occupied(known) => Ok(known.into_mut()),
-            Entry::Vacant(free) => {
-                let sizes = self.phase.sizes(choice);
-                let params = params(self.phase.compression, algorithm, sizes)
-                    .ok_or_else(|| BuildError::Internal("an algorithm has no row".into()))?;
-                let coder =
-                    Coder::new(&params, sizes).map_err(|cause| BuildError::Options(cause.to_string()))?;
-                Ok(free.insert(coder))
-            }
+            Entry::Vacant(free) => Ok(free.insert(coder(self.phase, choice)?)),
         }
+    }
+}
+
+/// A coder for files of this choice.
+fn coder(phase: Phase<'_>, choice: Choice) -> Result<Coder, BuildError> {
+    let sizes = phase.sizes(choice);
+    let params = |algorithm: usize| {
+        params(phase.compression, algorithm, sizes)
+            .ok_or_else(|| BuildError::Internal("an algorithm has no row".into()))
+    };
+    let refused = |cause: EncodeError| BuildError::Options(cause.to_string());
+    let coder = Coder::new(&params(choice.algorithm.unwrap_or(0))?, sizes).map_err(refused)?;
+    match phase.compression.head2.filter(|_| choice.has_alternative) {
+        Some(percent) => coder.with_alternative(&params(1)?, percent).map_err(refused),
+        None => Ok(coder),
     }
 }
 

@@ -109,13 +109,25 @@ impl Plan<'_> {
             return Err(FormatError::limit("xattrs of an inode", out.len() - start, placed.header_size()));
         }
         out.resize(header, 0);
+        self.encode_table(data, start, out)
+    }
+
+    /// Appends what follows the inode that starts at byte `start` of `out` and its xattrs: the map header with the index, or the
+    /// chunk table.
+    pub(crate) fn encode_table(
+        &self,
+        data: &Data,
+        start: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), FormatError> {
+        // Inodes stand on multiples of 32, so what aligns a table is the length in front of it alone.
+        let header = out.len() - start;
         if let Data::Compressed { table, .. } = data {
-            out.resize(start + (header - start).next_multiple_of(map_header::SIZE), 0);
+            out.resize(start + header.next_multiple_of(map_header::SIZE), 0);
             out.extend_from_slice(table);
         }
         if let Data::Chunks { format, blocks } = data {
-            let aligned = (header - start).next_multiple_of(format.entry_size());
-            out.resize(start + aligned, 0);
+            out.resize(start + header.next_multiple_of(format.entry_size()), 0);
             for &block in blocks.iter() {
                 let address = (block != HOLE).then(|| self.chunk_address(block));
                 chunk::encode_entry(*format, address, out)?;

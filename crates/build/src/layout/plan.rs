@@ -358,7 +358,8 @@ impl<'t> Plan<'t> {
             serial,
         };
         let inline = layout == DataLayout::FlatInline && header > self.block_bits.size();
-        placed.at = if inline { zone.place_long(header, reserved) } else { zone.place(header + reserved) };
+        placed.at =
+            if inline { zone.place_long(header, reserved, false) } else { zone.place(header + reserved) };
         Ok(placed)
     }
 
@@ -375,7 +376,10 @@ impl<'t> Plan<'t> {
         let front = if table == 0 { header } else { header.next_multiple_of(MAP_ALIGNMENT) + table };
         let tail = u64::from(shape.tail);
         let long = tail != 0 && front + tail > self.block_bits.size();
-        let at = if long { zone.place_long(front, tail) } else { zone.place(front + tail) };
+        // Linux takes a pcluster behind an inode for damaged that starts one block into a page, where pages are larger than
+        // blocks (`z_erofs_fixup_insize` gets 0 bytes to look at; 6.18 and 7.2).
+        let apart = shape.layout.is_compressed();
+        let at = if long { zone.place_long(front, tail, apart) } else { zone.place(front + tail) };
         let reserved = front + tail - header;
         Ok(Placed {
             at,

@@ -59,13 +59,20 @@ impl Zone {
     }
 
     /// A place for something longer than a block: `header` bytes, and a tail of `tail` bytes behind them that ends in
-    /// the block in which it starts. The tail must be 32 bytes shorter than a block.
-    pub(crate) fn place_long(&mut self, header: u64, tail: u64) -> u64 {
+    /// the block in which it starts. The tail must be 32 bytes shorter than a block. With `apart` it does not start at the
+    /// first byte of a block.
+    pub(crate) fn place_long(&mut self, header: u64, tail: u64, apart: bool) -> u64 {
         let block = self.block_bits.size();
         let mut at = self.end.next_multiple_of(INODE_SLOT_SIZE);
         let tail_at = self.block_bits.within(at + header);
+        let mut next = at;
         if tail_at + tail > block {
-            let next = at + (block - tail_at).next_multiple_of(INODE_SLOT_SIZE);
+            next += (block - tail_at).next_multiple_of(INODE_SLOT_SIZE);
+        }
+        if apart && self.block_bits.within(next + header) == 0 {
+            next += INODE_SLOT_SIZE;
+        }
+        if next != at {
             self.remember(at, (next - at).min(block - self.block_bits.within(at)));
             at = next;
         }
@@ -132,6 +139,25 @@ mod tests {
         assert_eq!(zone.place_blocks(2), 16384);
         assert_eq!(zone.place(64), 3296, "the smallest gap that fits");
         assert_eq!(zone.end(), 16384 + 8192);
+    }
+
+    #[test]
+    fn long_things_keep_their_tails_in_one_block() {
+        for (start, header, tail, apart, want) in [
+            (4096, 5000, 100, false, 4096),
+            (4096, 8000, 200, false, 4288),
+            (4096, 8192, 200, false, 4096),
+            (4096, 8192, 200, true, 4128),
+            (4096, 8000, 4064, false, 4288),
+            (4096, 8160, 4064, true, 4160),
+            (4096, 8160, 4064, false, 4128),
+        ] {
+            let mut zone = Zone::new(BlockBits::DEFAULT, start);
+            let at = zone.place_long(header, tail, apart);
+            assert_eq!(at, want, "{header} {tail} {apart}");
+            let first = (at + header) % 4096;
+            assert!(first + tail <= 4096 && !(apart && first == 0), "{header} {tail} {apart}");
+        }
     }
 
     #[test]
