@@ -35,8 +35,8 @@ const DEFAULT_METADATA: &str = "32768:zstd";
 /// Its fingerprints are computed here from the contents; those that IMAGE may have are not looked at. Mounted with IMAGE as
 /// its device (the mount option device), it shares page cache like an image that was built with fingerprints.
 ///
-/// IMAGE must stay what it is: the kernel compares neither fingerprints nor images. Images with compressed files are
-/// refused, because the blocks and chunks of a companion stand for their own bytes; --overlay takes any image.
+/// IMAGE must stay what it is: the kernel compares neither fingerprints nor images. Files that are compressed in IMAGE are
+/// compressed files of the companion, and share with files that other images have compressed.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each flag that takes no value")]
 pub struct Args {

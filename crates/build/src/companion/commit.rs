@@ -7,13 +7,14 @@ use erofs_image::{FileData, Image};
 use erofs_tree::{InodeId, Progress};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::encoded::{Encoded, Starts};
 use super::fingerprint::{self, File};
-use super::refer::{Place, Referral, Referrals};
+use super::refer::{PACKED, Pieces, Place, Referral, Referrals, named};
 use crate::compress::{Body, Outcome, Spool};
 use crate::error::BuildError;
 use crate::image_file::ImageFile;
 use crate::layout::compose::{HOLE, block_32};
-use crate::layout::plan::Plan;
+use crate::layout::plan::{Plan, Shape};
 use crate::options::{FingerprintOptions, FingerprintValue};
 use crate::summary::Sums;
 
@@ -46,12 +47,13 @@ impl Work<'_> {
             }
             Some(FingerprintValue::Source) | None => vec![Vec::new(); order.len()],
         };
+        let bits = self.plan.block_bits;
         let mut outcome = Outcome {
             bodies: vec![None; list.len()],
             spool: Spool::new(image.folder()),
             packed: None,
             unpacked: None,
-            end: self.referrals.end,
+            end: self.plan.data_at + self.referrals.room.own_blocks * bits.size(),
             gaps: Vec::new(),
             key: 0,
             sums: Sums::default(),
@@ -59,15 +61,24 @@ impl Work<'_> {
         let mut hash = Xxh3::new();
         hash.update(&self.original.superblock().uuid);
         hash.update(&self.start.to_le_bytes());
-        for (&id, value) in order.iter().zip(&values) {
-            let Some(referral) = &list[id.index()] else { continue };
-            let data = self.original.data(&self.original.inode(self.nids[id.index()])?)?;
-            let (bytes, body) = self.body(referral, value, &data, &mut outcome.sums, image)?;
+        let mut keep = |referral: &Referral, value: &[u8], data: &FileData, outcome: &mut Outcome| {
+            let (bytes, body) = self.body(referral, value, data, &mut outcome.sums, image)?;
             hash.update(&body.i_u.to_le_bytes());
             hash.update(&bytes);
             let at = outcome.spool.push(&bytes).map_err(BuildError::spool)?;
-            outcome.bodies[id.index()] = Some(Body { at, ..body });
+            Ok::<_, BuildError>(Body { at, ..body })
+        };
+        for (&id, value) in order.iter().zip(&values) {
+            let Some(referral) = &list[id.index()] else { continue };
+            let data = self.original.data(&self.original.inode(self.nids[id.index()])?)?;
+            let body = keep(referral, value, &data, &mut outcome);
+            outcome.bodies[id.index()] =
+                Some(body.map_err(|error| named(error, &self.plan.tree.path_of(id)))?);
             outcome.sums.fingerprints += u64::from(!value.is_empty());
+        }
+        if let (Some((referral, size)), Some(data)) = (&self.referrals.packed, self.original.packed()) {
+            let body = keep(referral, &[], data, &mut outcome).map_err(|error| named(error, PACKED))?;
+            outcome.packed = Some((body, *size));
         }
         outcome.key = hash.digest128();
         Ok(outcome)
@@ -97,53 +108,101 @@ impl Work<'_> {
         sums: &mut Sums,
         image: &ImageFile,
     ) -> Result<(Vec<u8>, Body), BuildError> {
-        let bits = self.plan.block_bits;
-        let shape = referral.shape(bits);
+        let shape = referral.shape(self.plan.block_bits);
         let mut bytes = value.to_vec();
+        let i_u = match referral {
+            Referral::Plain(pieces) => self.pieces(pieces, data, &mut bytes, sums, image)?,
+            Referral::Encoded(encoded) => self.encoded(encoded, data, &mut bytes, sums, image)?,
+        };
+        let narrow = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        let Shape { layout, table, tail } = shape;
+        let body = Body { layout, i_u, at: 0, fingerprint: narrow(value.len()), table, tail };
+        // What the spool holds of chunks has no devices yet, so that it may be shorter than the table.
+        let table = narrow(bytes.len()) - body.fingerprint - tail;
+        Ok((bytes, Body { table, ..body }))
+    }
+
+    /// Appends table and tail of a file that is not compressed; tells the union of its inode.
+    fn pieces(
+        &self,
+        pieces: &Pieces,
+        data: &FileData,
+        bytes: &mut Vec<u8>,
+        sums: &mut Sums,
+        image: &ImageFile,
+    ) -> Result<u32, BuildError> {
+        let bits = self.plan.block_bits;
+        let is_chunked = pieces.layout == DataLayout::ChunkBased;
         let mut i_u = 0;
         // The spool has blocks of the unified address space; devices come in when the inode is written.
-        if referral.layout == DataLayout::ChunkBased {
-            i_u = referral.chunk_format(bits).encode();
-            self.table(referral, &mut bytes)?;
+        if is_chunked {
+            i_u = pieces.chunk_format(bits).encode();
+            self.table(pieces, bytes)?;
         }
-        let table = bytes.len() - value.len();
-        for piece in &referral.pieces {
+        for piece in &pieces.list {
             match piece.place {
                 Place::Hole => sums.hole_bytes += piece.length,
-                Place::Original(block) if referral.layout != DataLayout::ChunkBased => {
-                    i_u = block_32(block + u64::from(self.start))?;
-                }
+                Place::Original(block) if !is_chunked => i_u = block_32(block + u64::from(self.start))?,
                 Place::Original(_) => {}
                 Place::Own(block) => {
                     let mut tail = vec![0; bits.bytes()];
                     data.read_range(piece.start, &mut tail)?;
-                    image.write_at(block * bits.size(), &tail)?;
-                    sums.stored_bytes += bits.size();
+                    self.write_own(block, &tail, sums, image)?;
                 }
                 Place::Inline => {
                     let tail_at = bytes.len();
-                    bytes.resize(tail_at + shape.tail as usize, 0);
+                    bytes.resize(tail_at + usize::try_from(piece.length).unwrap_or(usize::MAX), 0);
                     data.read_range(piece.start, &mut bytes[tail_at..])?;
                     sums.stored_bytes += piece.length;
                 }
             }
         }
-        let narrow = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
-        let body = Body {
-            layout: shape.layout,
-            i_u,
-            at: 0,
-            fingerprint: narrow(value.len()),
-            table: narrow(table),
-            tail: shape.tail,
-        };
-        Ok((bytes, body))
+        Ok(i_u)
+    }
+
+    /// Appends map header, index and tail of a compressed file; tells the union of its inode.
+    fn encoded(
+        &self,
+        encoded: &Encoded,
+        data: &FileData,
+        bytes: &mut Vec<u8>,
+        sums: &mut Sums,
+        image: &ImageFile,
+    ) -> Result<u32, BuildError> {
+        let starts = Starts { original: u64::from(self.start), own: self.first_own() };
+        let (table, tail) = encoded.bytes(data, &self.referrals.room, starts)?;
+        bytes.extend_from_slice(&table);
+        if let Some(block) = encoded.own() {
+            self.write_own(block, &tail, sums, image)?;
+        } else {
+            bytes.extend_from_slice(&tail);
+            sums.stored_bytes += tail.len() as u64;
+        }
+        Ok(encoded.blocks)
+    }
+
+    /// The first block of the companion that holds contents.
+    fn first_own(&self) -> u64 {
+        self.plan.block_bits.blocks_floor(self.plan.data_at)
+    }
+
+    fn write_own(
+        &self,
+        block: u64,
+        bytes: &[u8],
+        sums: &mut Sums,
+        image: &ImageFile,
+    ) -> Result<(), BuildError> {
+        let bits = self.plan.block_bits;
+        image.write_at((self.first_own() + block) * bits.size(), bytes)?;
+        sums.stored_bytes += bits.size();
+        Ok(())
     }
 
     /// Appends the first block of each chunk.
-    fn table(&self, referral: &Referral, out: &mut Vec<u8>) -> Result<(), BuildError> {
+    fn table(&self, referral: &Pieces, out: &mut Vec<u8>) -> Result<(), BuildError> {
         let bits = self.plan.block_bits;
-        let mut pieces = referral.pieces.iter().peekable();
+        let mut pieces = referral.list.iter().peekable();
         for chunk in 0..referral.chunks() {
             let at = chunk << referral.chunk_bits;
             while pieces.peek().is_some_and(|piece| piece.start + piece.length <= at) {
@@ -156,7 +215,7 @@ impl Work<'_> {
             let block = match piece.place {
                 Place::Hole => HOLE,
                 Place::Original(block) => block_32(block + skip + u64::from(self.start))?,
-                Place::Own(block) => block_32(block)?,
+                Place::Own(block) => block_32(self.first_own() + block)?,
                 Place::Inline => return Err(BuildError::Internal("a chunk behind its inode".into())),
             };
             out.extend_from_slice(&block.to_le_bytes());

@@ -2,19 +2,22 @@
 
 use erofs_format::BlockBits;
 use erofs_format::datalayout::DataLayout;
-use erofs_format::datalayout::chunk::{CHUNK_BITS_MAX, ChunkFormat, MAP_ENTRY_SIZE};
+use erofs_format::datalayout::chunk::{CHUNK_BITS_MAX, ChunkFormat};
 use erofs_format::extent::Place as Stored;
+use erofs_format::inode::EXTENDED_SIZE;
 use erofs_format::{FormatError, Nid};
-use erofs_image::{Image, Inode};
+use erofs_image::{FileData, Image};
 use erofs_tree::{InodeId, Kind};
 
 use super::Form;
-use crate::error::{BuildError, shown};
+use super::encoded::{self, Encoded, Uses};
+use super::room::Room;
+use crate::error::BuildError;
 use crate::layout::compose::block_32;
 use crate::layout::plan::{Plan, Shape};
 
-/// Pieces of small images that are always taken, however few bytes they have.
-const PIECES_ALWAYS: u64 = 1024;
+/// What messages call the packed inode, which has no path.
+pub(super) const PACKED: &[u8] = b"(packed inode)";
 
 /// Where a piece of a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +25,7 @@ pub(super) enum Place {
     Hole,
     /// From this block of the original on.
     Original(u64),
-    /// In one block of the companion, to be copied.
+    /// In one block of the companion, by its number, to be copied.
     Own(u64),
     /// Behind the inode, to be copied.
     Inline,
@@ -38,17 +41,41 @@ pub(super) struct Piece {
 
 /// How a file refers to its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Referral {
+pub(super) enum Referral {
+    /// They are stored as they are.
+    Plain(Pieces),
+    /// They are compressed.
+    Encoded(Encoded),
+}
+
+impl Referral {
+    /// What the plan has to know.
+    pub(super) fn shape(&self, block_bits: BlockBits) -> Shape {
+        match self {
+            Self::Plain(pieces) => pieces.shape(block_bits),
+            Self::Encoded(encoded) => encoded.shape(),
+        }
+    }
+
+    /// Whether it has chunks.
+    pub(super) fn is_chunked(&self) -> bool {
+        matches!(self, Self::Plain(pieces) if pieces.layout == DataLayout::ChunkBased)
+    }
+}
+
+/// How a file that is not compressed refers to its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pieces {
     pub(super) layout: DataLayout,
     /// In the order of the content, without gaps.
-    pub(super) pieces: Vec<Piece>,
+    pub(super) list: Vec<Piece>,
     /// With chunks, their size as a power of two of bytes.
     pub(super) chunk_bits: u8,
 }
 
-impl Referral {
+impl Pieces {
     fn size(&self) -> u64 {
-        self.pieces.last().map_or(0, |last| last.start + last.length)
+        self.list.last().map_or(0, |last| last.start + last.length)
     }
 
     /// How many chunks there are.
@@ -60,17 +87,16 @@ impl Referral {
     pub(super) fn chunk_format(&self, block_bits: BlockBits) -> ChunkFormat {
         let blkbits = self.chunk_bits.saturating_sub(block_bits.bits());
         // Only indexes name a device.
-        let indexes = self.pieces.iter().any(|piece| matches!(piece.place, Place::Original(_)));
+        let indexes = self.list.iter().any(|piece| matches!(piece.place, Place::Original(_)));
         ChunkFormat { blkbits, indexes, wide: false }
     }
 
-    /// What the plan has to know.
-    pub(super) fn shape(&self, block_bits: BlockBits) -> Shape {
+    fn shape(&self, block_bits: BlockBits) -> Shape {
         let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
         let entry = self.chunk_format(block_bits).entry_size() as u64;
         let chunked = self.layout == DataLayout::ChunkBased;
         let table = if chunked { self.chunks().saturating_mul(entry) } else { 0 };
-        let inline = self.pieces.iter().filter(|piece| piece.place == Place::Inline);
+        let inline = self.list.iter().filter(|piece| piece.place == Place::Inline);
         let tail = inline.map(|piece| piece.length).sum();
         Shape { layout: self.layout, table: narrow(table), tail: narrow(tail) }
     }
@@ -81,29 +107,41 @@ impl Referral {
 pub(super) struct Referrals {
     /// One per inode of the tree, for regular files with content.
     pub(super) list: Vec<Option<Referral>>,
-    /// First byte behind the blocks of the companion that hold content.
-    pub(super) end: u64,
-    /// Blocks of the original.
-    pub(super) blocks: u64,
+    /// The packed inode and its size, where files have fragments.
+    pub(super) packed: Option<(Referral, u64)>,
+    /// What compressed files make use of.
+    pub(super) uses: Uses,
+    /// The sizes of the original, and how many blocks the companion has for contents.
+    pub(super) room: Room,
 }
 
-/// Finds out about all files, in the order of the plan.
+impl Referrals {
+    /// Those of files, and that of the packed inode.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Referral> {
+        self.list.iter().flatten().chain(self.packed.as_ref().map(|(packed, _)| packed))
+    }
+
+    /// Whether all tables are as long with the original at block `one` as at block `other`.
+    pub(super) fn is_same(&self, one: u64, other: u64) -> bool {
+        self.iter().all(|referral| match referral {
+            Referral::Plain(_) => true,
+            Referral::Encoded(encoded) => encoded.is_same(self.room.block_bits, one, other),
+        })
+    }
+}
+
+/// Finds out about all files, in the order of the plan, if the original starts at block `start` of the unified address
+/// space.
 pub(super) fn all(
     plan: &Plan<'_>,
     original: &Image,
     nids: &[Nid],
     form: &Form,
+    start: u64,
 ) -> Result<Referrals, BuildError> {
-    let bits = plan.block_bits;
-    let announced = original.superblock().blocks;
-    let blocks = if announced == 0 { bits.blocks_ceil(original.primary_len()) } else { announced };
-    let mut finder = Finder {
-        plan,
-        original,
-        blocks,
-        next_own: bits.blocks_floor(plan.data_at),
-        pieces_left: (original.primary_len() / MAP_ENTRY_SIZE as u64).saturating_add(PIECES_ALWAYS),
-    };
+    // Kernels that read compressed metadata know extent records.
+    let room = Room::of(original, plan.has_metabox);
+    let mut finder = Finder { plan, start, room, uses: Uses::default() };
     let mut list = vec![None; plan.tree.inodes.len()];
     for id in plan.walk() {
         let Kind::File { size, .. } = plan.tree.inodes[id.index()].kind else { continue };
@@ -111,60 +149,72 @@ pub(super) fn all(
             continue;
         }
         list[id.index()] = Some(match form {
-            Form::Overlay => chunked(vec![Piece { start: 0, length: size, place: Place::Hole }], bits),
+            Form::Overlay => Referral::Plain(chunked(
+                vec![Piece { start: 0, length: size, place: Place::Hole }],
+                plan.block_bits,
+            )),
             Form::Index { .. } => {
-                let inode = original.inode(nids[id.index()])?;
-                finder.refer(id, &inode)?
+                let found = original.inode(nids[id.index()]).and_then(|inode| original.data(&inode));
+                let found = found.map_err(BuildError::from).and_then(|data| finder.refer(id, &data));
+                found.map_err(|error| named(error, &plan.tree.path_of(id)))?
             }
         });
     }
-    Ok(Referrals { list, end: finder.next_own.saturating_mul(bits.size()), blocks })
+    let packed = original.packed().filter(|_| finder.uses.fragments);
+    let packed = packed.map(|data| finder.refer_packed(data).map(|found| (found, data.len()))).transpose();
+    let packed = packed.map_err(|error| named(error, PACKED))?;
+    Ok(Referrals { list, packed, uses: finder.uses, room: finder.room })
 }
 
 struct Finder<'a> {
     plan: &'a Plan<'a>,
-    original: &'a Image,
-    blocks: u64,
-    next_own: u64,
-    /// How many more chunks the original can have, so that tables that overlap cost no more than their bytes.
-    pieces_left: u64,
+    start: u64,
+    room: Room,
+    uses: Uses,
 }
 
 impl Finder<'_> {
-    fn refer(&mut self, id: InodeId, inode: &Inode) -> Result<Referral, BuildError> {
-        let path = || self.plan.tree.path_of(id);
-        if inode.layout().is_compressed() {
-            return Err(BuildError::Refer {
-                path: shown(&path()),
-                found: "compressed data".to_owned(),
-                want: "data that is stored as it is, because blocks and chunks of a companion stand for their own bytes, \
-                       never for compressed ones (--overlay works with any image)",
-            });
+    fn refer(&mut self, id: InodeId, data: &FileData) -> Result<Referral, BuildError> {
+        let (header, tail) = self.plan.behind_header(id)?;
+        self.refer_with(data, header, tail as u64)
+    }
+
+    fn refer_packed(&mut self, data: &FileData) -> Result<Referral, BuildError> {
+        let (header, block) = (EXTENDED_SIZE as u64, self.room.block_bits.size());
+        let tail = self.room.block_bits.within(data.len());
+        self.refer_with(data, header, if header + tail <= block { tail } else { 0 })
+    }
+
+    /// What a file refers to, whose xattrs end `header` bytes behind the start of its inode; `tail` bytes of it could stand
+    /// there if it is stored as it is.
+    fn refer_with(&mut self, data: &FileData, header: u64, tail: u64) -> Result<Referral, BuildError> {
+        if data.inode().layout().is_compressed() {
+            let found = encoded::find(data, header, self.start, &mut self.room, &mut self.uses)?;
+            return Ok(Referral::Encoded(found));
         }
-        let mut pieces = self.pieces(inode).map_err(|error| named(error, &path()))?;
-        let bits = self.plan.block_bits;
+        let mut pieces = self.pieces(data)?;
         if let Some(last) = pieces.len().checked_sub(1).filter(|&last| pieces[last].place == Place::Inline) {
-            let (_, tail) = self.plan.behind_header(id)?;
             let in_front = matches!(pieces[..last], [] | [Piece { place: Place::Original(_), .. }]);
-            if in_front && tail as u64 == pieces[last].length {
-                return Ok(Referral { layout: DataLayout::FlatInline, pieces, chunk_bits: 0 });
+            if in_front && tail == pieces[last].length {
+                return Ok(Referral::Plain(Pieces {
+                    layout: DataLayout::FlatInline,
+                    list: pieces,
+                    chunk_bits: 0,
+                }));
             }
-            pieces[last].place = Place::Own(self.next_own);
-            self.next_own += 1;
+            pieces[last].place = Place::Own(self.room.take_block());
         }
-        Ok(chunked(pieces, bits))
+        Ok(Referral::Plain(chunked(pieces, self.room.block_bits)))
     }
 
     /// The pieces of a file, as long as they can be.
-    fn pieces(&mut self, inode: &Inode) -> Result<Vec<Piece>, BuildError> {
-        let bits = self.plan.block_bits;
-        let chunked = inode.layout() == DataLayout::ChunkBased;
+    fn pieces(&mut self, data: &FileData) -> Result<Vec<Piece>, BuildError> {
+        let bits = self.room.block_bits;
+        let inode = data.inode();
+        let is_chunked = inode.layout() == DataLayout::ChunkBased;
         let chunks =
-            if chunked { ChunkFormat::decode(inode.record.i_u, 0)?.chunks(inode.size(), bits) } else { 1 };
-        self.pieces_left = self.pieces_left.checked_sub(chunks).ok_or_else(|| {
-            FormatError::limit("chunks of all files", chunks, "no more than the image has room for")
-        })?;
-        let data = self.original.data(inode)?;
+            if is_chunked { ChunkFormat::decode(inode.record.i_u, 0)?.chunks(inode.size(), bits) } else { 1 };
+        self.room.take_chunks(chunks)?;
         let mut pieces: Vec<Piece> = Vec::new();
         let mut start = 0;
         while start < data.len() {
@@ -192,19 +242,17 @@ impl Finder<'_> {
 
     /// The block of the original in which an extent starts, if it lies within.
     fn block(&self, byte: u64, length: u64) -> Result<u64, FormatError> {
-        let bits = self.plan.block_bits;
-        let block = bits.blocks_floor(byte);
-        let end = block.checked_add(bits.blocks_ceil(length)).filter(|&end| end <= self.blocks);
-        if end.is_none() || bits.within(byte) != 0 {
-            let found = format!("{length} bytes at byte {byte}");
-            return Err(FormatError::limit("extent", found, format!("{} blocks", self.blocks)));
+        let bits = self.room.block_bits;
+        if bits.within(byte) != 0 {
+            return Err(FormatError::field("extent", byte, "a start inside a block", "whole blocks"));
         }
-        block_32(block).map(u64::from)
+        self.room.check(byte, bits.blocks_ceil(length).saturating_mul(bits.size()))?;
+        block_32(bits.blocks_floor(byte)).map(u64::from)
     }
 }
 
 /// An error with the path of its file.
-fn named(error: BuildError, path: &[u8]) -> BuildError {
+pub(super) fn named(error: BuildError, path: &[u8]) -> BuildError {
     if let BuildError::Structure(cause) = error {
         BuildError::at(path, cause)
     } else if let BuildError::Original(error) = error {
@@ -226,11 +274,11 @@ fn continues(last: &Piece, place: Place, bits: BlockBits) -> bool {
 }
 
 /// Chunks as long as the boundaries between pieces let them be, so that their table is short.
-fn chunked(pieces: Vec<Piece>, bits: BlockBits) -> Referral {
+fn chunked(pieces: Vec<Piece>, bits: BlockBits) -> Pieces {
     let alignment = |piece: &Piece| piece.start.trailing_zeros().min(u32::from(CHUNK_BITS_MAX));
     let least = pieces.iter().map(alignment).min().unwrap_or(0);
     let chunk_bits = u8::try_from(least).unwrap_or(CHUNK_BITS_MAX).max(bits.bits());
-    Referral { layout: DataLayout::ChunkBased, pieces, chunk_bits }
+    Pieces { layout: DataLayout::ChunkBased, list: pieces, chunk_bits }
 }
 
 #[cfg(test)]
