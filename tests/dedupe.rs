@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -143,6 +144,41 @@ fn the_kernel_reads_what_was_pasted_together() {
         let what = format!("seed {seed}, {options:?}");
         let mounted = Mount::new(&image, Backing::Loop).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_same(source.path(), mounted.path(), &Expect::with_sha256(KEY), &what);
+    }
+}
+
+#[test]
+fn parts_of_partly_cached_files_are_read() {
+    let Some(()) = need("the kernel reads parts of partly cached files", mount::supported(Backing::Loop))
+    else {
+        return;
+    };
+    let content = noise(12, 60_000).repeat(5)[..277_079].to_vec();
+    let source = place::scratch().unwrap();
+    fs::write(source.path().join("file"), &content).unwrap();
+    for options in
+        [["-zlz4", "-C65536", "-E48bit,dedupe"], ["-zzstd,1", "-C65536", "-E48bit,dedupe,all-fragments"]]
+    {
+        let (_dir, image) = build(&options, source.path());
+        let mounted = Mount::new(&image, Backing::Loop).unwrap();
+        let mut numbers = Stream::new(1);
+        let mut below = |limit: usize| usize::try_from(numbers.below(limit as u64)).unwrap();
+        for round in 0..400 {
+            let file = fs::File::open(mounted.path().join("file")).unwrap();
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+            if round % 2 == 0 {
+                rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random).unwrap();
+            }
+            for _ in 0..=below(6) {
+                let start = below(content.len());
+                let length = (below(60_000) + 1).min(content.len() - start);
+                let mut bytes = vec![0; length];
+                let what = format!("{options:?}, round {round}: {length} bytes from {start} on");
+                let found =
+                    file.read_at(&mut bytes, start as u64).unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert!(found == length && bytes == content[start..start + length], "{what}: {found} came");
+            }
+        }
     }
 }
 

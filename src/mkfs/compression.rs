@@ -112,6 +112,11 @@ impl Words {
     pub(super) fn apply(&mut self, word: &str) -> Result<(), Option<String>> {
         let (bare, on) = word.strip_prefix('^').map_or((word, true), |bare| (bare, false));
         let (name, given) = bare.split_once('=').map_or((bare, None), |(name, given)| (name, Some(given)));
+        if let (false, Some(given), "fragments" | "all-fragments" | "head2" | "fragdedupe") =
+            (on, given, name)
+        {
+            return Err(Some(format!("found the value {given}, want none behind ^")));
+        }
         let field = match name {
             "legacy-compress" => &mut self.legacy,
             "ztailpacking" => &mut self.tail_packing,
@@ -421,6 +426,7 @@ mod tests {
             ("head2=0", Ok(Some(0))),
             ("head2=100", Ok(Some(100))),
             ("^head2", Ok(None)),
+            ("^head2=7", Err("found the value 7, want none behind ^")),
             ("head2=101", Err("found \"101\" percent, want 0 to 100")),
             ("head2=", Err("found \"\" percent, want 0 to 100")),
         ] {

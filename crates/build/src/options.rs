@@ -381,6 +381,13 @@ impl BuildOptions {
         }
         if let Some(compression) = &self.content.compression {
             compression.check_head2()?;
+            let (most, block) = (compression.largest_pcluster(), self.content.block_bits.size());
+            // `CBLKCNT` is a bit beside them, so an index tells up to 2047 blocks.
+            if compression.index != IndexForm::Extents && u64::from(most) / block > 2047 {
+                return wrong(format!(
+                    "pcluster: found {most} bytes, want at most 2047 blocks of {block} bytes, or -E 48bit"
+                ));
+            }
         }
         if self.layout.pack_directories && self.content.compression.is_none() {
             return wrong("compressed directories: want compressed contents beside them".to_owned());

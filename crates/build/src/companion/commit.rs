@@ -48,13 +48,14 @@ impl Work<'_> {
             Some(FingerprintValue::Source) | None => vec![Vec::new(); order.len()],
         };
         let bits = self.plan.block_bits;
+        let gap = |block: &u64| (self.plan.data_at + block * bits.size(), bits.size());
         let mut outcome = Outcome {
             bodies: vec![None; list.len()],
             spool: Spool::new(image.folder()),
             packed: None,
             unpacked: None,
             end: self.plan.data_at + self.referrals.room.own_blocks * bits.size(),
-            gaps: Vec::new(),
+            gaps: self.referrals.room.gaps.iter().map(gap).collect(),
             key: 0,
             sums: Sums::default(),
         };

@@ -22,7 +22,7 @@ use crate::layout::plan::Shape;
 use crate::options::IndexForm;
 
 /// The most extents that one file can have, because all of them are in memory at a time.
-const EXTENTS_MAX: u64 = 1 << 26;
+const EXTENTS_MAX: u64 = 1 << 22;
 /// Bytes that extent records of 8 bytes can name.
 const NEAR_BYTES: u64 = 1 << 32;
 
@@ -88,6 +88,7 @@ pub(super) fn find(
 ) -> Result<Encoded, BuildError> {
     room.take_index(data)?;
     let list = list(data, room)?;
+    check_inline(&list, data)?;
     let blocks = data.inode().record.start_block();
     let blocks = u32::try_from(blocks)
         .map_err(|_| FormatError::limit("compressed blocks of a file", blocks, "fewer than 2^32"))?;
@@ -112,6 +113,20 @@ pub(super) fn find(
     }
     note(&list, &found, data, room.block_bits, uses);
     Ok(found)
+}
+
+/// Refuses what kernels do not read alike: plain data behind an inode whose plain blocks are interlaced. Linux 7.2 takes it as it
+/// stands (`EROFS_MAP_META` in `z_erofs_map_blocks_fo`), 6.18 turns it. mkfs.erofs 1.9 writes such packed inodes.
+fn check_inline(list: &[ZExtent], data: &FileData) -> Result<(), FormatError> {
+    let is_interlaced = matches!(data.map_header(), Some(MapHeader::Index(header)) if header.interlaced);
+    let is_plain = |last: &ZExtent| {
+        matches!(last.stored, Stored::Inline { .. }) && !matches!(last.coding, Coding::Compressed(_))
+    };
+    if is_interlaced && list.last().is_some_and(is_plain) {
+        let found = "plain data behind an inode with interlaced blocks";
+        return Err(FormatError::limit("index", found, "data that all kernels read alike"));
+    }
+    Ok(())
 }
 
 /// Whether the last pcluster can be read from where it is. That of a file in a metabox is on no device.
@@ -203,6 +218,11 @@ impl Encoded {
             Last::Own(block) => Some(block),
             Last::Behind | Last::Stays => None,
         }
+    }
+
+    /// Gives the last pcluster, which has a block to itself, another one.
+    pub(super) fn set_own(&mut self, block: u64) {
+        self.last = Last::Own(block);
     }
 
     /// The same with the shape of these extents, and the address that decides about it.

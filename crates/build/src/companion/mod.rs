@@ -143,7 +143,7 @@ impl<'a> Arranging<'a> {
     fn arrange_at(&self, start: u64, compressions: &CompressionOptions) -> Result<Arranged<'a>, BuildError> {
         let mut plan = Plan::prepare(&self.gathered.tree, self.options)?;
         let bits = plan.block_bits;
-        let referrals = refer::all(&plan, self.original, &self.gathered.nids, self.form, start)?;
+        let mut referrals = refer::all(&plan, self.original, &self.gathered.nids, self.form, start)?;
         let mut announced = Announced::new(compressions, bits);
         announced.merge(&needs(self.original, referrals.uses), bits)?;
         let records = if matches!(self.form, Form::Index { .. }) {
@@ -152,6 +152,7 @@ impl<'a> Arranging<'a> {
             announced.records.len() as u64
         };
         plan.data_at = plan.front(records)?.end();
+        referrals.settle(bits.blocks_floor(plan.data_at));
         let shapes: Vec<_> =
             referrals.list.iter().map(|one| one.as_ref().map(|one| one.shape(bits))).collect();
         let packed = referrals.packed.as_ref().map(|(packed, size)| (packed.shape(bits), *size));

@@ -39,6 +39,16 @@ pub(super) struct Piece {
     pub(super) place: Place,
 }
 
+impl Piece {
+    /// The block of the original behind the piece, if it is there.
+    fn end(&self, bits: BlockBits) -> Option<u64> {
+        match self.place {
+            Place::Original(block) => Some(block + bits.blocks_ceil(self.length)),
+            Place::Hole | Place::Own(_) | Place::Inline => None,
+        }
+    }
+}
+
 /// How a file refers to its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Referral {
@@ -119,6 +129,37 @@ impl Referrals {
     /// Those of files, and that of the packed inode.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Referral> {
         self.list.iter().flatten().chain(self.packed.as_ref().map(|(packed, _)| packed))
+    }
+
+    /// Gives the blocks that the companion has for contents their final numbers, the first of which stands at block `first`.
+    ///
+    /// Linux (`iomap_bio_read_folio_range`) lengthens a request by what stands behind its last sector and does not ask
+    /// whether that is on the same device. So no such block may have the address, in the companion, at which the piece in front
+    /// of it ends in the original; a block is left out there.
+    pub(super) fn settle(&mut self, first: u64) {
+        let bits = self.room.block_bits;
+        let mut next = 0;
+        for referral in self.list.iter_mut().flatten().chain(self.packed.as_mut().map(|(packed, _)| packed)) {
+            match referral {
+                Referral::Plain(pieces) => {
+                    let Some((last, front)) = pieces.list.split_last_mut() else { continue };
+                    let Place::Own(block) = &mut last.place else { continue };
+                    let before = front.last().and_then(|piece| piece.end(bits));
+                    if before == Some(first + next) {
+                        self.room.gaps.push(next);
+                        next += 1;
+                    }
+                    *block = next;
+                    next += 1;
+                }
+                Referral::Encoded(encoded) if encoded.own().is_some() => {
+                    encoded.set_own(next);
+                    next += 1;
+                }
+                Referral::Encoded(_) => {}
+            }
+        }
+        self.room.own_blocks = next;
     }
 
     /// Whether all tables are as long with the original at block `one` as at block `other`.
@@ -305,6 +346,28 @@ mod tests {
             assert_eq!((found.chunk_bits, found.chunks()), (chunk_bits, chunks), "{found:?}");
             assert_eq!(u64::from(found.shape(bits).table), chunks * entry);
         }
+    }
+
+    #[test]
+    fn blocks_of_the_companion_never_seem_to_go_on_in_the_original() {
+        let file = |original: u64, blocks: u64| {
+            let bytes = blocks * 4096;
+            Some(Referral::Plain(chunked(
+                vec![piece(0, bytes, Place::Original(original)), piece(bytes, 100, Place::Own(77))],
+                BlockBits::DEFAULT,
+            )))
+        };
+        let own = |referral: &Referral| match referral {
+            Referral::Plain(pieces) => pieces.list.last().map(|last| last.place),
+            Referral::Encoded(_) => None,
+        };
+        // The companion's first block for contents is number 10.
+        let list = vec![file(3, 1), None, file(3, 8), file(4, 8), file(5, 8), file(1, 1)];
+        let mut all = Referrals { list, packed: None, uses: Uses::default(), room: Room::empty() };
+        all.settle(10);
+        let found: Vec<_> = all.iter().filter_map(own).collect();
+        assert_eq!(found, [0, 2, 3, 4, 5].map(Place::Own));
+        assert_eq!((all.room.own_blocks, all.room.gaps.as_slice()), (6, &[1][..]));
     }
 
     #[test]

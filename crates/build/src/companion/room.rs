@@ -27,6 +27,8 @@ pub(super) struct Room {
     pub(super) may_name_bytes: bool,
     /// Blocks of the companion that hold contents.
     pub(super) own_blocks: u64,
+    /// Those among them that hold nothing.
+    pub(super) gaps: Vec<u64>,
     tables: u64,
     /// How many more chunks the original can have.
     chunks_left: u64,
@@ -50,9 +52,26 @@ impl Room {
             lz4_padding: superblock.incompat & incompat::LZ4_0PADDING != 0,
             may_name_bytes,
             own_blocks: 0,
+            gaps: Vec::new(),
             tables,
             chunks_left: tables / MAP_ENTRY_SIZE as u64,
             entries_left: tables / ENTRY_MIN,
+        }
+    }
+
+    /// One without anything.
+    #[cfg(test)]
+    pub(super) fn empty() -> Self {
+        Self {
+            block_bits: BlockBits::DEFAULT,
+            blocks: 0,
+            lz4_padding: true,
+            may_name_bytes: false,
+            own_blocks: 0,
+            gaps: Vec::new(),
+            tables: 0,
+            chunks_left: 0,
+            entries_left: 0,
         }
     }
 
@@ -114,16 +133,7 @@ mod tests {
 
     #[test]
     fn tables_are_counted_until_the_image_has_no_room() {
-        let mut room = Room {
-            block_bits: BlockBits::DEFAULT,
-            blocks: 3,
-            lz4_padding: true,
-            may_name_bytes: false,
-            own_blocks: 0,
-            tables: 80,
-            chunks_left: 20,
-            entries_left: 40,
-        };
+        let mut room = Room { blocks: 3, tables: 80, chunks_left: 20, entries_left: 40, ..Room::empty() };
         room.take_chunks(19).unwrap();
         let message = room.take_chunks(2).unwrap_err().to_string();
         assert!(message.starts_with("chunks of all files: found 2 more"), "{message}");

@@ -88,6 +88,8 @@ pub(crate) struct Sizes {
     pub(crate) input: usize,
     /// Pclusters start at any byte and have no padding.
     pub(crate) tight: bool,
+    /// The most content that is stored plain in one piece.
+    pub(crate) plain: usize,
     /// A last pcluster that exceeds a block boundary by little is tried again with more effort.
     pub(crate) squeeze: bool,
     /// Plain blocks are turned, so that each byte stands at the same place of its block as in the file's.
@@ -244,16 +246,15 @@ impl Coder {
                 Rest::Inline { length: narrow(rest.len()), algorithm: None, bytes: rest.to_vec() };
             return rest.len();
         }
-        let limit = if self.sizes.tight { self.sizes.pcluster } else { self.sizes.block };
-        self.plain(rest, within, limit, out)
+        self.plain(rest, within, self.sizes.plain, out)
     }
 
     /// Stores up to `limit` bytes plain: in whole blocks, or at any byte where that is allowed. With `within` above 0 the
     /// blocks are turned by so many bytes.
     fn plain(&self, rest: &[u8], within: usize, limit: usize, out: &mut Output<'_>) -> usize {
-        let Sizes { block, tight, .. } = self.sizes;
+        let Sizes { block, tight, plain, .. } = self.sizes;
         let content = &rest[..rest.len().min(limit)];
-        for piece in content.chunks(if tight { limit } else { block }) {
+        for piece in content.chunks(plain) {
             let stored = if tight { piece.len() } else { block };
             out.encoded.extents.push(Extent {
                 length: narrow(piece.len()),
@@ -410,6 +411,7 @@ mod tests {
                 pcluster: 4096,
                 input: 8 << 20,
                 tight: true,
+                plain: 4096,
                 squeeze: false,
                 interlaced: false,
             };
@@ -493,6 +495,7 @@ mod tests {
             pcluster: 4096,
             input: 8 << 20,
             tight: false,
+            plain: 4096,
             squeeze: false,
             interlaced: false,
         };
@@ -502,7 +505,7 @@ mod tests {
                 (Sizes { pcluster: 65_536, ..blocks }, End::Blocks),
                 (Sizes { pcluster: 65_536, ..blocks }, End::Inline(4064)),
                 (Sizes { tight: true, ..blocks }, End::Blocks),
-                (Sizes { tight: true, pcluster: 65_536, ..blocks }, End::Fragment),
+                (Sizes { tight: true, pcluster: 65_536, plain: 65_536, ..blocks }, End::Fragment),
             ] {
                 let case = format!("{first} {second} {sizes:?} {end:?}");
                 let one = || Coder::new(&params(first, sizes), sizes).unwrap();
@@ -542,6 +545,7 @@ mod tests {
             pcluster: 8192,
             input: 8 << 20,
             tight: false,
+            plain: 4096,
             squeeze: false,
             interlaced: true,
         };

@@ -89,6 +89,7 @@ mod tests {
             pcluster,
             input: erofs_encode::MAX_INPUT,
             tight: false,
+            plain: 4096,
             squeeze: false,
             interlaced: false,
         };

@@ -48,7 +48,8 @@ impl Announced {
         let largest = limit(compression.largest_pcluster(), tight, block);
         let pcluster = largest as usize;
         let input = erofs_encode::MAX_INPUT;
-        let sizes = Sizes { block, pcluster, input, tight: false, squeeze: false, interlaced: false };
+        let sizes =
+            Sizes { block, pcluster, input, tight: false, plain: block, squeeze: false, interlaced: false };
         let mut configs = Configs::default();
         for index in 0..compression.algorithms.len() {
             let Some(params) = params(compression, index, sizes) else { continue };

@@ -176,11 +176,16 @@ impl Phase<'_> {
             0 => erofs_encode::MAX_INPUT,
             given => given.clamp(self.block, erofs_encode::MAX_INPUT),
         };
+        let pcluster = limit(choice.pcluster, self.is_tight(), self.block) as usize;
+        // Linux 6.18 gave I/O errors where plain pieces of more than 32 KiB at any byte were referred to from several
+        // places within pages.
+        let long = self.is_tight() && !self.compression.dedupe;
         Sizes {
             block: self.block,
-            pcluster: limit(choice.pcluster, self.is_tight(), self.block) as usize,
+            pcluster,
             input,
             tight: self.is_tight(),
+            plain: if long { pcluster } else { self.block },
             squeeze: self.compression.squeeze && !self.is_tight(),
             interlaced: self.is_interlaced(),
         }
