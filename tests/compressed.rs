@@ -63,12 +63,7 @@ fn source() -> tempfile::TempDir {
 }
 
 fn build(options: &[&str], source: &Path) -> (tempfile::TempDir, PathBuf) {
-    let dir = place::disk_scratch().unwrap();
-    let image = dir.path().join("image");
-    if let Err(error) = peers::build(MKFS, options, &image, source) {
-        panic!("{options:?}: {error}");
-    }
-    (dir, image)
+    peers::image(MKFS, options, source)
 }
 
 /// Every combination of algorithm, pcluster size and form.

@@ -33,13 +33,7 @@ const FORMS: [&[&str]; 9] = [
 ];
 
 fn build(options: &[&str], source: &Path) -> (tempfile::TempDir, PathBuf) {
-    let dir = place::disk_scratch().unwrap();
-    let image = dir.path().join("image");
-    let options = [&[KEY_OPTION], options].concat();
-    if let Err(error) = peers::build(MKFS, &options, &image, source) {
-        panic!("{options:?}: {error}");
-    }
-    (dir, image)
+    peers::image(MKFS, &[&[KEY_OPTION], options].concat(), source)
 }
 
 /// Files that are versions of each other: with bytes before, between and instead, cut at the end, in another order.

@@ -14,7 +14,7 @@ use erofs_format::feature::incompat;
 use erofs_format::map_header::MapHeader;
 use erofs_image::{FileData, Follow, Image};
 use erofs_testkit::compare::assert_same;
-use erofs_testkit::content::{Stream, edges, noise, text, write_lengths};
+use erofs_testkit::content::{Stream, edges, gaps, noise, text, write_lengths};
 use erofs_testkit::require::need;
 use erofs_testkit::{Expect, Mount, mount, peers, place, trees};
 
@@ -36,16 +36,6 @@ fn lines(seed: u64, length: usize) -> Vec<u8> {
         bytes.extend_from_slice(line.as_bytes());
     }
     bytes.truncate(length);
-    bytes
-}
-
-/// Noise with stretches of zeros: each algorithm takes the zeros away, and none anything else.
-fn gaps(seed: u64, length: usize) -> Vec<u8> {
-    let mut bytes = noise(seed, length);
-    for hole in bytes.chunks_mut(3001) {
-        let kept = hole.len().min(2000);
-        hole[kept..].fill(0);
-    }
     bytes
 }
 
@@ -80,13 +70,7 @@ fn mixed_and_long() -> tempfile::TempDir {
 }
 
 fn build(options: &[&str], source: &Path) -> (tempfile::TempDir, PathBuf) {
-    let dir = place::disk_scratch().unwrap();
-    let image = dir.path().join("image");
-    let options = [&[KEY_OPTION], options].concat();
-    if let Err(error) = peers::build(MKFS, &options, &image, source) {
-        panic!("{options:?}: {error}");
-    }
-    (dir, image)
+    peers::image(MKFS, &[&[KEY_OPTION], options].concat(), source)
 }
 
 fn opened(image: &Path) -> Image {

@@ -3,15 +3,18 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
+#[path = "common/lab.rs"]
+mod common_lab;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use erofs_format::BlockBits;
 use erofs_format::datalayout::{full, lcluster};
-use erofs_lab::{Lab, LabError, Limits, Located};
+use erofs_lab::{Lab, Limits, Located};
 use erofs_testkit::compare::assert_same;
-use erofs_testkit::require::{self, Absent, need};
+use erofs_testkit::require::{self, need};
 use erofs_testkit::{Backing, Expect, Mount, content, corpora, mount, peers, place, trees};
 
 /// The builder of the originals.
@@ -413,15 +416,7 @@ fn the_overlay_form_lies_over_the_original() {
 #[test]
 fn a_companion_shares_with_an_image_that_has_fingerprints() {
     let check = "a companion shares page cache on a real kernel";
-    let Some(()) = need(check, require::root()) else { return };
-    let lab = match Lab::prepare(&place::target_dir().join("lab")) {
-        Ok(lab) => lab,
-        Err(LabError::Absent { what }) => {
-            need::<()>(check, Err(Absent::because(what)));
-            return;
-        }
-        Err(error) => panic!("{error}"),
-    };
+    let Some(lab) = common_lab::lab(check) else { return };
     let source = place::scratch().unwrap();
     fs::write(source.path().join("big"), content::noise(1, 8 << 20)).unwrap();
     // Blocks in the original, and a tail in the companion.
@@ -435,15 +430,7 @@ fn a_companion_shares_with_an_image_that_has_fingerprints() {
 #[test]
 fn a_companion_of_a_compressed_image_shares() {
     let check = "a companion of a compressed image shares page cache on a real kernel";
-    let Some(()) = need(check, require::root()) else { return };
-    let lab = match Lab::prepare(&place::target_dir().join("lab")) {
-        Ok(lab) => lab,
-        Err(LabError::Absent { what }) => {
-            need::<()>(check, Err(Absent::because(what)));
-            return;
-        }
-        Err(error) => panic!("{error}"),
-    };
+    let Some(lab) = common_lab::lab(check) else { return };
     let source = place::scratch().unwrap();
     fs::write(source.path().join("big"), content::text(1, 8 << 20)).unwrap();
     fs::write(source.path().join("tail"), content::text(2, (1 << 20) + 100)).unwrap();

@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
+#[path = "common/lab.rs"]
+mod common_lab;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -526,16 +529,8 @@ fn the_model_says_the_same() {
 #[test]
 fn the_model_says_what_linux_does_in_every_scenario() {
     let check = "the scenarios of testdata/scenarios on a real kernel";
-    let Some(()) = need(check, require::root()) else { return };
     let Some(peers) = need(check, peers::find()) else { return };
-    let lab = match Lab::prepare(&place::target_dir().join("lab")) {
-        Ok(lab) => lab,
-        Err(LabError::Absent { what }) => {
-            need::<()>(check, Err(Absent::because(what)));
-            return;
-        }
-        Err(error) => panic!("{error}"),
-    };
+    let Some(lab) = common_lab::lab(check) else { return };
     let programs = Programs { mkfs: MKFS.into(), peer: peers.mkfs.clone(), program: lab.static_program() };
     let images = recipe::scratch().unwrap();
     let dir = place::workspace().join("testdata/scenarios");

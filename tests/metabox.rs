@@ -3,13 +3,16 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
+#[path = "common/lab.rs"]
+mod common_lab;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use erofs_lab::{Lab, LabError, Limits, Located};
+use erofs_lab::{Limits, Located};
 use erofs_testkit::compare::assert_same;
-use erofs_testkit::require::{self, Absent, need};
+use erofs_testkit::require::need;
 use erofs_testkit::{Expect, Mount, content, corpora, mount, peers, place, trees};
 
 /// The builder under test.
@@ -70,12 +73,7 @@ fn source() -> tempfile::TempDir {
 }
 
 fn build(options: &[&str], source: &Path) -> (tempfile::TempDir, PathBuf) {
-    let dir = place::disk_scratch().unwrap();
-    let image = dir.path().join("image");
-    if let Err(error) = peers::build(MKFS, options, &image, source) {
-        panic!("{options:?}: {error}");
-    }
-    (dir, image)
+    peers::image(MKFS, options, source)
 }
 
 #[test]
@@ -207,15 +205,7 @@ fn a_debian_root_file_system() {
 #[test]
 fn it_shares_with_an_image_without() {
     let check = "images with compressed metadata share page cache on a real kernel";
-    let Some(()) = need(check, require::root()) else { return };
-    let lab = match Lab::prepare(&place::target_dir().join("lab")) {
-        Ok(lab) => lab,
-        Err(LabError::Absent { what }) => {
-            need::<()>(check, Err(Absent::because(what)));
-            return;
-        }
-        Err(error) => panic!("{error}"),
-    };
+    let Some(lab) = common_lab::lab(check) else { return };
     let source = place::scratch().unwrap();
     fs::write(source.path().join("big"), content::noise(1, 8 << 20)).unwrap();
     fs::write(source.path().join("tail"), content::noise(2, (1 << 20) + 100)).unwrap();

@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
+#[path = "common/lab.rs"]
+mod common_lab;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -10,9 +13,9 @@ use std::process::{Command, Output};
 
 use erofs_algo::fingerprint;
 use erofs_lab::protocol::Content;
-use erofs_lab::{Lab, LabError, Limits, Located, ScenarioReport};
+use erofs_lab::{Limits, Located, ScenarioReport};
 use erofs_testkit::content::noise;
-use erofs_testkit::require::{self, Absent, need};
+use erofs_testkit::require::{self, need};
 use erofs_testkit::{peers, place};
 use serde_json::Value;
 
@@ -460,14 +463,7 @@ fn attacks_work_and_are_refused_beforehand() {
         assert_refused(case, dir.path());
     }
     let check = "poisoned domains on a real kernel";
-    let lab = match Lab::prepare(&place::target_dir().join("lab")) {
-        Ok(lab) => lab,
-        Err(LabError::Absent { what }) => {
-            need::<()>(check, Err(Absent::because(what)));
-            return;
-        }
-        Err(error) => panic!("{error}"),
-    };
+    let Some(lab) = common_lab::lab(check) else { return };
     let scenarios: Vec<Located> = cases.iter().map(|case| case.scenario(dir.path())).collect();
     let report = lab.run(&scenarios, Limits::default()).unwrap();
     for (case, seen) in cases.iter().zip(&report.scenarios) {

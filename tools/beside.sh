@@ -114,3 +114,28 @@ wrap_programs() {
         chmod 755 "$dir/bin/$name"
     done
 }
+
+# programs_beside DIR PACKAGE PROGRAM...: leaves DIR/bin/PROGRAM, which run the newest programs that Debian has of a package with
+# the libraries they were built with, and DIR/version, the first line that the first of them prints when `program_version` asks
+# it. Nothing is installed. DIR appears whole or not at all, a second call finds it and does nothing, and calls at the same
+# time wait for each other.
+programs_beside() {
+    local dir package=$2
+    dir=$(realpath -m "$1")
+    shift 2
+    lock_dir "$dir"
+    [ -e "$dir/complete" ] && return 0
+    new=$dir.new
+    trap 'rm -rf "$new"' EXIT
+    rm -rf "$new" "$dir"
+    mkdir -p "$new"
+    apt_beside_open "$new/apt" sid
+    apt_beside_fetch "$new/apt" "$package"
+    unpack_debs "$new/apt" "$new/root"
+    wrap_programs "$new" "$@"
+    program_version "$new/bin/$1" >"$new/version"
+    rm -rf "$new/apt"
+    : >"$new/complete"
+    mv "$new" "$dir"
+    cat "$dir/version"
+}

@@ -46,6 +46,16 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     Stream::new(seed).bytes(len)
 }
 
+/// Noise with stretches of zeros: each compressor takes the zeros away, and none anything else.
+pub fn gaps(seed: u64, len: usize) -> Vec<u8> {
+    let mut bytes = noise(seed, len);
+    for hole in bytes.chunks_mut(3001) {
+        let kept = hole.len().min(2000);
+        hole[kept..].fill(0);
+    }
+    bytes
+}
+
 /// Words in a pseudo-random order: content that compressors store in about a third of its length.
 pub fn text(seed: u64, len: usize) -> Vec<u8> {
     let mut stream = Stream::new(seed);

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use tempfile::TempDir;
+
 use crate::error::{Error, Result};
 use crate::place;
 use crate::require::Absent;
@@ -83,6 +85,20 @@ pub fn build<S: AsRef<OsStr>>(program: &str, options: &[S], image: &Path, source
 
 /// How many lines of what a failed program wrote are kept for the error.
 const LAST_LINES: usize = 4;
+
+/// The image that `program` builds of `source` with these options, in a folder of its own.
+///
+/// # Panics
+///
+/// If it does not build one.
+pub fn image(program: &str, options: &[&str], source: &Path) -> (TempDir, PathBuf) {
+    let dir = place::disk_scratch().unwrap_or_else(|error| panic!("{error}"));
+    let image = dir.path().join("image");
+    if let Err(error) = build(program, options, &image, source) {
+        panic!("{options:?}: {error}");
+    }
+    (dir, image)
+}
 
 /// Runs a program to its end and keeps what it wrote.
 ///

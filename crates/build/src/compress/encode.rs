@@ -384,7 +384,7 @@ fn narrow(length: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use erofs_testkit::content::{noise, text};
+    use erofs_testkit::content::{gaps, noise, text};
 
     /// Lines with a number and pieces that hardly shrink.
     fn content() -> Vec<u8> {
@@ -471,16 +471,6 @@ mod tests {
         ] {
             assert_eq!(first.yields_to(second, percent), taken, "{name}");
         }
-    }
-
-    /// Noise with stretches of zeros, which all algorithms store alike.
-    fn gaps(seed: u64, length: usize) -> Vec<u8> {
-        let mut bytes = noise(seed, length);
-        for hole in bytes.chunks_mut(3001) {
-            let kept = hole.len().min(2000);
-            hole[kept..].fill(0);
-        }
-        bytes
     }
 
     fn params(name: &str, sizes: Sizes) -> Params {
