@@ -9,7 +9,7 @@
 //! the superblock come last, then the image gets its name.
 //!
 //! Reading order: [`options`], [`summary`], `layout` (places and bytes, no I/O), `content` (the parallel stage),
-//! `pour` (the rest), [`image_file`] (what is written to). Invariant: order comes from the tree alone; nothing here
+//! `pour` (the rest) with `inodes`, [`image_file`] (what is written to). Invariant: order comes from the tree alone; nothing here
 //! looks at a clock, a random number or the iteration order of a hash table.
 
 pub mod companion;
@@ -20,6 +20,8 @@ pub mod summary;
 
 mod compress;
 mod content;
+mod each;
+mod inodes;
 mod layout;
 mod metabox;
 mod pour;
@@ -128,6 +130,7 @@ fn compressed(
     Ok(summarise(&plan, &outcome.sums, &poured, options))
 }
 
+/// How many threads work.
 fn threads(options: &BuildOptions) -> usize {
     match options.threads {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use erofs_format::compression::records_at;
 use erofs_format::feature::{compat, incompat};
 use erofs_format::inode::Version;
-use erofs_format::map_header::MapHeader;
 use erofs_format::superblock::{self, Superblock};
 use erofs_format::xattr_prefix::START_UNIT;
 use erofs_format::{FormatError, Nid};
@@ -14,13 +13,14 @@ use erofs_tree::{InodeId, Kind, Progress, Stage};
 use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::compress::{Announced, Outcome, Spool};
-use crate::content::{Inodes, Stored};
+use crate::compress::{Announced, Outcome};
+use crate::content::Stored;
 use crate::error::BuildError;
 use crate::image_file::ImageFile;
-use crate::layout::compose::{Data, block_32};
+use crate::inodes;
+use crate::layout::compose::block_32;
 use crate::layout::dirs;
-use crate::layout::plan::{Placed, Plan};
+use crate::layout::plan::Plan;
 use crate::layout::zone::Zone;
 use crate::metabox::{InodeArea, Metabox};
 use crate::options::{BuildOptions, CompressionOptions, UuidRule};
@@ -74,7 +74,7 @@ pub(crate) fn pour(
     for (id, bytes) in &moved {
         area.write_at(places.get(id).copied().unwrap_or_default(), bytes)?;
     }
-    write_others(pouring, area, &place, None)?;
+    inodes::write_others(pouring, area, &place)?;
     image.write_at(records_at(plan.extslots()), &announced.records)?;
     let sealed = match metabox {
         Some(metabox) => {
@@ -112,14 +112,14 @@ pub(crate) fn pour_behind(
     }
     let place = |id: InodeId| plan.placed[id.index()].at;
     let area = InodeArea::new(image, metabox.as_ref());
-    write_others(pouring, area, &place, Some(outcome))?;
+    inodes::write_all(pouring, area, &place, outcome)?;
     image.write_at(records_at(plan.extslots()), &announced.records)?;
     let mut value = superblock_of(plan, options, blocks, plan.nid(place(plan.tree.root))?)?;
     announced.announce(&mut value);
     if let Some(compression) = &options.content.compression {
         value.incompat |= announced.incompat(&outcome.sums, compression, outcome.packed.is_some());
     }
-    let packed = outcome.packed.map(|(body, size)| NamelessInode { body, size, spool: &mut outcome.spool });
+    let packed = outcome.packed.map(|(body, size)| NamelessInode { body, size, spool: &outcome.spool });
     let unpacked = outcome.unpacked.take();
     if metabox.is_some() || unpacked.is_some() {
         let metabox = metabox.map(|metabox| metabox.into_content(plan.inodes_end)).transpose()?;
@@ -130,8 +130,8 @@ pub(crate) fn pour_behind(
     }
     value.meta_blkaddr = block_32(plan.block_bits.blocks_floor(plan.meta_at))?;
     value.xattr_blkaddr = value.meta_blkaddr;
-    if let (Some((placed, _)), Some(mut packed)) = (&plan.packed, packed) {
-        write_nameless(plan, image, placed, &mut packed)?;
+    if let (Some((placed, _)), Some(packed)) = (&plan.packed, packed) {
+        write_nameless(plan, image, placed, &packed)?;
         value.packed_nid = Nid::at_byte(placed.at - plan.meta_at)?;
         value.inodes += 1;
     }
@@ -152,35 +152,6 @@ fn end(pouring: &Pouring<'_>, key: u128, mut value: Superblock) -> Result<Poured
     progress.end(Stage::Write);
     let image_bytes = value.blocks * plan.block_bits.size();
     Ok(Poured { superblock: value, image_bytes, metabox: None })
-}
-
-/// Writes the inode of a regular file whose content is placed already.
-fn write_file(
-    plan: &Plan<'_>,
-    area: InodeArea<'_>,
-    out: &mut Inodes,
-    id: InodeId,
-    outcome: &mut Outcome,
-) -> Result<(), BuildError> {
-    let path = || plan.tree.path_of(id);
-    let Some(body) = outcome.bodies[id.index()] else {
-        return Err(BuildError::Internal(format!(
-            "{}: its content was not stored",
-            crate::error::shown(&path())
-        )));
-    };
-    let stored = body.load(&mut outcome.spool)?;
-    let fingerprint = Some(stored.fingerprint.as_slice()).filter(|value| !value.is_empty());
-    if plan.wants_fingerprints() && fingerprint.is_none() {
-        let path = crate::error::shown(&path());
-        return Err(BuildError::Internal(format!("{path}: no fingerprint was made")));
-    }
-    let placed = plan.placed[id.index()];
-    out.begin(area, placed.at)?;
-    plan.encode_inode(id, &placed, &stored.data, fingerprint, out.bytes())
-        .map_err(|cause| BuildError::at(&path(), cause))?;
-    out.bytes().extend_from_slice(&stored.tail);
-    Ok(())
 }
 
 /// Fills the metadata area with zeros where the target holds something else. Must come before anything is written.
@@ -221,102 +192,6 @@ fn encode_moved(plan: &Plan<'_>, stored: &Stored) -> Result<Vec<(InodeId, Vec<u8
         moved.push((id, bytes));
     }
     Ok(moved)
-}
-
-/// Writes everything that is not a regular file with content, and those too where their content is placed already.
-fn write_others(
-    pouring: &Pouring<'_>,
-    area: InodeArea<'_>,
-    place: &impl Fn(InodeId) -> u64,
-    mut outcome: Option<&mut Outcome>,
-) -> Result<(), BuildError> {
-    let Pouring { plan, image, progress, .. } = *pouring;
-    let parents = parents(plan);
-    area.write_at(plan.xattrs.shared_at(), plan.xattrs.shared_area())?;
-    let mut out = Inodes::default();
-    for &id in &plan.order {
-        let inode = &plan.tree.inodes[id.index()];
-        let placed = plan.placed[id.index()];
-        let failed = |cause| BuildError::at(&plan.tree.path_of(id), cause);
-        match &inode.kind {
-            Kind::File { size, .. } if *size != 0 => {
-                if let Some(outcome) = outcome.as_deref_mut() {
-                    write_file(plan, area, &mut out, id, outcome)?;
-                }
-            }
-            Kind::Directory { .. } => {
-                let parent = parents.get(&id).copied().unwrap_or(id);
-                let nid = |inode: InodeId| plan.nid(place(inode));
-                let bytes = dirs::encode(plan, id, parent, nid).map_err(failed)?;
-                match outcome.as_deref_mut().and_then(|outcome| outcome.unpacked.as_mut()) {
-                    Some(packed) => write_packed(plan, area, &mut out, id, &bytes, packed)?,
-                    None => write_inode(plan, (image, area), &mut out, id, &placed, &bytes)?,
-                }
-            }
-            Kind::Symlink { target } => write_inode(plan, (image, area), &mut out, id, &placed, target)?,
-            Kind::File { .. }
-            | Kind::CharDevice { .. }
-            | Kind::BlockDevice { .. }
-            | Kind::Fifo
-            | Kind::Socket => write_inode(plan, (image, area), &mut out, id, &placed, &[])?,
-        }
-        progress.advance(1, 0);
-    }
-    out.flush(area)
-}
-
-/// Writes an inode whose data is metadata: whole blocks where the plan put them, the rest behind the inode.
-fn write_inode(
-    plan: &Plan<'_>,
-    (image, area): (&ImageFile, InodeArea<'_>),
-    out: &mut Inodes,
-    id: InodeId,
-    placed: &Placed,
-    bytes: &[u8],
-) -> Result<(), BuildError> {
-    let tail = placed.reserved as usize;
-    let (blocks, tail) = bytes.split_at(bytes.len() - tail.min(bytes.len()));
-    if !blocks.is_empty() {
-        if placed.blocks_at == 0 {
-            let path = crate::error::shown(&plan.tree.path_of(id));
-            return Err(BuildError::Internal(format!("{path}: no place was planned for its blocks")));
-        }
-        image.write_at(placed.blocks_at, blocks)?;
-    }
-    let data = Data::Flat { start: plan.block_bits.blocks_floor(placed.blocks_at) };
-    out.begin(area, placed.at)?;
-    plan.encode_inode(id, placed, &data, None, out.bytes())
-        .map_err(|cause| BuildError::at(&plan.tree.path_of(id), cause))?;
-    out.bytes().extend_from_slice(tail);
-    Ok(())
-}
-
-/// Writes the inode of a directory whose bytes go to the packed inode.
-fn write_packed(
-    plan: &Plan<'_>,
-    area: InodeArea<'_>,
-    out: &mut Inodes,
-    id: InodeId,
-    bytes: &[u8],
-    packed: &mut Spool,
-) -> Result<(), BuildError> {
-    let placed = plan.placed[id.index()];
-    let offset = packed.push(bytes).map_err(BuildError::spool)?;
-    let failed = |cause| BuildError::at(&plan.tree.path_of(id), cause);
-    let table = MapHeader::Fragment { offset }.encode(plan.block_bits).map_err(failed)?.to_vec();
-    let data = Data::Compressed { layout: placed.layout, blocks: 0, table };
-    out.begin(area, placed.at)?;
-    plan.encode_inode(id, &placed, &data, None, out.bytes()).map_err(failed)
-}
-
-/// The parent of each directory.
-fn parents(plan: &Plan<'_>) -> BTreeMap<InodeId, InodeId> {
-    let is_directory = |id: InodeId| plan.tree.inodes[id.index()].is_directory();
-    plan.tree
-        .iter()
-        .flat_map(|(id, inode)| inode.entries().iter().map(move |entry| (entry.inode, id)))
-        .filter(|&(child, _)| is_directory(child))
-        .collect()
 }
 
 fn total_blocks(plan: &Plan<'_>, stored: &Stored, zone: &Zone) -> u64 {

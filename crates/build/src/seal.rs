@@ -28,12 +28,12 @@ const S_IFREG: u16 = 0o100_000;
 pub(crate) struct NamelessInode<'a> {
     pub(crate) body: Body,
     pub(crate) size: u64,
-    pub(crate) spool: &'a mut Spool,
+    pub(crate) spool: &'a Spool,
 }
 
 impl<'a> NamelessInode<'a> {
-    fn of(stored: &'a mut StoredSpecial) -> Self {
-        Self { body: stored.body, size: stored.size, spool: &mut stored.spool }
+    fn of(stored: &'a StoredSpecial) -> Self {
+        Self { body: stored.body, size: stored.size, spool: &stored.spool }
     }
 }
 
@@ -89,7 +89,7 @@ impl Sealed {
 pub(crate) fn seal(pouring: &Pouring<'_>, unsealed: Unsealed<'_>, at: u64) -> Result<Sealed, BuildError> {
     let Pouring { plan, image, options, .. } = *pouring;
     let bits = plan.block_bits;
-    let Unsealed { metabox, mut packed, unpacked } = unsealed;
+    let Unsealed { metabox, packed, unpacked } = unsealed;
     let unpacked = unpacked.filter(|content| content.len() != 0);
     let mut end = at;
     let mut store = |special, content: Option<Spool>| {
@@ -98,8 +98,8 @@ pub(crate) fn seal(pouring: &Pouring<'_>, unsealed: Unsealed<'_>, at: u64) -> Re
         end = stored.as_ref().map_or(end, |stored| stored.end.next_multiple_of(bits.size()));
         Ok::<_, BuildError>(stored)
     };
-    let mut boxed = store(Special::Metabox, metabox)?;
-    let mut unboxed = store(Special::Packed, unpacked)?;
+    let boxed = store(Special::Metabox, metabox)?;
+    let unboxed = store(Special::Packed, unpacked)?;
     let meta_at = if plan.has_metabox { end } else { plan.meta_at };
     // Nid 0 stands for "no packed inode".
     let mut zone = Zone::new(bits, if plan.has_metabox { end + INODE_SLOT_SIZE } else { end });
@@ -111,12 +111,12 @@ pub(crate) fn seal(pouring: &Pouring<'_>, unsealed: Unsealed<'_>, at: u64) -> Re
     let packed_placed = place(body, 1 + usize::from(plan.has_metabox))?;
     let blocks = align_end(bits.blocks_ceil(zone.end()), options);
     clear_around(image, [&boxed, &unboxed], bits.size(), end..blocks * bits.size())?;
-    let packed = packed.take().or(unboxed.as_mut().map(NamelessInode::of));
+    let packed = packed.or(unboxed.as_ref().map(NamelessInode::of));
     for (inode, placed) in
-        [(boxed.as_mut().map(NamelessInode::of), &metabox_placed), (packed, &packed_placed)]
+        [(boxed.as_ref().map(NamelessInode::of), &metabox_placed), (packed, &packed_placed)]
     {
-        if let (Some(mut inode), Some(placed)) = (inode, placed) {
-            write_nameless(plan, image, placed, &mut inode)?;
+        if let (Some(inode), Some(placed)) = (inode, placed) {
+            write_nameless(plan, image, placed, &inode)?;
         }
     }
     let stored = [&boxed, &unboxed];
@@ -163,9 +163,11 @@ pub(crate) fn write_nameless(
     plan: &Plan<'_>,
     image: &ImageFile,
     placed: &Placed,
-    inode: &mut NamelessInode<'_>,
+    nameless: &NamelessInode<'_>,
 ) -> Result<(), BuildError> {
-    let stored = inode.body.load(inode.spool)?;
+    let mut bytes = Vec::new();
+    nameless.spool.load(nameless.body.range(), &mut bytes).map_err(BuildError::spool)?;
+    let stored = nameless.body.of(&bytes)?;
     let (layout, i_u) = match &stored.data {
         Data::Compressed { layout, blocks, .. } => (*layout, *blocks),
         Data::Flat { start } => (placed.layout, block_32(*start)?),
@@ -177,7 +179,7 @@ pub(crate) fn write_nameless(
         bit4: false,
         xattr_icount: 0,
         mode: S_IFREG,
-        size: inode.size,
+        size: nameless.size,
         mtime: Mtime::Absolute { sec: plan.epoch.sec, nsec: plan.epoch.nsec },
         i_u,
         hi: 0,
@@ -186,8 +188,8 @@ pub(crate) fn write_nameless(
         gid: 0,
         nlink: 1,
     };
-    let mut bytes = record.encode()?;
-    plan.encode_table(&stored.data, 0, &mut bytes)?;
-    bytes.extend_from_slice(&stored.tail);
-    image.write_at(placed.at, &bytes)
+    let mut inode = record.encode()?;
+    plan.encode_table(&stored.data, 0, &mut inode)?;
+    inode.extend_from_slice(stored.tail);
+    image.write_at(placed.at, &inode)
 }

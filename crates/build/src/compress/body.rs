@@ -1,5 +1,7 @@
 //! What the inode of a file will need besides its attributes, worked out once the places of its content are known.
 
+use std::ops::Range;
+
 use erofs_format::compression::Algorithm;
 use erofs_format::datalayout::DataLayout;
 use erofs_format::datalayout::chunk::ChunkFormat;
@@ -7,7 +9,6 @@ use erofs_format::extent::{Coding, Stored, ZExtent};
 use erofs_format::{BlockBits, FormatError};
 
 use super::encode::Extent;
-use super::spool::Spool;
 use crate::error::BuildError;
 use crate::layout::compose::{Data, block_32};
 use crate::layout::plan::Shape;
@@ -206,30 +207,40 @@ impl Body {
     }
 }
 
-/// The bytes of a body.
+/// What the bytes of a body say.
 #[derive(Debug)]
-pub(crate) struct Loaded {
-    pub(crate) fingerprint: Vec<u8>,
+pub(crate) struct Loaded<'b> {
+    pub(crate) fingerprint: &'b [u8],
     pub(crate) data: Data,
-    pub(crate) tail: Vec<u8>,
+    pub(crate) tail: &'b [u8],
 }
 
 impl Body {
-    /// Gets the bytes from the spool.
-    pub(crate) fn load(&self, spool: &mut Spool) -> Result<Loaded, BuildError> {
-        let mut bytes = vec![0; (self.fingerprint + self.table + self.tail) as usize];
-        spool.read(self.at, &mut bytes).map_err(BuildError::spool)?;
-        let tail = bytes.split_off((self.fingerprint + self.table) as usize);
-        let table = bytes.split_off(self.fingerprint as usize);
+    /// Where its bytes are in the spool.
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.at..self.at + u64::from(self.fingerprint) + u64::from(self.table) + u64::from(self.tail)
+    }
+
+    /// Where its tail is in the spool.
+    pub(crate) fn tail_range(&self) -> Range<u64> {
+        let end = self.range().end;
+        end - u64::from(self.tail)..end
+    }
+
+    /// What its bytes say.
+    pub(crate) fn of<'b>(&self, bytes: &'b [u8]) -> Result<Loaded<'b>, BuildError> {
+        let short = || BuildError::Internal(format!("{} bytes of a body in the spool", bytes.len()));
+        let (fingerprint, rest) = bytes.split_at_checked(self.fingerprint as usize).ok_or_else(short)?;
+        let (table, tail) = rest.split_at_checked(self.table as usize).ok_or_else(short)?;
         let data = if self.layout.is_compressed() {
-            Data::Compressed { layout: self.layout, blocks: self.i_u, table }
+            Data::Compressed { layout: self.layout, blocks: self.i_u, table: table.to_vec() }
         } else if self.layout == DataLayout::ChunkBased {
             let entries = table.as_chunks().0.iter().map(|entry| u32::from_le_bytes(*entry));
             Data::Chunks { format: ChunkFormat::decode(self.i_u, 0)?, blocks: entries.collect() }
         } else {
             Data::Flat { start: u64::from(self.i_u) }
         };
-        Ok(Loaded { fingerprint: bytes, data, tail })
+        Ok(Loaded { fingerprint, data, tail })
     }
 }
 

@@ -14,7 +14,7 @@ use super::body::{self, Body, Content, Fragment, Inline};
 use super::dedupe::Reference;
 use super::encode::{Encoded, Extent, Rest};
 use super::spool::Spool;
-use super::work::{Buffers, Done, Form, Part, Phase, Span};
+use super::work::{self, Buffers, Digest, Done, Form, Part, Phase, Span};
 use crate::error::BuildError;
 use crate::layout::plan::Plan;
 use crate::options::CompressClass;
@@ -79,6 +79,14 @@ struct Large {
     key: u128,
 }
 
+/// A content that equal files refer to.
+struct Original {
+    /// The content without the bytes behind the inode.
+    content: Content,
+    /// Where those are in the spool.
+    tail: Range<u64>,
+}
+
 /// The packed inode's content while it grows.
 #[derive(Debug)]
 pub(crate) struct Packed {
@@ -95,7 +103,7 @@ pub(crate) struct Commit<'a> {
     pub(crate) packed: Option<Packed>,
     pub(crate) bodies: Vec<Option<Body>>,
     /// Contents by their digest.
-    originals: HashMap<Vec<u8>, Content>,
+    originals: HashMap<Digest, Original>,
     /// Where the content is of files to which others refer.
     owners: BTreeMap<usize, Content>,
     heads: BTreeSet<(u64, u128)>,
@@ -177,11 +185,10 @@ impl<'a> Commit<'a> {
     fn small(&mut self, part: Part, job: &mut WriteJob) -> Result<(), BuildError> {
         let Part { file, range, key, fingerprint, form, fragment } = part;
         self.keys[file] = key;
-        let digest = fingerprint.as_ref().map(|known| known.digest.clone());
+        let digest = fingerprint.as_ref().map(work::digest_of);
         let (header, tail) = self.header(file)?;
-        let may_twin = self.phase.may_twin(file);
-        let original = digest.as_ref().filter(|_| may_twin).and_then(|digest| self.original(digest, tail));
-        if let Some(content) = original {
+        let sought = digest.filter(|_| self.phase.may_twin(file));
+        if let Some(content) = self.original(sought, tail)? {
             self.sums.deduplicated_bytes += self.phase.files[file].size;
             let value = self.value_of(file, fingerprint)?;
             return self.finish(file, header, &content, value);
@@ -214,18 +221,34 @@ impl<'a> Commit<'a> {
             && self.phase.file_dedupe
             && self.phase.files[file].has_twin
         {
-            self.originals.entry(digest).or_insert(content);
+            self.remember(digest, file, content);
         }
         Ok(())
     }
 
+    /// Lets equal files refer to the content of a file that has its body. The bytes behind its inode stay in the spool alone:
+    /// all small files of a tree may wait here.
+    fn remember(&mut self, digest: Digest, file: usize, mut content: Content) {
+        let Some(body) = self.bodies[file] else { return };
+        if let Some(inline) = &mut content.inline {
+            inline.bytes = Vec::new();
+        }
+        self.originals.entry(digest).or_insert(Original { content, tail: body.tail_range() });
+    }
+
     /// The content of an equal file before this one, if an inode that has `tail` bytes of a plain file behind it can
     /// refer to it.
-    fn original(&self, digest: &[u8], tail: usize) -> Option<Content> {
-        let content = self.originals.get(digest)?;
-        let same =
-            content.flat.is_none() || content.inline.as_ref().map_or(0, |inline| inline.bytes.len()) == tail;
-        same.then(|| content.clone())
+    fn original(&self, digest: Option<Digest>, tail: usize) -> Result<Option<Content>, BuildError> {
+        let Some(original) = digest.and_then(|digest| self.originals.get(&digest)) else { return Ok(None) };
+        let stored = original.tail.clone();
+        if original.content.flat.is_some() && stored.end - stored.start != tail as u64 {
+            return Ok(None);
+        }
+        let mut content = original.content.clone();
+        if let Some(inline) = &mut content.inline {
+            self.spool.load(stored, &mut inline.bytes).map_err(BuildError::spool)?;
+        }
+        Ok(Some(content))
     }
 
     /// Where the xattrs of a file end, counted from its inode, and how many bytes of its end stand behind them if it
@@ -524,9 +547,9 @@ impl<'a> Commit<'a> {
             None => large.key,
         };
         let may_twin = self.phase.file_dedupe && self.phase.files[file].has_twin;
-        let digest = fingerprint.as_ref().map(|known| known.digest.clone()).filter(|_| may_twin);
+        let digest = fingerprint.as_ref().map(work::digest_of).filter(|_| may_twin);
         let (header, _) = self.header(file)?;
-        let original = digest.as_ref().filter(|_| candidate).and_then(|digest| self.original(digest, 0));
+        let original = self.original(digest.filter(|_| candidate), 0)?;
         let value = self.value_of(file, fingerprint)?;
         if let Some(content) = original {
             self.area.rewind(large.start);
@@ -546,7 +569,7 @@ impl<'a> Commit<'a> {
                 self.owners.insert(file, large.content.clone());
             }
             if let Some(digest) = digest {
-                self.originals.entry(digest).or_insert(large.content);
+                self.remember(digest, file, large.content);
             }
         }
         if self.barrier == Some(file) {

@@ -33,7 +33,6 @@ pub(crate) use spool::Spool;
 pub(crate) use superblock::{Announced, Foreign};
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use erofs_tree::{ContentRef, Progress, Silent, Source, Stage};
 
@@ -93,12 +92,11 @@ impl Input for Files<'_> {
 }
 
 /// The content of the packed inode.
-struct Fragments(Mutex<Spool>);
+struct Fragments(Spool);
 
 impl Input for Fragments {
     fn fill(&self, _file: &File, offset: u64, bytes: &mut [u8]) -> Result<(), BuildError> {
-        let mut spool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        spool.read(offset, bytes).map_err(BuildError::spool)
+        self.0.read(offset, bytes).map_err(BuildError::spool)
     }
 
     fn changed(&self, _file: &File) -> BuildError {
@@ -205,7 +203,7 @@ fn pack(
     let FragmentOptions { pcluster_size, .. } = fragments;
     let size = content.len();
     let files = [File { inode: plan.tree.root, size, content: ContentRef(0), has_twin: false }];
-    let input = Fragments(Mutex::new(content));
+    let input = Fragments(content);
     let choices = [Choice::usual(phase.compression, pcluster_size)];
     let phase = Phase {
         input: &input,

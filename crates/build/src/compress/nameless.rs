@@ -1,7 +1,5 @@
 //! The content of the metabox, or of a packed inode with directories, stored like that of a file.
 
-use std::sync::Mutex;
-
 use erofs_tree::{ContentRef, Silent};
 
 use super::area::ByteArea;
@@ -68,7 +66,7 @@ pub(crate) fn store(
     };
     let size = content.len();
     let files = [File { inode: plan.tree.root, size, content: ContentRef(0), has_twin: false }];
-    let input = Fragments(Mutex::new(content));
+    let input = Fragments(content);
     // Which files are compressed says nothing about metadata.
     let compressions = &CompressionOptions { class: CompressClass::Auto, ..compressions.clone() };
     let phase = Phase {

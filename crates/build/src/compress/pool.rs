@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use erofs_tree::Progress;
 
 use super::commit::{Commit, HashJob, Run, WriteJob};
-use super::work::{Buffers, Done, Phase, Worker};
+use super::work::{Buffers, Digest, Done, Phase, Worker};
 use crate::content::{Unit, Units};
 use crate::error::BuildError;
 use crate::image_file::ImageFile;
@@ -27,7 +27,7 @@ struct State<'a> {
     next: usize,
     commit: Commit<'a>,
     /// The first file with each digest, as far as they were read.
-    claims: HashMap<Vec<u8>, usize>,
+    claims: HashMap<Digest, usize>,
     spare: Vec<Buffers>,
     /// Units that were taken and whose buffer is not free yet.
     in_use: usize,
@@ -175,7 +175,7 @@ impl<'a> Pool<'a> {
         unit: &Unit,
         buffers: Buffers,
     ) -> Result<(), BuildError> {
-        let claim = |digest: &[u8], file: usize| self.claim(digest, file);
+        let claim = |digest: Digest, file: usize| self.claim(digest, file);
         let done = worker.unit(unit, buffers, &claim)?;
         let files = match done.segment {
             None => done.parts.len() as u64,
@@ -189,16 +189,16 @@ impl<'a> Pool<'a> {
 
     /// Whether a file with this digest comes before the file with this index. If none does, this is the first one now:
     /// files that are read later and come earlier still take its place.
-    fn claim(&self, digest: &[u8], file: usize) -> bool {
+    fn claim(&self, digest: Digest, file: usize) -> bool {
         let mut state = self.lock();
-        match state.claims.get_mut(digest) {
+        match state.claims.get_mut(&digest) {
             Some(first) if *first < file => true,
             Some(first) => {
                 *first = file;
                 false
             }
             None => {
-                state.claims.insert(digest.to_vec(), file);
+                state.claims.insert(digest, file);
                 false
             }
         }

@@ -222,8 +222,20 @@ pub(crate) struct Worker<'a> {
     coders: BTreeMap<Choice, Coder>,
 }
 
+/// What tells contents apart: the first 256 bits of a digest.
+pub(crate) type Digest = [u8; 32];
+
+/// The digest that a fingerprint is made from.
+pub(crate) fn digest_of(fingerprint: &Fingerprint) -> Digest {
+    let mut digest = [0; 32];
+    for (to, from) in digest.iter_mut().zip(&fingerprint.digest) {
+        *to = *from;
+    }
+    digest
+}
+
 /// Asks whether a file with this digest comes before the file with this index.
-pub(crate) type Claim<'c> = &'c dyn Fn(&[u8], usize) -> bool;
+pub(crate) type Claim<'c> = &'c dyn Fn(Digest, usize) -> bool;
 
 impl<'a> Worker<'a> {
     /// A worker without any encoder yet.
@@ -239,19 +251,23 @@ impl<'a> Worker<'a> {
         claim: Claim<'_>,
     ) -> Result<Done, BuildError> {
         let Buffers { content, encoded } = &mut buffers;
-        content.clear();
         encoded.clear();
         match unit {
             Unit::Batch(range) => {
+                let files = &self.phase.files[range.clone()];
+                let length = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
+                // All of it will be filled; what the unit before left there need not be cleared.
+                content.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
                 let mut parts = Vec::with_capacity(range.len());
-                for index in range.clone() {
-                    let file = &self.phase.files[index];
-                    let start = content.len();
-                    let length = usize::try_from(file.size).unwrap_or(usize::MAX);
-                    content.resize(start + length, 0);
-                    self.phase.input.fill(file, 0, &mut content[start..])?;
-                    self.phase.check(index, 0, || xxh3_128(&content[start..]))?;
-                    parts.push(self.whole(index, &content[start..], start, encoded, claim)?);
+                let mut rest = &mut content[..];
+                let mut start = 0;
+                for (index, file) in range.clone().zip(files) {
+                    let bytes;
+                    (bytes, rest) = rest.split_at_mut(usize::try_from(file.size).unwrap_or(usize::MAX));
+                    self.phase.input.fill(file, 0, bytes)?;
+                    self.phase.check(index, 0, || xxh3_128(bytes))?;
+                    parts.push(self.whole(index, bytes, start, encoded, claim)?);
+                    start += bytes.len();
                 }
                 Ok(Done { parts, buffers, segment: None })
             }
@@ -282,7 +298,7 @@ impl<'a> Worker<'a> {
         });
         let key = xxh3_128(fingerprint.as_ref().map_or(bytes, |fingerprint| &fingerprint.digest));
         let may_twin = self.phase.may_twin(file);
-        let digest = fingerprint.as_ref().map(|fingerprint| &fingerprint.digest).filter(|_| may_twin);
+        let digest = fingerprint.as_ref().map(digest_of).filter(|_| may_twin);
         let form = match digest {
             Some(digest) if claim(digest, file) => Form::Twin,
             Some(_) | None => self.encode(file, 0, bytes, encoded)?,

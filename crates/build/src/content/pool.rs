@@ -209,7 +209,7 @@ impl<'a> Pool<'a> {
                 })
             }
             Job::Inode { ready, tail } => {
-                let mut out = write::Inodes::default();
+                let mut out = write::Inodes::among_others();
                 out.add(&self.reader, self.area, &ready, &tail)?;
                 out.flush(self.area)?;
                 self.after(None, true, |_| Ok(()))

@@ -3,6 +3,8 @@
 use std::io::IoSlice;
 use std::ops::Range;
 
+use erofs_format::BlockBits;
+
 use super::commit::{Ready, Run};
 use super::read::Reader;
 use crate::error::BuildError;
@@ -14,6 +16,8 @@ use crate::metabox::InodeArea;
 static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 /// How many pieces go into one system call (Linux's `UIO_MAXIOV` is 1024).
 const VECTOR_MAX: usize = 512;
+/// Inodes go out when there are so many bytes of them.
+const FLUSH_AT: usize = 1 << 20;
 
 /// Writes runs of a buffer to their blocks; runs that follow each other in the image go out together.
 pub(crate) fn data(
@@ -43,13 +47,25 @@ pub(crate) fn data(
 }
 
 /// Inodes on their way to their area: those that follow each other go out together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Inodes {
     start: u64,
     bytes: Vec<u8>,
+    /// How many bytes between two inodes are nobody's, at most, and may become zeros.
+    gap: u64,
 }
 
 impl Inodes {
+    /// For inodes among others: a slot of 32 bytes belongs to one inode, so its rest can be filled with zeros.
+    pub(crate) fn among_others() -> Self {
+        Self { start: 0, bytes: Vec::new(), gap: erofs_format::units::INODE_SLOT_SIZE - 1 }
+    }
+
+    /// For all inodes of an area, in the order of their places: there is nothing between them but whole blocks.
+    pub(crate) fn all(block_bits: BlockBits) -> Self {
+        Self { start: 0, bytes: Vec::new(), gap: block_bits.size() - 1 }
+    }
+
     /// Adds the inode of a file with its tail.
     pub(crate) fn add(
         &mut self,
@@ -74,12 +90,12 @@ impl Inodes {
         Ok(())
     }
 
-    /// Goes to byte `at`. A slot of 32 bytes belongs to one inode, so its rest can be filled with zeros.
+    /// Goes to byte `at`, which is behind everything that was added.
     pub(crate) fn begin(&mut self, area: InodeArea<'_>, at: u64) -> Result<(), BuildError> {
-        let slot = usize::try_from(erofs_format::units::INODE_SLOT_SIZE).unwrap_or(32);
-        let padded = self.bytes.len().next_multiple_of(slot);
-        if self.start + padded as u64 == at && self.bytes.len() < 1 << 20 {
-            self.bytes.resize(padded, 0);
+        let end = self.start + self.bytes.len() as u64;
+        let follows = !self.bytes.is_empty() && at >= end && at - end <= self.gap;
+        if follows && self.bytes.len() < FLUSH_AT {
+            self.bytes.resize(usize::try_from(at - self.start).unwrap_or(usize::MAX), 0);
             return Ok(());
         }
         self.flush(area)?;
@@ -112,7 +128,7 @@ pub(crate) fn batch(
     inodes: &[(Ready, Range<usize>)],
 ) -> Result<(), BuildError> {
     data(image, reader.plan.block_bits.bytes(), buffer, runs)?;
-    let mut out = Inodes::default();
+    let mut out = Inodes::among_others();
     for (ready, tail) in inodes {
         out.add(reader, area, ready, &buffer[tail.clone()])?;
     }

@@ -12,7 +12,6 @@
 
 mod chunk;
 mod decide;
-mod each;
 mod name;
 mod scan;
 

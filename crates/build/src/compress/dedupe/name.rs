@@ -8,8 +8,8 @@ use std::ops::Range;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::super::work::Phase;
-use super::each::each;
 use super::scan::Chunk;
+use crate::each::each;
 use crate::error::BuildError;
 
 /// Neighbouring chunks are read together, up to so many bytes and one chunk more.
@@ -29,7 +29,7 @@ struct Run {
 pub(super) fn name(phase: Phase<'_>, files: &mut [Vec<Chunk>], threads: usize) -> Result<(), BuildError> {
     let repeated = repeated(files);
     let runs = runs(files, &repeated);
-    let digests = each(threads, &runs, |run, buffer| {
+    let digests = each(threads, &runs, |run, buffer: &mut Vec<u8>| {
         let chunks = &files[run.file][run.chunks.clone()];
         let (start, length) = (chunks[0].at, chunks.iter().map(|chunk| chunk.length).sum::<u64>());
         let file = &phase.files[run.file];

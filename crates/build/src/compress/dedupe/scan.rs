@@ -7,8 +7,8 @@ use super::super::pool::Force;
 use super::super::work::Phase;
 use super::LEAST_RUN;
 use super::chunk::Sizes;
-use super::each::each;
 use crate::content::Unit;
+use crate::each::each;
 use crate::error::BuildError;
 use crate::options::CompressClass;
 

@@ -5,21 +5,21 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::BuildError;
 
-/// Does `work` on all things with so many threads; the results are in the order of the things. Each thread has a buffer that
-/// its calls share.
-pub(super) fn each<T: Sync, R: Send>(
+/// Does `work` on all things with so many threads; the results are in the order of the things. Each thread has a state, a
+/// buffer say, that its calls share.
+pub(crate) fn each<T: Sync, S: Default, R: Send>(
     threads: usize,
     things: &[T],
-    work: impl Fn(&T, &mut Vec<u8>) -> Result<R, BuildError> + Sync,
+    work: impl Fn(&T, &mut S) -> Result<R, BuildError> + Sync,
 ) -> Result<Vec<R>, BuildError> {
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<(usize, Result<R, BuildError>)>> = Mutex::default();
     let run = || {
-        let mut buffer = Vec::new();
+        let mut state = S::default();
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(thing) = things.get(number) else { break };
-            let result = work(thing, &mut buffer);
+            let result = work(thing, &mut state);
             if result.is_err() {
                 next.store(things.len(), Ordering::Relaxed);
             }
@@ -28,7 +28,7 @@ pub(super) fn each<T: Sync, R: Send>(
     };
     std::thread::scope(|scope| {
         for number in 1..threads.min(things.len()) {
-            let name = format!("scan-{number}");
+            let name = format!("work-{number}");
             // Where the system has no more threads, those that there are do the work.
             if std::thread::Builder::new().name(name).spawn_scoped(scope, run).is_err() {
                 break;
