@@ -5,7 +5,7 @@
 //! and given to the next thing that fits it best, as long as it is near. So places ascend but for a
 //! short way back, and walking a mounted tree reads the area from front to end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use erofs_format::BlockBits;
 use erofs_format::units::INODE_SLOT_SIZE;
@@ -13,22 +13,22 @@ use erofs_format::xattr::SHARED_ID_UNIT;
 
 /// How far back a gap may be, in blocks. Further would fill a little better and let places jump further back.
 const REACH_BLOCKS: u64 = 256;
+/// When there are more gaps than this, most are out of reach: a block has one at most, but for what fills gaps.
+const GAPS_MAX: usize = 1024;
 
 /// A metadata area that grows from some byte on.
 #[derive(Debug)]
 pub(crate) struct Zone {
     block_bits: BlockBits,
     end: u64,
-    /// Unused rests of blocks: length by first byte.
-    by_place: BTreeMap<u64, u64>,
-    /// The same as length and first byte.
-    by_length: BTreeSet<(u64, u64)>,
+    /// Unused rests of blocks, by length and first byte, some of them out of reach.
+    gaps: BTreeSet<(u64, u64)>,
 }
 
 impl Zone {
     /// An area whose first free byte is `start`.
     pub(crate) fn new(block_bits: BlockBits, start: u64) -> Self {
-        Self { block_bits, end: start, by_place: BTreeMap::new(), by_length: BTreeSet::new() }
+        Self { block_bits, end: start, gaps: BTreeSet::new() }
     }
 
     /// The first byte behind everything that was given out, rounded up to a whole block.
@@ -98,30 +98,30 @@ impl Zone {
 
     fn remember(&mut self, at: u64, length: u64) {
         if length >= INODE_SLOT_SIZE {
-            self.by_place.insert(at, length);
-            self.by_length.insert((length, at));
+            self.gaps.insert((length, at));
+        }
+        if self.gaps.len() > GAPS_MAX {
+            let first = self.first_in_reach();
+            self.gaps.retain(|&(_, at)| at >= first);
         }
     }
 
-    fn forget(&mut self, at: u64, length: u64) {
-        self.by_place.remove(&at);
-        self.by_length.remove(&(length, at));
+    fn first_in_reach(&self) -> u64 {
+        self.end.saturating_sub(REACH_BLOCKS * self.block_bits.size())
     }
 
-    /// The smallest gap that holds `size` bytes, the first of equal ones. Gaps that have fallen out of reach are
-    /// forgotten.
+    /// The smallest gap that holds `size` bytes, the first of equal ones.
     fn take_gap(&mut self, size: u64) -> Option<u64> {
-        let first = self.end.saturating_sub(REACH_BLOCKS * self.block_bits.size());
-        while let Some((&at, &length)) = self.by_place.first_key_value()
-            && at < first
-        {
-            self.forget(at, length);
+        let first = self.first_in_reach();
+        loop {
+            let &(length, at) = self.gaps.range((size, 0)..).next()?;
+            self.gaps.remove(&(length, at));
+            if at >= first {
+                let used = size.next_multiple_of(INODE_SLOT_SIZE).min(length);
+                self.remember(at + used, length - used);
+                return Some(at);
+            }
         }
-        let &(length, at) = self.by_length.range((size, 0)..).next()?;
-        self.forget(at, length);
-        let used = size.next_multiple_of(INODE_SLOT_SIZE).min(length);
-        self.remember(at + used, length - used);
-        Some(at)
     }
 }
 
