@@ -256,8 +256,8 @@ impl Compression {
 
 /// A percentage as it is typed.
 fn percent(typed: &str) -> Result<u8, String> {
-    let known = typed.parse().ok().filter(|percent| *percent <= 100);
-    known.ok_or_else(|| format!("found {typed:?} percent, want 0 to 100"))
+    let known = value::unsigned(typed).ok().and_then(|percent| u8::try_from(percent).ok());
+    known.filter(|percent| *percent <= 100).ok_or_else(|| format!("found {typed:?} percent, want 0 to 100"))
 }
 
 /// A pcluster size as it is typed.
@@ -429,6 +429,7 @@ mod tests {
             ("^head2=7", Err("found the value 7, want none behind ^")),
             ("head2=101", Err("found \"101\" percent, want 0 to 100")),
             ("head2=", Err("found \"\" percent, want 0 to 100")),
+            ("head2=+5", Err("found \"+5\" percent, want 0 to 100")),
         ] {
             let found = words.apply(word).map(|()| words.head2).map_err(Option::unwrap_or_default);
             assert_eq!(found, want.map_err(str::to_owned), "{word}");
