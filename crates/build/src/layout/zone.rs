@@ -12,9 +12,9 @@ use erofs_format::units::INODE_SLOT_SIZE;
 use erofs_format::xattr::SHARED_ID_UNIT;
 
 /// How far back a gap may be, in blocks. Further would fill a little better and let places jump further back.
-const REACH_BLOCKS: u64 = 256;
+const REACH_BLOCKS: u64 = 1024;
 /// When there are more gaps than this, most are out of reach: a block has one at most, but for what fills gaps.
-const GAPS_MAX: usize = 1024;
+const GAPS_MAX: usize = 4096;
 
 /// A metadata area that grows from some byte on.
 #[derive(Debug)]
