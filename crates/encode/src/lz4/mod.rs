@@ -1,10 +1,12 @@
-//! LZ4 and LZ4HC, by liblz4's own functions of fixed output size.
+//! LZ4 by an encoder of our own, and LZ4HC by liblz4's function of fixed output size.
 //!
-//! An LZ4 block for EROFS is what mkfs.erofs stores too: `LZ4_compress_destSize` for `lz4`, `LZ4_compress_HC_destSize` for
-//! `lz4hc`. The thorough encoder is called in its streaming form, which gives the same bytes without clearing 256 KiB of
-//! tables for every pcluster.
+//! Reading order: `fast` (what `lz4` writes, and how it ends) with `run` (its pass through the middle), then `ffi`. liblz4's
+//! thorough encoder is called in its streaming form, which gives the bytes of `LZ4_compress_HC_destSize` without clearing
+//! 256 KiB of tables for every pcluster.
 
+mod fast;
 mod ffi;
+mod run;
 
 use crate::codec::{Params, Prefix, PrefixEncoder};
 use crate::error::EncodeError;
@@ -23,7 +25,7 @@ pub(crate) const LZ4: Algorithm = Algorithm {
     dictionary: None,
     first_kernel: (5, 4),
     help: "fastest to write and to read",
-    open: |params| Ok(Box::new(Fast { max_input: params.max_input })),
+    open: |params| Ok(Box::new(Fast { table: fast::Table::new(), max_input: params.max_input })),
     open_stronger: |params| High::new(params, LEVEL_ABOVE_FAST).ok().map(boxed),
 };
 
@@ -74,12 +76,13 @@ fn useful((consumed, written): (usize, usize)) -> Prefix {
 
 /// `lz4`.
 struct Fast {
+    table: fast::Table,
     max_input: usize,
 }
 
 impl PrefixEncoder for Fast {
     fn encode_prefix(&mut self, src: &[u8], dst: &mut [u8]) -> Prefix {
-        useful(ffi::compress_fast(head(src, self.max_input), dst))
+        useful(fast::encode(&mut self.table, head(src, self.max_input), dst))
     }
 }
 
