@@ -128,7 +128,8 @@ fn finish<const HASHED: u32>(
             at += 1;
             continue;
         };
-        let end = extend(src, at + MATCH_MIN, distance);
+        let most = 255 * (dst.len() - written - (at - anchor));
+        let end = extend(src, at + MATCH_MIN, distance, most);
         while at > anchor && candidate > 0 && src[at - 1] == src[candidate - 1] {
             at -= 1;
             candidate -= 1;
@@ -185,9 +186,10 @@ fn put_literals(dst: &mut [u8], mut at: usize, literals: &[u8]) -> usize {
     at + literals.len()
 }
 
-/// Where the bytes from `at` on stop to equal those that lie `distance` before them, at most where the last literals begin.
-pub(super) fn extend(src: &[u8], mut at: usize, distance: usize) -> usize {
-    let end = src.len() - LAST_LITERALS;
+/// Where the bytes from `at` on stop to equal those that lie `distance` before them, at most where the last literals
+/// begin, and hardly more than `most` bytes on: what the output does not hold is not looked at.
+pub(super) fn extend(src: &[u8], mut at: usize, distance: usize, most: usize) -> usize {
+    let end = (src.len() - LAST_LITERALS).min(at + most);
     while at + 8 <= end {
         let differ = load_8(src, at) ^ load_8(src, at - distance);
         if differ != 0 {
@@ -380,6 +382,9 @@ mod tests {
         let noise: Vec<u8> = (0..200_000).map(|_| random(256).to_le_bytes()[0]).collect();
         let (consumed, _) = checked(&mut table, &noise, 65_536);
         assert!((65_200..65_536).contains(&consumed), "{consumed}");
+        // A match behind many literals, where the margin has begun.
+        let (consumed, _) = checked(&mut table, &noise[..4032].repeat(50), 4096);
+        assert!(consumed > 9000, "{consumed}");
         // The farthest match, and one byte more.
         for (distance, matched) in [(DISTANCE_MAX, true), (DISTANCE_MAX + 1, false)] {
             let src = [&noise[..distance], &noise[..2000], &noise[150_000..150_100]].concat();

@@ -19,7 +19,8 @@ const SOURCE_MARGIN: usize = 48;
 /// As much of the output must be left where a sequence begins: a token, 14 literals copied as 16, the distance written with one
 /// byte more, a byte of length, and what `finish` needs.
 const OUTPUT_MARGIN: usize = 64;
-/// As many literals are searched again for shorter matches when they do not fit with what follows them.
+/// As many literals are searched again for shorter matches where the margin begins; behind more of them, only what was found is
+/// looked at again.
 const SEARCHED_AGAIN: usize = 200;
 /// Bytes that are compared and copied at once.
 const WIDTH: usize = 16;
@@ -35,7 +36,7 @@ const WIDTH: usize = 16;
 /// 2. They ascend from 1, so each slot of the table stands for a position before `at`, or for 0, and the nearest position
 ///    before `at` that it can stand for is one of the source: `distance <= at`.
 /// 3. `anchor <= at`, so literals can be read in whole widths.
-/// 4. A sequence begins at `written <= output_end`, and with many literals only if their end is not behind that either.
+/// 4. A sequence begins at `written <= output_end`, and with many literals only if they end at most two bytes behind that.
 pub(super) fn run<const HASHED: u32, const NEXT_MIN: usize, const PATIENCE: u32>(
     table: &mut Table,
     src: &[u8],
@@ -53,15 +54,16 @@ pub(super) fn run<const HASHED: u32, const NEXT_MIN: usize, const PATIENCE: u32>
         };
         // SAFETY: `found` is at most `source_end`, and `distance` at most `found`.
         let (mut length, back) = unsafe { (equal(src, found, distance), equal_before(src, found, distance)) };
-        if length == WIDTH {
-            length = extend(src, found + WIDTH, distance) - found;
-        }
         let back = back.min(found - anchor);
         let literals = found - back - anchor;
         let needed = if literals < LITERALS_LONG { written } else { written + literals + literals / 255 };
         if needed > output_end {
-            let at = if literals > SEARCHED_AGAIN { src.len() } else { anchor.max(1) };
+            let at = if literals > SEARCHED_AGAIN { found } else { anchor.max(1) };
             return Some(State { anchor, at, written });
+        }
+        if length == WIDTH {
+            let most = 255 * (dst.len() - written - literals);
+            length = extend(src, found + WIDTH, distance, most) - found;
         }
         // SAFETY: `written` is at most `output_end`.
         unsafe { store(dst, written, [token_of(literals, length + back)]) };
@@ -69,7 +71,7 @@ pub(super) fn run<const HASHED: u32, const NEXT_MIN: usize, const PATIENCE: u32>
         if literals >= LITERALS_LONG {
             written = put_length(dst, written, literals - LITERALS_LONG);
         }
-        // SAFETY: literals end at `found` at most, and in the output before the margin or 14 bytes behind its beginning.
+        // SAFETY: literals end at `found` at most, and in the output at most 15 bytes behind the beginning of the margin.
         unsafe { copy(src, anchor, dst, written, literals) };
         written += literals;
         // SAFETY: at most 17 bytes behind the beginning of the margin.
@@ -99,7 +101,7 @@ pub(super) fn run<const HASHED: u32, const NEXT_MIN: usize, const PATIENCE: u32>
                 written += 3;
                 continue;
             }
-            length = extend(src, at + WIDTH, distance) - at;
+            length = extend(src, at + WIDTH, distance, 255 * (dst.len() - written)) - at;
             // SAFETY: as above.
             unsafe { store(dst, written, (sequence | u32::from(token_of(0, length))).to_le_bytes()) };
             (at, written) = put_match_length(dst, written + 3, at + length, length);
