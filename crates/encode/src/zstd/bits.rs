@@ -59,6 +59,16 @@ pub(super) fn load64(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |chunk| u64::from_le_bytes(*chunk))
 }
 
+/// The eight bytes at `at`, those behind the end being zero.
+#[inline(always)]
+pub(super) fn load64_short(bytes: &[u8], at: usize) -> u64 {
+    let rest = bytes.get(at..).unwrap_or_default();
+    match rest.first_chunk() {
+        Some(chunk) => u64::from_le_bytes(*chunk),
+        None => rest.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)),
+    }
+}
+
 /// The four bytes at `at`, or zero where there are not so many.
 #[inline(always)]
 pub(super) fn load32(bytes: &[u8], at: usize) -> u32 {
@@ -71,4 +81,31 @@ pub(super) fn put(out: &mut [u8], at: usize, bytes: &[u8]) -> usize {
         place.copy_from_slice(bytes);
     }
     at + bytes.len()
+}
+
+/// Reads what [`BitWriter`] wrote: from the end, the bits of one `add` as one number.
+pub(super) struct BitReader<'a> {
+    bytes: &'a [u8],
+    /// How many bits are left.
+    left: usize,
+}
+
+impl<'a> BitReader<'a> {
+    /// A reader of a stream that ends with its mark at the end of `bytes`.
+    pub(super) fn new(bytes: &'a [u8]) -> Option<Self> {
+        let last = bytes.last().filter(|&&last| last > 0)?;
+        Some(Self { bytes, left: (bytes.len() - 1) * 8 + last.ilog2() as usize })
+    }
+
+    /// The next `count` bits, up to 56.
+    #[inline(always)]
+    pub(super) fn take(&mut self, count: u32) -> Option<u64> {
+        self.left = self.left.checked_sub(count as usize)?;
+        Some(load64_short(self.bytes, self.left / 8) >> (self.left % 8) & ((1 << count) - 1))
+    }
+
+    /// Whether every bit was read.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.left == 0
+    }
 }

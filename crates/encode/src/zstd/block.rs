@@ -8,13 +8,11 @@ use super::bits::{BitWriter, put};
 use super::fse::{BIT, NEVER, Norm, SYMBOLS, Table};
 use super::huffman::Huffman;
 use super::sequence::{
-    LITERALS_BASE, LITERALS_BITS, MATCH_BASE, MATCH_BITS, MIN_MATCH, Sequence, predefined,
+    LITERALS_BASE, LITERALS_BITS, MATCH_BASE, MATCH_BITS, MAX_LOG, MIN_MATCH, Sequence, predefined,
 };
 
 /// The most input of one block in bytes.
 pub(super) const MAX_BLOCK: usize = 128 << 10;
-/// The most states of the tables for literals length, match length and offset, as powers of two.
-const MAX_LOG: [u32; 3] = [9, 9, 8];
 /// From so many literals on they go into four streams: with fewer, the sizes fit ten bits and one stream is smaller.
 const FOUR_STREAMS: usize = 1024;
 /// Fewer literals than this are stored.

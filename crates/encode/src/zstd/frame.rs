@@ -4,20 +4,14 @@
 //! parse is done; the block in which the output is full is cut where the bytes left are used up.
 #![expect(clippy::cast_possible_truncation, reason = "sizes are at most 8 MiB")]
 
-use super::bits::put;
 use super::block::{Counts, Entropy, MAX_BLOCK, Plan};
-use super::cut::{Cut, Room};
+use super::cut::Cut;
 use super::fse::BIT;
+use super::output::{Ended, Output, SMALLEST};
 use super::parse::{Model, Parse, Parser, REPEATED_SAVES};
 use super::sequence::{Recent, Sequence};
 use crate::codec::{Prefix, PrefixEncoder};
 
-/// The magic number of a frame.
-const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// Length of a block's header.
-const BLOCK_HEADER: usize = 3;
-/// An output shorter than this is not worth a frame.
-const SMALLEST: usize = 32;
 /// A byte in units of cost.
 const BYTE: u64 = 8 * BIT as u64;
 
@@ -98,38 +92,6 @@ fn copy_literals(out: &mut Vec<u8>, src: &[u8], from: usize, count: usize) {
     }
 }
 
-/// How a block ended.
-enum Ended {
-    /// It was written up to here, and there may be room for more.
-    Whole(usize),
-    /// The output is full; the input up to here is in it.
-    Full(usize),
-    /// Nothing of it fits.
-    Nothing,
-}
-
-/// The output while the frame grows.
-struct Output<'a> {
-    bytes: &'a mut [u8],
-    at: usize,
-    last_header: Option<usize>,
-}
-
-impl Output<'_> {
-    /// The most bytes that the body of one more block may have.
-    fn room(&self) -> usize {
-        self.bytes.len().saturating_sub(self.at + BLOCK_HEADER)
-    }
-
-    /// Adds a block; `kind` is 0 for stored bytes and 2 for a compressed body.
-    fn push(&mut self, kind: u32, body: &[u8]) {
-        let header = kind << 1 | (body.len() as u32) << 3;
-        self.last_header = Some(self.at);
-        self.at = put(self.bytes, self.at, &header.to_le_bytes()[..BLOCK_HEADER]);
-        self.at = put(self.bytes, self.at, body);
-    }
-}
-
 impl FrameEncoder {
     /// An encoder whose matches reach `window` bytes back (a power of two, at least 1 KiB).
     pub(super) fn new(parser: Box<dyn Parser>, window: u32, max_input: usize) -> Self {
@@ -151,16 +113,15 @@ impl FrameEncoder {
         if dst.len() < SMALLEST || src.is_empty() {
             return Prefix::default();
         }
-        let longest_header = frame_header(src.len(), self.window).1;
-        let mut out = Output { bytes: dst, at: longest_header, last_header: None };
-        self.body.resize(out.bytes.len() + 64, 0);
+        self.body.resize(dst.len() + 64, 0);
+        let mut out = Output::new(dst, src.len(), self.window);
         self.parser.begin(src.len());
         self.entropy.begin_frame();
         self.run.at = 0;
         self.run.recent = [0; 2];
         let mut recent = Recent::default();
         let mut done = 0;
-        while done < src.len() && out.room() >= 16 {
+        while done < src.len() && out.has_room() {
             let end = src.len().min(done + MAX_BLOCK.min(self.window));
             match self.block(src, done..end, &mut recent, &mut out) {
                 Ended::Whole(end) => done = end,
@@ -172,7 +133,7 @@ impl FrameEncoder {
             }
         }
         self.parser.end(self.run.at.max(done));
-        finish(&mut out, done, longest_header, self.window)
+        out.finish(done, self.window)
     }
 
     fn block(
@@ -233,18 +194,10 @@ impl FrameEncoder {
 
     /// Writes as much of the block as fits.
     fn cut_block(&mut self, plan: &Plan, input: &[u8], start: usize, out: &mut Output<'_>) -> Ended {
-        let room = Room { bytes: out.room() };
-        let span = self.cut.fit(&mut self.block, &mut self.entropy, *plan, room);
-        let stored = out.room().min(input.len());
-        if span <= stored {
-            if stored == 0 {
-                return Ended::Nothing;
-            }
-            out.push(0, &input[..stored]);
-            return Ended::Full(start + stored);
+        match out.push_cut(&mut self.block, &mut self.entropy, &mut self.cut, plan, input) {
+            0 => Ended::Nothing,
+            span => Ended::Full(start + span),
         }
-        out.push(2, self.cut.body());
-        Ended::Full(start + span)
     }
 
     /// Takes the exact cost of a block as what the next one is expected to cost.
@@ -274,40 +227,4 @@ impl PrefixEncoder for FrameEncoder {
     fn encode_prefix(&mut self, src: &[u8], dst: &mut [u8]) -> Prefix {
         self.encode(src, dst)
     }
-}
-
-/// The frame's header for `content` bytes and its length: with the content's size, and with the window's size only where
-/// that is smaller (RFC 8878, 3.1.1.1). mkfs and fsck of erofs-utils want the content's size; Linux wants a window that
-/// is no larger than the image declares, which a content that is no larger than the window fulfils as well.
-fn frame_header(content: usize, window: usize) -> ([u8; 10], usize) {
-    let (flag, value, length) = match content {
-        0..256 => (0, content, 1),
-        256..65792 => (1, content - 256, 2),
-        _ => (2, content, 4),
-    };
-    let mut header = [0; 10];
-    let mut at = put(&mut header, 0, &MAGIC);
-    at = if content <= window {
-        put(&mut header, at, &[flag << 6 | 1 << 5])
-    } else {
-        put(&mut header, at, &[flag << 6, ((window.ilog2() - 10) << 3) as u8])
-    };
-    at = put(&mut header, at, &(value as u32).to_le_bytes()[..length]);
-    (header, at)
-}
-
-/// Marks the last block and puts the header before the first one.
-fn finish(out: &mut Output<'_>, done: usize, reserved: usize, window: usize) -> Prefix {
-    let Some(last_header) = out.last_header else {
-        return Prefix::default();
-    };
-    let (header, length) = frame_header(done, window);
-    let written = out.at - reserved + length;
-    if done == 0 || written >= done {
-        return Prefix::default();
-    }
-    out.bytes[last_header] |= 1;
-    out.bytes.copy_within(reserved..out.at, length);
-    put(out.bytes, 0, &header[..length]);
-    Prefix { consumed: done, written }
 }

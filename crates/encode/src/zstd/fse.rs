@@ -7,7 +7,7 @@
     reason = "counts are below 2^20, symbols below 64 and states below 2^10"
 )]
 
-use super::bits::{BitWriter, put};
+use super::bits::{BitWriter, load64_short, put};
 
 /// Room for the symbols of every table.
 pub(super) const SYMBOLS: usize = 64;
@@ -161,6 +161,73 @@ impl Norm {
         put(out, at, &bytes[..length])
     }
 
+    /// Reads a description from the beginning of `bytes`, of a table of at most `1 << max_log` states, and gives its length.
+    pub(super) fn read(bytes: &[u8], max_log: u32) -> Option<(Self, usize)> {
+        let peek = |at: usize| load64_short(bytes, at / 8) >> (at % 8);
+        let log = (peek(0) & 15) as u32 + 5;
+        if log > max_log {
+            return None;
+        }
+        let mut norm = Self { counts: [0; SYMBOLS], symbols: 0, log };
+        let mut at = 4;
+        let mut remaining = (1 << log) + 1;
+        let mut threshold = 1 << log;
+        let mut bits = log + 1;
+        while remaining > 1 {
+            let spare = 2 * threshold - 1 - remaining;
+            let mut value = peek(at) as i32 & (threshold - 1);
+            if value < spare {
+                at += bits as usize - 1;
+            } else {
+                value = peek(at) as i32 & (2 * threshold - 1);
+                value -= if value >= threshold { spare } else { 0 };
+                at += bits as usize;
+            }
+            let count = value - 1;
+            remaining -= count.abs();
+            *norm.counts.get_mut(norm.symbols)? = count as i16;
+            norm.symbols += 1;
+            while remaining < threshold && threshold > 1 {
+                bits -= 1;
+                threshold >>= 1;
+            }
+            // Behind a symbol without states stands how many more there are, in portions of up to three.
+            let mut zeros = if count == 0 { 3 } else { 0 };
+            while zeros == 3 {
+                zeros = peek(at) as usize & 3;
+                at += 2;
+                norm.symbols += zeros;
+            }
+        }
+        let length = at.div_ceil(8);
+        (remaining == 1 && norm.symbols <= SYMBOLS && length <= bytes.len()).then_some((norm, length))
+    }
+
+    /// The symbol of each state.
+    fn spread(&self) -> [u8; STATES] {
+        let size = 1_usize << self.log;
+        let mut placed = [0_u8; STATES];
+        let mut high = size;
+        for symbol in 0..self.symbols {
+            if self.counts[symbol] == -1 {
+                high -= 1;
+                placed[high & (STATES - 1)] = symbol as u8;
+            }
+        }
+        let stride = (size >> 1) + (size >> 3) + 3;
+        let mut place = 0;
+        for symbol in 0..self.symbols {
+            for _ in 0..self.counts[symbol].max(0) {
+                placed[place & (STATES - 1)] = symbol as u8;
+                place = (place + stride) & (size - 1);
+                while place >= high && high > 0 {
+                    place = (place + stride) & (size - 1);
+                }
+            }
+        }
+        placed
+    }
+
     /// How many bytes the description has.
     pub(super) fn described_len(&self) -> usize {
         self.write(&mut [], 0)
@@ -216,29 +283,12 @@ impl Table {
     pub(super) fn build(&mut self, norm: &Norm) {
         let size = 1_usize << norm.log;
         let mut first = [0_u16; SYMBOLS];
-        let mut placed = [0_u8; STATES];
         let mut next = 0;
-        let mut high = size;
         for symbol in 0..norm.symbols {
             first[symbol] = next;
-            let share = norm.counts[symbol];
-            if share == -1 {
-                high -= 1;
-                placed[high & (STATES - 1)] = symbol as u8;
-            }
-            next += share.unsigned_abs();
+            next += norm.counts[symbol].unsigned_abs();
         }
-        let stride = (size >> 1) + (size >> 3) + 3;
-        let mut place = 0;
-        for symbol in 0..norm.symbols {
-            for _ in 0..norm.counts[symbol].max(0) {
-                placed[place & (STATES - 1)] = symbol as u8;
-                place = (place + stride) & (size - 1);
-                while place >= high && high > 0 {
-                    place = (place + stride) & (size - 1);
-                }
-            }
-        }
+        let placed = norm.spread();
         self.log = norm.log;
         self.set_steps(norm, &first);
         for (state, &symbol) in placed[..size].iter().enumerate() {
@@ -286,5 +336,46 @@ impl Table {
     /// The bits of a state.
     pub(super) fn log(&self) -> u32 {
         self.log
+    }
+}
+
+/// What a state of a decoding table says.
+#[derive(Clone, Copy, Default)]
+pub(super) struct State {
+    /// The symbol.
+    pub(super) symbol: u8,
+    /// How many bits follow.
+    pub(super) bits: u8,
+    /// What they are added to, to give the next state.
+    pub(super) base: u16,
+}
+
+/// A decoding table.
+#[derive(Clone)]
+pub(super) struct Decoding {
+    /// The states; those from `1 << log` on mean nothing.
+    pub(super) states: [State; STATES],
+    /// The number of states, as a power of two.
+    pub(super) log: u32,
+}
+
+impl Decoding {
+    /// The table of a run of `symbol`.
+    pub(super) fn run(symbol: u8) -> Self {
+        Self { states: [State { symbol, bits: 0, base: 0 }; STATES], log: 0 }
+    }
+
+    /// The table for `norm`.
+    pub(super) fn new(norm: &Norm) -> Self {
+        let size = 1_u32 << norm.log;
+        let mut next = norm.counts.map(|count| u32::from(count.unsigned_abs()));
+        let mut table = Self { states: [State::default(); STATES], log: norm.log };
+        for (state, symbol) in table.states[..size as usize].iter_mut().zip(norm.spread()) {
+            let share = &mut next[usize::from(symbol) & (SYMBOLS - 1)];
+            let bits = norm.log - (*share).max(1).ilog2();
+            *state = State { symbol, bits: bits as u8, base: ((*share << bits) - size) as u16 };
+            *share += 1;
+        }
+        table
     }
 }

@@ -2,10 +2,8 @@
 
 use zstd_safe::{CCtx, CParameter};
 
-use crate::codec::{Params, Prefix, PrefixEncoder};
 use crate::error::EncodeError;
 use crate::mixed::Whole;
-use crate::search::Search;
 
 /// A context of libzstd that is used again and again: one call does not depend on another.
 pub(super) struct Library(CCtx<'static>);
@@ -26,61 +24,33 @@ impl Library {
     ///
     /// Those of [`Library::new`].
     pub(super) fn with(level: i32, window: u32, more: &[CParameter]) -> Result<Self, EncodeError> {
-        let refused = |code| EncodeError::Library {
-            algorithm: "zstd",
-            reason: zstd_safe::get_error_name(code).to_lowercase(),
-        };
-        let mut context = CCtx::try_create().ok_or(EncodeError::Library {
-            algorithm: "zstd",
-            reason: "no memory for a context".to_owned(),
-        })?;
-        context.set_parameter(CParameter::CompressionLevel(level)).map_err(refused)?;
-        context.set_parameter(CParameter::WindowLog(window.ilog2())).map_err(refused)?;
-        for &parameter in more {
-            context.set_parameter(parameter).map_err(refused)?;
-        }
-        Ok(Self(context))
+        context(level, window, more).map(Self)
     }
+}
+
+/// A context for `level` with a window of `window` bytes, a power of two, and other parameters than the level's.
+///
+/// # Errors
+///
+/// When libzstd has no memory for it or refuses a parameter.
+pub(super) fn context(level: i32, window: u32, more: &[CParameter]) -> Result<CCtx<'static>, EncodeError> {
+    let refused = |code| EncodeError::Library {
+        algorithm: "zstd",
+        reason: zstd_safe::get_error_name(code).to_lowercase(),
+    };
+    let mut context = CCtx::try_create()
+        .ok_or(EncodeError::Library { algorithm: "zstd", reason: "no memory for a context".to_owned() })?;
+    context.set_parameter(CParameter::CompressionLevel(level)).map_err(refused)?;
+    context.set_parameter(CParameter::WindowLog(window.ilog2())).map_err(refused)?;
+    for &parameter in more {
+        context.set_parameter(parameter).map_err(refused)?;
+    }
+    Ok(context)
 }
 
 impl Whole for Library {
     /// One frame of all of `src`.
     fn encode(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
         self.0.compress2(dst, src).ok()
-    }
-}
-
-/// Fixed-size output by search with libzstd.
-pub(super) struct Searched {
-    library: Library,
-    search: Search,
-    max_input: usize,
-}
-
-impl Searched {
-    /// An encoder for the level of `params`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Library::new`].
-    pub(super) fn new(params: &Params) -> Result<Self, EncodeError> {
-        let library = Library::new(params.level, params.dict_size)?;
-        Ok(Self { library, search: Search::default(), max_input: params.max_input })
-    }
-}
-
-impl PrefixEncoder for Searched {
-    fn begin_segment(&mut self) {
-        self.search.begin_segment();
-    }
-
-    fn encode_prefix(&mut self, src: &[u8], dst: &mut [u8]) -> Prefix {
-        let src = &src[..src.len().min(self.max_input)];
-        let prefix = self.search.fit(src, dst, &mut |src, dst| self.library.encode(src, dst));
-        if prefix.written < prefix.consumed { prefix } else { Prefix::default() }
-    }
-
-    fn encode_whole(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
-        if src.is_empty() { None } else { self.library.encode(src, dst) }
     }
 }

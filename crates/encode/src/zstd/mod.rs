@@ -1,5 +1,5 @@
-//! zstd: frames of a fixed size from one pass for levels 1 to 9, where nothing has to be cut and above those levels
-//! libzstd's.
+//! zstd: frames of a fixed size from one pass, by parsers of our own up to level 9 and by libzstd's above; libzstd's frames where
+//! nothing has to be cut.
 
 #![expect(
     clippy::inline_always,
@@ -15,11 +15,14 @@ mod frame;
 mod fse;
 mod huffman;
 mod library;
+mod output;
 mod parse;
 mod sequence;
+mod stream;
 mod stronger;
+mod unpack;
 
-use zstd_safe::CParameter;
+use zstd_safe::{CParameter, Strategy};
 
 use crate::codec::{Params, PrefixEncoder};
 use crate::error::EncodeError;
@@ -29,8 +32,9 @@ use crate::table::{Algorithm, Dictionary};
 use chain::{Chain, Effort};
 use doublefast::DoubleFast;
 use frame::FrameEncoder;
-use library::{Library, Searched};
+use library::Library;
 use parse::Parser;
+use stream::Stream;
 use stronger::Stronger;
 
 /// The row of zstd.
@@ -69,10 +73,12 @@ const BEST: Effort = Effort { depth: 32, lazy: 2, nice: 128, min: 4 };
 const SMALL: usize = 8192;
 
 fn open(params: &Params) -> Result<Box<dyn PrefixEncoder>, EncodeError> {
-    if params.level > SINGLE_PASS {
-        return Ok(Box::new(Searched::new(params)?));
-    }
     let (whole, loose) = libraries(params)?;
+    if params.level > SINGLE_PASS {
+        let context = library::context(params.level, params.dict_size, &optimal(params))?;
+        let stream = Stream::new(context, params.dict_size, params.max_input);
+        return Ok(Box::new(Mixed::new(stream, whole, loose, params.max_input)));
+    }
     Ok(Box::new(Mixed::new(frame(params, parser(params)), whole, loose, params.max_input)))
 }
 
@@ -85,6 +91,7 @@ fn libraries(params: &Params) -> Result<(Library, Library), EncodeError> {
             let tables = [CParameter::HashLog(long), CParameter::ChainLog(short), CParameter::MinMatch(min)];
             Library::with(params.level, params.dict_size, &tables)
         }
+        level if level > SINGLE_PASS => Library::with(level, params.dict_size, &optimal(params)),
         level => Library::new(level, params.dict_size),
     };
     Ok((library(17, 16, 4)?, library(16, 15, 5)?))
@@ -124,4 +131,36 @@ fn parser(params: &Params) -> Box<dyn Parser> {
         8 => chain(16, 2, 4, 64),
         _ => Box::new(Chain::new(window, BEST)),
     }
+}
+
+/// What libzstd does at the levels above the single pass: its optimal parsers, with matches from three bytes on. Where its own
+/// levels begin with parsers that are lazy, which the single pass is as well, these look at fewer candidates instead.
+fn optimal(params: &Params) -> [CParameter; 6] {
+    use Strategy::{ZSTD_btopt as Opt, ZSTD_btultra as Ultra, ZSTD_btultra2 as Ultra2};
+    let (strategy, search, target) = match params.level {
+        ..=10 => (Opt, 1, 8),
+        11 => (Opt, 2, 8),
+        12 => (Opt, 3, 16),
+        13 => (Opt, 4, 32),
+        14 => (Opt, 6, 128),
+        15 => (Ultra, 4, 64),
+        16 => (Ultra, 6, 128),
+        17 => (Ultra, 8, 256),
+        18 => (Ultra2, 6, 128),
+        19 => (Ultra2, 8, 256),
+        20 => (Ultra2, 10, 512),
+        21 => (Ultra2, 12, 512),
+        _ => (Ultra2, 13, 999),
+    };
+    // Smaller tables stay in a nearer cache; libzstd makes those of short inputs smaller by itself.
+    let window = params.dict_size.ilog2();
+    let (tree, hash) = if params.level < 12 { (window - 2, window - 2) } else { (window - 1, window) };
+    [
+        CParameter::Strategy(strategy),
+        CParameter::SearchLog(search),
+        CParameter::TargetLength(target),
+        CParameter::MinMatch(3),
+        CParameter::ChainLog(tree.max(17)),
+        CParameter::HashLog(hash.max(17)),
+    ]
 }

@@ -13,6 +13,8 @@ pub(super) const MATCH_BITS: [u8; SYMBOLS] =
 pub(super) const LITERALS_BASE: [u32; SYMBOLS] = bases(&LITERALS_BITS);
 /// The match length less three that each match length code begins with.
 pub(super) const MATCH_BASE: [u32; SYMBOLS] = bases(&MATCH_BITS);
+/// The most states of the tables for literals length, match length and offset, as powers of two.
+pub(super) const MAX_LOG: [u32; 3] = [9, 9, 8];
 /// The shortest match.
 pub(super) const MIN_MATCH: u32 = 3;
 
@@ -68,7 +70,7 @@ pub(super) struct Match {
 }
 
 /// A sequence as it is coded.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Sequence {
     /// Number of literals.
     pub(super) literals: u32,
