@@ -66,38 +66,67 @@ fn build(options: &[&str], source: &Path) -> (tempfile::TempDir, PathBuf) {
     peers::image(MKFS, options, source)
 }
 
-/// Every combination of algorithm, pcluster size and form.
-fn combinations() -> Vec<Vec<String>> {
-    let mut all = Vec::new();
-    for algorithm in ALGORITHMS {
-        for pcluster in PCLUSTERS {
-            for form in FORMS {
-                let mut options =
-                    vec![KEY_OPTION.to_owned(), format!("-z{algorithm}"), format!("-C{pcluster}")];
-                options.extend(form.iter().map(ToString::to_string));
-                all.push(options);
-            }
-        }
-    }
-    all
+/// The options of every combination of algorithm and form with one size of pclusters.
+fn combinations(pcluster: u32) -> Vec<Vec<String>> {
+    let combination = |algorithm: &str, form: &[&str]| {
+        let mut options = vec![KEY_OPTION.to_owned(), format!("-z{algorithm}"), format!("-C{pcluster}")];
+        options.extend(form.iter().map(ToString::to_string));
+        options
+    };
+    ALGORITHMS.iter().flat_map(|algorithm| FORMS.map(|form| combination(algorithm, form))).collect()
 }
 
 fn words(options: &[String]) -> Vec<&str> {
     options.iter().map(String::as_str).collect()
 }
 
-#[test]
-fn the_kernel_reads_every_combination() {
-    let Some(backings) = need("the kernel reads every way to compress", mount::both()) else { return };
+/// Has the kernel, fsck.erofs and our reader read each image of that size of pclusters: built once, judged by all three.
+fn everyone_reads(pcluster: u32) {
+    let backings = need("the kernel reads every way to compress", mount::both());
+    let peers = need("fsck.erofs accepts every way to compress", peers::find());
     let source = source();
-    for (number, options) in combinations().iter().enumerate() {
-        let (_dir, image) = build(&words(options), source.path());
-        let backing = backings[number % backings.len()];
-        let what = format!("{options:?}, mounted by {backing:?}");
-        let mounted = Mount::new(&image, backing).unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert_same(source.path(), mounted.path(), &Expect::with_sha256(KEY), &what);
-        read_at_odd_places(source.path(), mounted.path(), &what);
+    for (number, options) in combinations(pcluster).iter().enumerate() {
+        let (dir, image) = build(&words(options), source.path());
+        if let Some(backings) = &backings {
+            let backing = backings[number % backings.len()];
+            let what = format!("{options:?}, mounted by {backing:?}");
+            let mounted = Mount::new(&image, backing).unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_same(source.path(), mounted.path(), &Expect::with_sha256(KEY), &what);
+            read_at_odd_places(source.path(), mounted.path(), &what);
+        }
+        if let Some(peers) = &peers
+            && let Err(error) = peers.check(&["--extract", "--xattr-inode-digest"], &image)
+        {
+            panic!("{options:?}: {error}");
+        }
+        our_reader_reads(&image, source.path(), &dir.path().join("copy"), &format!("{options:?}"));
     }
+}
+
+fn our_reader_reads(image: &Path, source: &Path, copy: &Path, what: &str) {
+    let mut extract = Command::new(ISHARE);
+    let done = extract.arg("extract").arg("--output").arg(copy).arg(image).arg("/").output().unwrap();
+    assert!(done.status.success(), "{what}: {}", String::from_utf8_lossy(&done.stderr));
+    for entry in fs::read_dir(source).unwrap() {
+        let name = entry.unwrap().file_name();
+        let same = fs::read(source.join(&name)).unwrap() == fs::read(copy.join(&name)).unwrap();
+        assert!(same, "{what}: {}", name.display());
+    }
+}
+
+#[test]
+fn everyone_reads_pclusters_of_one_block() {
+    everyone_reads(4096);
+}
+
+#[test]
+fn everyone_reads_pclusters_of_many_blocks() {
+    everyone_reads(65_536);
+}
+
+#[test]
+fn everyone_reads_the_largest_pclusters() {
+    everyone_reads(1 << 20);
 }
 
 /// Reads pieces at odd offsets, in an order of their own, from a cache that holds nothing of the file.
@@ -118,47 +147,12 @@ fn read_at_odd_places(source: &Path, copy: &Path, what: &str) {
 }
 
 #[test]
-fn fsck_finds_nothing_wrong() {
-    let Some(peers) = need("fsck.erofs accepts every way to compress", peers::find()) else { return };
-    let source = source();
-    for options in combinations() {
-        let (_dir, image) = build(&words(&options), source.path());
-        if let Err(error) = peers.check(&["--extract", "--xattr-inode-digest"], &image) {
-            panic!("{options:?}: {error}");
-        }
-    }
-}
-
-#[test]
-fn our_reader_reads_every_combination() {
-    let source = source();
-    for options in combinations() {
-        let (dir, image) = build(&words(&options), source.path());
-        let copy = dir.path().join("copy");
-        let done = Command::new(ISHARE)
-            .arg("extract")
-            .arg("--output")
-            .arg(&copy)
-            .arg(&image)
-            .arg("/")
-            .output()
-            .unwrap();
-        assert!(done.status.success(), "{options:?}: {}", String::from_utf8_lossy(&done.stderr));
-        for entry in fs::read_dir(source.path()).unwrap() {
-            let name = entry.unwrap().file_name();
-            let same = fs::read(source.path().join(&name)).unwrap() == fs::read(copy.join(&name)).unwrap();
-            assert!(same, "{options:?}: {}", name.display());
-        }
-    }
-}
-
-#[test]
 fn threads_do_not_change_the_image() {
     let source = source();
-    for options in combinations().iter().step_by(5) {
+    for options in PCLUSTERS.into_iter().flat_map(combinations).step_by(5) {
         let mut images = [1, 2, 5].map(|workers| {
             let workers = format!("--workers={workers}");
-            let options: Vec<&str> = words(options).into_iter().chain([workers.as_str()]).collect();
+            let options: Vec<&str> = words(&options).into_iter().chain([workers.as_str()]).collect();
             let (_dir, image) = build(&options, source.path());
             fs::read(image).unwrap()
         });
@@ -180,7 +174,7 @@ fn random_trees() {
         ))),
         ..Config::default()
     });
-    let combinations = combinations();
+    let combinations: Vec<_> = PCLUSTERS.into_iter().flat_map(combinations).collect();
     let inputs = (random::tree(60), 0..combinations.len());
     let outcome = runner.run(&inputs, |(spec, number)| {
         let source = place::scratch().unwrap();
