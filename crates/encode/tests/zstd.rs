@@ -250,7 +250,7 @@ fn offsets_stay_within_the_window() {
         src.extend(noise(3000, number).iter().map(|byte| byte & 63));
     }
     let algorithm = by_name("zstd").unwrap();
-    for level in [3, 6] {
+    for level in [3, 6, 10, 15, 18] {
         let mut encoder =
             encoder(&Params { level, dict_size: 1024, ..Params::new(algorithm, 65536) }).unwrap();
         let mut dst = vec![0; 65536];
