@@ -14,7 +14,7 @@ mkdir -p "$target"
 target=$(CDPATH= cd -- "$target" && pwd)
 work=$target/fuzz
 host=$(rustc -vV | sed -n 's/^host: //p')
-all="open_walk_read records dirent_block chunk_map compressed_map decoders"
+all="open_walk_read records dirent_block chunk_map compressed_map decoders encoders"
 
 build() {
     # What `cargo fuzz build --sanitizer none` passes: coverage counters in every block, and comparisons as hints.
@@ -71,6 +71,12 @@ EOF
     printf '\002\004\001\001\000\376\377x' >"$work/corpus/decoders/deflate"
     printf '\003\004\050\265\057\375\040\001\011\000\000x' >"$work/corpus/decoders/zstd"
     printf '\001\004\242\074\000\000\000\000' >"$work/corpus/decoders/lzma"
+    # The first three bytes say algorithm, level and size; words and an image follow.
+    mkdir -p "$work/corpus/encoders"
+    for name in 0 1 2 3 4 5; do
+        { printf "\\00$name\\011\\004" && head -c 30000 "$root/README.md" && head -c 20000 "$work/corpus/open_walk_read/seed5"; } \
+            >"$work/corpus/encoders/text$name"
+    done
     # The decoders of records see pieces of the same images: from the superblock, and from later 32-byte slots on.
     for name in records dirent_block chunk_map; do
         mkdir -p "$work/corpus/$name"
