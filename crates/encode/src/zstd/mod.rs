@@ -76,7 +76,7 @@ fn open(params: &Params) -> Result<Box<dyn PrefixEncoder>, EncodeError> {
     let (whole, loose) = libraries(params)?;
     if params.level > SINGLE_PASS {
         let context = library::context(params.level, params.dict_size, &optimal(params))?;
-        let stream = Stream::new(context, params.dict_size, params.max_input);
+        let stream = Stream::new(context, params.dict_size, params.max_input)?;
         return Ok(Box::new(Mixed::new(stream, whole, loose, params.max_input)));
     }
     Ok(Box::new(Mixed::new(frame(params, parser(params)), whole, loose, params.max_input)))

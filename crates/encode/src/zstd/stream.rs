@@ -15,6 +15,7 @@ use super::frame::Block;
 use super::output::{BLOCK_HEADER, Output, SMALLEST};
 use super::unpack::Tables;
 use crate::codec::{Prefix, PrefixEncoder};
+use crate::error::EncodeError;
 use crate::search::scale;
 
 /// The first guess where nothing is known: so many times the output.
@@ -71,8 +72,13 @@ impl<'a> Written<'a> {
 
 impl Stream {
     /// An encoder with the parameters of `context`, whose window has `window` bytes.
-    pub(super) fn new(context: CCtx<'static>, window: u32, max_input: usize) -> Self {
-        Self {
+    ///
+    /// # Errors
+    ///
+    /// When libzstd has no memory for it. It takes all that it needs here, so that no call fails for want of memory and
+    /// leaves content uncompressed.
+    pub(super) fn new(context: CCtx<'static>, window: u32, max_input: usize) -> Result<Self, EncodeError> {
+        let mut encoder = Self {
             context,
             window: window as usize,
             max_input,
@@ -82,7 +88,12 @@ impl Stream {
             block: Block::default(),
             entropy: Entropy::new(),
             cut: Cut::default(),
-        }
+        };
+        encoder.write_blocks(&[0], true).ok_or(EncodeError::Library {
+            algorithm: "zstd",
+            reason: "no memory for its tables".to_owned(),
+        })?;
+        Ok(encoder)
     }
 
     /// Has libzstd write the blocks of `piece`, which follows those before it in the frame.
