@@ -1,5 +1,5 @@
-//! zstd: frames of a fixed size from one pass, by parsers of our own up to level 9 and by libzstd's above; libzstd's frames where
-//! nothing has to be cut.
+//! zstd: frames of a fixed size from one pass, by parsers of our own up to level 9, where libzstd encodes what need not be cut, and
+//! by libzstd's parsers above.
 
 #![expect(
     clippy::inline_always,
@@ -73,12 +73,11 @@ const BEST: Effort = Effort { depth: 32, lazy: 2, nice: 128, min: 4 };
 const SMALL: usize = 8192;
 
 fn open(params: &Params) -> Result<Box<dyn PrefixEncoder>, EncodeError> {
-    let (whole, loose) = libraries(params)?;
     if params.level > SINGLE_PASS {
         let context = library::context(params.level, params.dict_size, &optimal(params))?;
-        let stream = Stream::new(context, params.dict_size, params.max_input)?;
-        return Ok(Box::new(Mixed::new(stream, whole, loose, params.max_input)));
+        return Ok(Box::new(Stream::new(context, params.dict_size, params.max_input)?));
     }
+    let (whole, loose) = libraries(params)?;
     Ok(Box::new(Mixed::new(frame(params, parser(params)), whole, loose, params.max_input)))
 }
 
@@ -91,7 +90,6 @@ fn libraries(params: &Params) -> Result<(Library, Library), EncodeError> {
             let tables = [CParameter::HashLog(long), CParameter::ChainLog(short), CParameter::MinMatch(min)];
             Library::with(params.level, params.dict_size, &tables)
         }
-        level if level > SINGLE_PASS => Library::with(level, params.dict_size, &optimal(params)),
         level => Library::new(level, params.dict_size),
     };
     Ok((library(17, 16, 4)?, library(16, 15, 5)?))

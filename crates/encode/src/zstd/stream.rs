@@ -221,4 +221,8 @@ impl PrefixEncoder for Stream {
         }
         prefix
     }
+
+    fn encode_whole(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
+        if src.is_empty() { None } else { self.context.compress2(dst, src).ok() }
+    }
 }
