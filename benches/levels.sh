@@ -24,7 +24,8 @@ lines=("$@")
 [ ${#lines[@]} -gt 0 ] || lines=(ours:lz4 theirs:lz4 ours:lz4hc,9 theirs:lz4hc,9 ours:zstd,1 theirs:zstd,1
     ours:zstd,3 theirs:zstd,3 squashfs:zstd,3 ours:zstd,6 ours:zstd,9 theirs:zstd,9 squashfs:zstd,9
     ours:zstd,3+48bit ours:zstd,3+fragments theirs:zstd,3+fragments ours:zstd,9+fragments ours:zstd,9+48bit
-    ours:zstd,12+fragments ours:zstd,15+fragments squashfs:zstd,15 ours:zstd,19+fragments ours:libdeflate,6 theirs:libdeflate,6 squashfs:gzip,6 ours:lzma,6 theirs:lzma,6 squashfs:xz)
+    ours:zstd,12 ours:zstd,12+48bit ours:zstd,12+fragments ours:zstd,15+fragments squashfs:zstd,15 ours:zstd,19+fragments
+    ours:libdeflate,6 theirs:libdeflate,6 squashfs:gzip,6 ours:lzma,6 theirs:lzma,6 squashfs:xz)
 tree=${EROFS_TREE:-debian}
 prepare levels
 tools/squashfs-tools.sh "$target/squashfs" >/dev/null
