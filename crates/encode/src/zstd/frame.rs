@@ -7,7 +7,7 @@
 use super::block::{Counts, Entropy, MAX_BLOCK, Plan};
 use super::cut::Cut;
 use super::fse::BIT;
-use super::output::{Ended, Output, SMALLEST};
+use super::output::{COMPRESSED, Output, SMALLEST, STORED};
 use super::parse::{Model, Parse, Parser, REPEATED_SAVES};
 use super::sequence::{Recent, Sequence};
 use crate::codec::{Prefix, PrefixEncoder};
@@ -90,6 +90,16 @@ fn copy_literals(out: &mut Vec<u8>, src: &[u8], from: usize, count: usize) {
     } else {
         out.extend_from_slice(src.get(from..from + count).unwrap_or_default());
     }
+}
+
+/// How a block ended.
+enum Ended {
+    /// It was written up to here, and there may be room for more.
+    Whole(usize),
+    /// The output is full; the input up to here is in it.
+    Full(usize),
+    /// Nothing of it fits.
+    Nothing,
 }
 
 impl FrameEncoder {
@@ -180,13 +190,13 @@ impl FrameEncoder {
         let room = out.room();
         let size = self.entropy.write(plan, &self.block.sequences, &self.block.literals, &mut self.body);
         if size >= input.len() && input.len() <= room {
-            out.push(0, input);
+            out.push(STORED, input);
             return Ended::Whole(start + input.len());
         }
         if size >= input.len() || size > room {
             return self.cut_block(plan, input, start, out);
         }
-        out.push(2, &self.body[..size]);
+        out.push(COMPRESSED, &self.body[..size]);
         self.entropy.keep(plan, self.block.sequences.len());
         *recent = self.block.recent;
         Ended::Whole(start + input.len())

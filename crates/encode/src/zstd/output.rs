@@ -11,20 +11,16 @@ use crate::codec::Prefix;
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Length of a block's header.
 pub(super) const BLOCK_HEADER: usize = 3;
+/// The kind of a block that is stored.
+pub(super) const STORED: u32 = 0;
+/// The kind of a block that is a run of one byte.
+pub(super) const RUN: u32 = 1;
+/// The kind of a compressed block.
+pub(super) const COMPRESSED: u32 = 2;
 /// An output shorter than this is not worth a frame.
 pub(super) const SMALLEST: usize = 32;
 /// The least room that is worth another block.
 const LEAST_ROOM: usize = 16;
-
-/// How a block ended.
-pub(super) enum Ended {
-    /// It was written up to here, and there may be room for more.
-    Whole(usize),
-    /// The output is full; the input up to here is in it.
-    Full(usize),
-    /// Nothing of it fits.
-    Nothing,
-}
 
 /// The output while the frame grows.
 pub(super) struct Output<'a> {
@@ -52,12 +48,17 @@ impl<'a> Output<'a> {
         self.room() >= LEAST_ROOM
     }
 
-    /// Adds a block; `kind` is 0 for stored bytes and 2 for a compressed body.
+    /// Adds a block of this kind, [`STORED`] or [`COMPRESSED`].
     pub(super) fn push(&mut self, kind: u32, body: &[u8]) {
         let header = kind << 1 | (body.len() as u32) << 3;
         self.last_header = Some(self.at);
         self.at = put(self.bytes, self.at, &header.to_le_bytes()[..BLOCK_HEADER]);
         self.at = put(self.bytes, self.at, body);
+    }
+
+    /// Whether a block that has its header fits.
+    pub(super) fn fits(&self, block: &[u8]) -> bool {
+        block.len() <= self.bytes.len().saturating_sub(self.at)
     }
 
     /// Adds a block that has its header, which is not that of a last one.
@@ -66,8 +67,8 @@ impl<'a> Output<'a> {
         self.at = put(self.bytes, self.at, block);
     }
 
-    /// Adds as much of a block as fits: of `input`, which begins at `start`, coded as `block` says and `plan` describes, or
-    /// stored where that takes more of it.
+    /// Adds as much of a block as fits, and gives how much of `input` that is: coded as `block` says and `plan` describes, or
+    /// stored where that takes more.
     pub(super) fn push_cut(
         &mut self,
         block: &mut Block,
@@ -79,11 +80,11 @@ impl<'a> Output<'a> {
         let span = cut.fit(block, entropy, *plan, Room { bytes: self.room() });
         let stored = self.room().min(input.len());
         if span > stored {
-            self.push(2, cut.body());
+            self.push(COMPRESSED, cut.body());
             return span;
         }
         if stored > 0 {
-            self.push(0, &input[..stored]);
+            self.push(STORED, &input[..stored]);
         }
         stored
     }

@@ -9,10 +9,10 @@ use std::ops::Range;
 use zstd_safe::zstd_sys::ZSTD_EndDirective;
 use zstd_safe::{CCtx, InBuffer, OutBuffer, ResetDirective};
 
-use super::block::{Counts, Entropy, MAX_BLOCK};
+use super::block::{Counts, Entropy, MAX_BLOCK, match_span};
 use super::cut::Cut;
 use super::frame::Block;
-use super::output::{BLOCK_HEADER, Output, SMALLEST};
+use super::output::{BLOCK_HEADER, COMPRESSED, Output, RUN, SMALLEST};
 use super::unpack::Tables;
 use crate::codec::{Prefix, PrefixEncoder};
 use crate::error::EncodeError;
@@ -47,7 +47,7 @@ pub(super) struct Stream {
 struct Written<'a> {
     /// Header and body.
     bytes: &'a [u8],
-    /// 0 is stored, 1 a run, 2 compressed.
+    /// Stored, a run, or compressed.
     kind: u32,
     /// How many bytes of the input it stands for, where the header says it: not for compressed ones.
     size: usize,
@@ -59,7 +59,7 @@ impl<'a> Written<'a> {
         let &[a, b, c] = blocks.first_chunk::<BLOCK_HEADER>()?;
         let header = u32::from_le_bytes([a, b, c, 0]);
         let (kind, size) = (header >> 1 & 3, (header >> 3) as usize);
-        let length = BLOCK_HEADER + if kind == 1 { 1 } else { size };
+        let length = BLOCK_HEADER + if kind == RUN { 1 } else { size };
         let (bytes, rest) = blocks.split_at_checked(length)?;
         *blocks = rest;
         Some(Self { bytes, kind, size })
@@ -75,8 +75,8 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// When libzstd has no memory for it. It takes all that it needs here, so that no call fails for want of memory and
-    /// leaves content uncompressed.
+    /// When libzstd has no memory for it. It takes here what frames need, so that content is not left uncompressed later
+    /// for want of memory.
     pub(super) fn new(context: CCtx<'static>, window: u32, max_input: usize) -> Result<Self, EncodeError> {
         let mut encoder = Self {
             context,
@@ -133,21 +133,20 @@ impl Stream {
         let mut at = piece.start;
         while !rest.is_empty() {
             let written = Written::split(&mut rest)?;
-            let fits = written.bytes.len() <= out.room() + BLOCK_HEADER;
-            let span = if written.kind == 2 {
+            let span = if written.kind == COMPRESSED {
                 let literals = self.tables.unpack(written.body(), &mut self.block.sequences)?;
-                let matches = self.block.sequences.iter().map(super::block::match_span);
+                let matches = self.block.sequences.iter().map(match_span);
                 literals + matches.sum::<usize>()
             } else {
                 written.size
             };
             let input = src.get(at..at + span).filter(|_| at + span <= piece.end)?;
-            if fits {
+            if out.fits(written.bytes) {
                 out.push_written(written.bytes);
                 at += span;
                 continue;
             }
-            if written.kind != 2 {
+            if written.kind != COMPRESSED {
                 self.block.sequences.clear();
             }
             fill(&mut self.block, input);
