@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use erofs_testkit::compare::assert_same;
+use erofs_testkit::compare::{assert_extracted, assert_same};
 use erofs_testkit::content::{Stream, noise, text};
 use erofs_testkit::require::need;
 use erofs_testkit::{Backing, Expect, Mount, mount, peers, place, trees};
@@ -95,23 +95,6 @@ fn pasted(seed: u64) -> tempfile::TempDir {
     source
 }
 
-fn extracted(image: &Path, copy: &Path) {
-    let done =
-        Command::new(ISHARE).arg("extract").arg("--output").arg(copy).arg(image).arg("/").output().unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-}
-
-fn assert_extracted(source: &Path, image: &Path, what: &str) {
-    let dir = place::scratch().unwrap();
-    let copy = dir.path().join("copy");
-    extracted(image, &copy);
-    for entry in fs::read_dir(source).unwrap() {
-        let name = entry.unwrap().file_name();
-        let same = fs::read(source.join(&name)).unwrap() == fs::read(copy.join(&name)).unwrap();
-        assert!(same, "{what}: {}", name.display());
-    }
-}
-
 #[test]
 fn the_kernel_reads_versions_of_files() {
     let Some(backings) = need("the kernel reads parts that are stored once", mount::both()) else { return };
@@ -181,7 +164,8 @@ fn our_reader_and_verify_agree() {
     for source in [versions(), large(), pasted(100), pasted(101)] {
         for options in FORMS {
             let (_dir, image) = build(options, source.path());
-            assert_extracted(source.path(), &image, &format!("{options:?}"));
+            let what = format!("{options:?}, extracted");
+            assert_extracted(ISHARE, &image, source.path(), &Expect::with_sha256(KEY), &what);
             let done = Command::new(ISHARE).arg("verify").arg(&image).output().unwrap();
             let said = String::from_utf8_lossy(&done.stdout);
             assert!(done.status.success(), "{options:?}: {said}{}", String::from_utf8_lossy(&done.stderr));

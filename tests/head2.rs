@@ -13,7 +13,7 @@ use erofs_format::extent::{Coding, Stored, ZExtent};
 use erofs_format::feature::incompat;
 use erofs_format::map_header::MapHeader;
 use erofs_image::{FileData, Follow, Image};
-use erofs_testkit::compare::assert_same;
+use erofs_testkit::compare::{assert_extracted, assert_same};
 use erofs_testkit::content::{Stream, edges, gaps, noise, text, write_lengths};
 use erofs_testkit::require::need;
 use erofs_testkit::{Expect, Mount, mount, peers, place, trees};
@@ -124,15 +124,7 @@ fn judge(source: &Path, image: &Path, what: &str) {
     {
         panic!("{what}: {error}");
     }
-    let dir = place::scratch().unwrap();
-    let copy = dir.path().join("copy");
-    let out = format!("--output={}", copy.display());
-    ishare(&["extract", &out], &[image, Path::new("/")]);
-    for entry in fs::read_dir(source).unwrap() {
-        let name = entry.unwrap().file_name();
-        let same = fs::read(source.join(&name)).unwrap() == fs::read(copy.join(&name)).unwrap();
-        assert!(same, "{what}: {}", name.display());
-    }
+    assert_extracted(ISHARE, image, source, &Expect::with_sha256(KEY), &format!("{what}, extracted"));
     ishare(&["verify"], &[image]);
 }
 

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use erofs_testkit::compare::assert_same;
+use erofs_testkit::compare::assert_extracted;
 use erofs_testkit::peers::{self, Peers, run};
 use erofs_testkit::require::{need, root};
 use erofs_testkit::{Expect, content, place, random, trees};
@@ -160,19 +160,6 @@ fn peers_find_every_path() {
     }
 }
 
-/// Extracts a peer's image with our reader and compares with the source.
-fn assert_extracted(image: &Path, source: &Path, expect: &Expect, what: &str) {
-    let target = place::scratch().unwrap();
-    let extracted = target.path().join("extracted");
-    if let Err(error) =
-        run(Command::new(ISHARE).args(["extract", "--quiet", "--output"]).arg(&extracted).arg(image))
-    {
-        panic!("{what}: {error}");
-    }
-    // How a directory counts its links is a matter of the file system that was extracted to.
-    assert_same(source, &extracted, &Expect { directory_links: false, ..expect.clone() }, what);
-}
-
 /// The digests of both tools are byte-identical because both equal the one that the comparison computes itself.
 #[test]
 fn we_read_what_the_peer_writes() {
@@ -200,7 +187,7 @@ fn we_read_what_the_peer_writes() {
     ];
     for (options, expect) in rows {
         peers.build(options, &image, source.path()).unwrap();
-        assert_extracted(&image, source.path(), &expect, &format!("mkfs.erofs {options:?}"));
+        assert_extracted(ISHARE, &image, source.path(), &expect, &format!("mkfs.erofs {options:?}"));
     }
 }
 
@@ -222,7 +209,7 @@ fn we_read_random_trees_of_both() {
         peers.build(&options, &theirs, source.path()).unwrap();
         for (image, whose) in [(&ours, "ours"), (&theirs, "theirs")] {
             let what = format!("case {case}, {whose}, {options:?}: {spec:?}");
-            assert_extracted(image, source.path(), &Expect::with_sha256(KEY), &what);
+            assert_extracted(ISHARE, image, source.path(), &Expect::with_sha256(KEY), &what);
         }
     }
 }
@@ -240,6 +227,7 @@ fn we_read_every_layout_and_block_size_of_the_peer() {
             options.extend(layout);
             peers.build(&options, &image, source.path()).unwrap();
             assert_extracted(
+                ISHARE,
                 &image,
                 source.path(),
                 &Expect::with_sha256(KEY),
@@ -262,7 +250,13 @@ fn we_read_what_we_write_in_large_blocks() {
             let mut options = vec![block_option.as_str(), KEY_OPTION];
             options.extend(layout);
             let (_dir, image, _) = build(&options, source.path());
-            assert_extracted(&image, source.path(), &Expect::with_sha256(KEY), &format!("{options:?}"));
+            assert_extracted(
+                ISHARE,
+                &image,
+                source.path(),
+                &Expect::with_sha256(KEY),
+                &format!("{options:?}"),
+            );
         }
     }
 }

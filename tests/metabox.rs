@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use erofs_lab::{Limits, Located};
-use erofs_testkit::compare::assert_same;
+use erofs_testkit::compare::{assert_extracted, assert_same};
 use erofs_testkit::require::need;
 use erofs_testkit::{Expect, Mount, content, corpora, mount, peers, place, trees};
 
@@ -100,11 +100,8 @@ fn everyone_reads_every_form() {
         if let Err(error) = peers::run(verify.arg("verify").arg(&image)) {
             panic!("{options:?}: {error}");
         }
-        let memory = place::scratch().unwrap();
-        let copy = memory.path().join("copy");
-        let mut extract = Command::new(ISHARE);
-        peers::run(extract.arg("extract").arg("--output").arg(&copy).arg(&image)).unwrap();
-        assert_same(source.path(), &copy, &Expect::with_sha256(KEY), &format!("{options:?}, extracted"));
+        let what = format!("{options:?}, extracted");
+        assert_extracted(ISHARE, &image, source.path(), &Expect::with_sha256(KEY), &what);
     }
 }
 

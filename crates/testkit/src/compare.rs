@@ -9,6 +9,7 @@ use std::fs::{File, FileType, Metadata};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::fs::SeekFrom;
 use walkdir::{DirEntryExt as _, WalkDir};
@@ -16,6 +17,7 @@ use walkdir::{DirEntryExt as _, WalkDir};
 use crate::content::Stream;
 use crate::error::{At as _, Result};
 use crate::fingerprint::Fingerprint;
+use crate::{peers, place};
 
 /// What a tree made from a source is expected to hold besides what the source holds.
 #[derive(Debug, Clone)]
@@ -122,6 +124,22 @@ pub fn assert_same(source: &Path, copy: &Path, expect: &Expect, what: &str) {
         differences.len(),
         shown.join("\n")
     );
+}
+
+/// Has `program`, an `erofs-ishare`, extract an image, and compares with the source.
+///
+/// # Panics
+/// When it cannot be extracted, or when [`assert_same`] does.
+pub fn assert_extracted(program: &str, image: &Path, source: &Path, expect: &Expect, what: &str) {
+    let target = place::scratch().unwrap_or_else(|error| panic!("{what}: {error}"));
+    let extracted = target.path().join("extracted");
+    let mut command = Command::new(program);
+    command.args(["extract", "--quiet", "--output"]).arg(&extracted).arg(image);
+    if let Err(error) = peers::run(&mut command) {
+        panic!("{what}: {error}");
+    }
+    // How a directory counts its links is a matter of the file system that was extracted to.
+    assert_same(source, &extracted, &Expect { directory_links: false, ..expect.clone() }, what);
 }
 
 fn list(root: &Path, excluded: &[PathBuf]) -> Result<Listing> {
@@ -387,7 +405,6 @@ fn absent_names(root: &Path, found: &Listing) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::place;
 
     fn two_trees() -> (tempfile::TempDir, PathBuf, PathBuf) {
         let dir = place::scratch().unwrap();
