@@ -4,11 +4,12 @@
 #![no_main]
 
 use erofs_decode::{Amount, decode};
-use erofs_encode::{MAX_INPUT, Params, by_name, encoder};
+use erofs_encode::{Params, by_name, encoder};
 use erofs_format::compression::Algorithm;
 use libfuzzer_sys::fuzz_target;
 
-const NAMES: [&str; 6] = ["lz4", "lz4", "zstd", "zstd", "deflate", "lz4hc"];
+/// Those with encoders of our own twice.
+const NAMES: [&str; 8] = ["lz4", "lz4", "zstd", "zstd", "deflate", "deflate", "lz4hc", "lzma"];
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((&[name, level, size], content)) = bytes.split_first_chunk::<3>() else { return };
@@ -17,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
     let level = i32::from(level % 23);
     let level = if (row.has_level)(level) { level } else { row.default_level };
     let max_output = 4096 << (size % 5);
-    let params = Params { level, max_input: MAX_INPUT, ..Params::new(row, max_output) };
+    let params = Params { level, ..Params::new(row, max_output) };
     let Ok(mut encoder) = encoder(&params) else { return };
     // Outputs are seldom as long as they may be: the end of a file is cut to the blocks that it needs.
     let mut output = vec![0; max_output - usize::from(size) * 8];
