@@ -1,6 +1,6 @@
 //! Every knob of a build and its default, one struct per stage.
 
-use erofs_algo::fingerprint::FingerprintKind;
+use erofs_algo::fingerprint::{Fingerprint, FingerprintKind, Hasher};
 use erofs_format::BlockBits;
 use erofs_format::compression::PCLUSTER_MAX_SIZE;
 use erofs_format::superblock::LABEL_MAX;
@@ -192,6 +192,22 @@ pub struct FingerprintOptions {
 }
 
 impl FingerprintOptions {
+    /// A fresh hasher, if fingerprints are computed.
+    pub(crate) fn hasher(&self) -> Option<Box<dyn Hasher>> {
+        match self.value {
+            FingerprintValue::Computed { kind, namespace } => Some((kind.hasher)(namespace)),
+            FingerprintValue::Source => None,
+        }
+    }
+
+    /// One fingerprint for each of these contents, if fingerprints are computed.
+    pub(crate) fn each(&self, contents: &[&[u8]]) -> Option<Vec<Fingerprint>> {
+        match self.value {
+            FingerprintValue::Computed { kind, namespace } => Some((kind.each)(namespace, contents)),
+            FingerprintValue::Source => None,
+        }
+    }
+
     /// Whether the values are computed from the contents.
     pub fn is_computed(&self) -> bool {
         matches!(self.value, FingerprintValue::Computed { .. })

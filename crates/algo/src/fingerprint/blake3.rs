@@ -1,6 +1,6 @@
 //! BLAKE3 of the content: `blake3:` and the 32 raw bytes. Three times as fast as SHA-256 on large files.
 
-use super::kind::{Fingerprint, FingerprintKind, Hasher, tagged};
+use super::kind::{Fingerprint, FingerprintKind, Hasher, one_by_one, tagged};
 
 const TAG: &[u8] = b"blake3:";
 
@@ -9,9 +9,14 @@ pub(super) const BLAKE3: FingerprintKind = FingerprintKind {
     name: "blake3",
     tag: TAG,
     digest_len: blake3::OUT_LEN,
-    hasher: |_| Box::new(Hash(blake3::Hasher::new())),
+    hasher: |_| fresh(),
+    each: |_, contents| one_by_one(contents, fresh),
     needs_namespace: false,
 };
+
+fn fresh() -> Box<dyn Hasher> {
+    Box::new(Hash(blake3::Hasher::new()))
+}
 
 struct Hash(blake3::Hasher);
 

@@ -79,7 +79,14 @@ mod tests {
             for piece in content.chunks(1000) {
                 hasher.update(piece);
             }
-            assert_eq!(hasher.finish(), of(kind, ::uuid::Uuid::NAMESPACE_OID, &content), "{}", kind.name);
+            let whole = of(kind, ::uuid::Uuid::NAMESPACE_OID, &content);
+            assert_eq!(hasher.finish(), whole, "{}", kind.name);
+            let ends: Vec<&[u8]> = (0..40).map(|n| &content[n * 1000..]).collect();
+            let each = (kind.each)(::uuid::Uuid::NAMESPACE_OID, &ends);
+            assert_eq!(each.len(), ends.len());
+            for (fingerprint, end) in each.iter().zip(ends) {
+                assert_eq!(*fingerprint, of(kind, ::uuid::Uuid::NAMESPACE_OID, end), "{}", kind.name);
+            }
         }
     }
 }

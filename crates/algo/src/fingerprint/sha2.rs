@@ -3,7 +3,8 @@
 
 use sha2::{Digest, Sha256, Sha512};
 
-use super::kind::{Fingerprint, FingerprintKind, Hasher, tagged};
+use super::kind::{Fingerprint, FingerprintKind, Hasher, one_by_one, tagged};
+use crate::sha256;
 
 const TAG_256: &[u8] = b"sha256:";
 const TAG_512: &[u8] = b"sha512:";
@@ -14,6 +15,7 @@ pub(super) const SHA256: FingerprintKind = FingerprintKind {
     tag: TAG_256,
     digest_len: 32,
     hasher: |_| Box::new(Hash { state: Sha256::new(), tag: TAG_256 }),
+    each: |_, contents| sha256::each(contents).iter().map(|digest| tagged(TAG_256, digest)).collect(),
     needs_namespace: false,
 };
 
@@ -22,9 +24,14 @@ pub(super) const SHA512: FingerprintKind = FingerprintKind {
     name: "sha512",
     tag: TAG_512,
     digest_len: 64,
-    hasher: |_| Box::new(Hash { state: Sha512::new(), tag: TAG_512 }),
+    hasher: |_| fresh_512(),
+    each: |_, contents| one_by_one(contents, fresh_512),
     needs_namespace: false,
 };
+
+fn fresh_512() -> Box<dyn Hasher> {
+    Box::new(Hash { state: Sha512::new(), tag: TAG_512 })
+}
 
 struct Hash<D> {
     state: D,

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::kind::{Fingerprint, FingerprintKind, Hasher};
+use crate::sha256;
 
 const TAG: &[u8] = b"uuid:";
 
@@ -15,6 +16,9 @@ pub(super) const UUID: FingerprintKind = FingerprintKind {
     tag: TAG,
     digest_len: 16,
     hasher: |namespace| Box::new(Hash { state: Sha256::new(), namespace }),
+    each: |namespace, contents| {
+        sha256::each(contents).iter().map(|digest| named(&namespace, digest)).collect()
+    },
     needs_namespace: true,
 };
 
@@ -29,8 +33,11 @@ impl Hasher for Hash {
     }
 
     fn finish(self: Box<Self>) -> Fingerprint {
-        let digest = self.state.finalize().to_vec();
-        let value = [TAG, Uuid::new_v5(&self.namespace, &digest).as_bytes()].concat();
-        Fingerprint { value, digest }
+        named(&self.namespace, &self.state.finalize())
     }
+}
+
+fn named(namespace: &Uuid, digest: &[u8]) -> Fingerprint {
+    let value = [TAG, Uuid::new_v5(namespace, digest).as_bytes()].concat();
+    Fingerprint { value, digest: digest.to_vec() }
 }

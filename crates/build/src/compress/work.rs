@@ -13,7 +13,7 @@ use super::encode::{Coder, Encoded, End, Rest, Sizes};
 use super::{SEGMENT_SIZE, own};
 use crate::content::{File, Unit};
 use crate::error::BuildError;
-use crate::options::{CompressClass, CompressionOptions, FingerprintOptions, FingerprintValue};
+use crate::options::{CompressClass, CompressionOptions, FingerprintOptions};
 
 /// Where contents come from.
 pub(crate) trait Input: Sync {
@@ -121,10 +121,7 @@ pub(crate) struct Done {
 impl Phase<'_> {
     /// A fresh hasher, if fingerprints are computed.
     pub(crate) fn hasher(&self) -> Option<Box<dyn Hasher>> {
-        match &self.fingerprint?.value {
-            FingerprintValue::Computed { kind, namespace } => Some((kind.hasher)(*namespace)),
-            FingerprintValue::Source => None,
-        }
+        self.fingerprint?.hasher()
     }
 
     /// How a file is encoded.
@@ -258,15 +255,21 @@ impl<'a> Worker<'a> {
                 let length = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
                 // All of it will be filled; what the unit before left there need not be cleared.
                 content.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
-                let mut parts = Vec::with_capacity(range.len());
+                let mut contents = Vec::with_capacity(range.len());
                 let mut rest = &mut content[..];
-                let mut start = 0;
                 for (index, file) in range.clone().zip(files) {
                     let bytes;
                     (bytes, rest) = rest.split_at_mut(usize::try_from(file.size).unwrap_or(usize::MAX));
                     self.phase.input.fill(file, 0, bytes)?;
                     self.phase.check(index, 0, || xxh3_128(bytes))?;
-                    parts.push(self.whole(index, bytes, start, encoded, claim)?);
+                    contents.push(&*bytes);
+                }
+                let fingerprints = self.phase.fingerprint.and_then(|options| options.each(&contents));
+                let mut fingerprints = fingerprints.into_iter().flatten();
+                let mut parts = Vec::with_capacity(range.len());
+                let mut start = 0;
+                for (index, bytes) in range.clone().zip(contents) {
+                    parts.push(self.whole(index, bytes, fingerprints.next(), start, encoded, claim)?);
                     start += bytes.len();
                 }
                 Ok(Done { parts, buffers, segment: None })
@@ -288,14 +291,11 @@ impl<'a> Worker<'a> {
         &mut self,
         file: usize,
         bytes: &[u8],
+        fingerprint: Option<Fingerprint>,
         start: usize,
         encoded: &mut Vec<u8>,
         claim: Claim<'_>,
     ) -> Result<Part, BuildError> {
-        let fingerprint = self.phase.hasher().map(|mut hasher| {
-            hasher.update(bytes);
-            hasher.finish()
-        });
         let key = xxh3_128(fingerprint.as_ref().map_or(bytes, |fingerprint| &fingerprint.digest));
         let may_twin = self.phase.may_twin(file);
         let digest = fingerprint.as_ref().map(digest_of).filter(|_| may_twin);

@@ -13,7 +13,7 @@ use super::holes::{SEGMENT_BITS, SEGMENT_SIZE, chunks_pay, is_zero, unit_bits};
 use super::units::{File, Unit};
 use crate::error::BuildError;
 use crate::layout::plan::Plan;
-use crate::options::{ContentOptions, FingerprintOptions, FingerprintValue};
+use crate::options::{ContentOptions, FingerprintOptions};
 
 /// A buffer of [`SEGMENT_SIZE`] bytes; used again and again, because the first touch of memory is dear.
 pub(crate) type Buffer = Box<[u8]>;
@@ -82,25 +82,30 @@ pub(crate) struct Reader<'a> {
 impl Reader<'_> {
     /// A fresh hasher, if fingerprints are computed.
     pub(crate) fn hasher(&self) -> Option<Box<dyn Hasher>> {
-        match &self.options.fingerprint.as_ref()?.value {
-            FingerprintValue::Computed { kind, namespace } => Some((kind.hasher)(*namespace)),
-            FingerprintValue::Source => None,
-        }
+        self.options.fingerprint.as_ref()?.hasher()
     }
 
     /// Reads a unit into `buffer`.
     pub(crate) fn read(&self, unit: &Unit, mut buffer: Buffer) -> Result<ReadUnit, BuildError> {
         match unit {
             Unit::Batch(range) => {
-                let mut parts = Vec::with_capacity(range.len());
+                let mut places = Vec::with_capacity(range.len());
                 let mut at = 0;
                 for index in range.clone() {
                     let length = usize::try_from(self.files[index].size).unwrap_or(SEGMENT_SIZE);
                     let place = at..at + length;
                     self.fill(index, 0, &mut buffer[place.clone()])?;
-                    parts.push(self.whole(index, place.clone(), &buffer[place]));
+                    places.push(place);
                     at += length;
                 }
+                let contents: Vec<&[u8]> = places.iter().map(|place| &buffer[place.clone()]).collect();
+                let fingerprints =
+                    self.options.fingerprint.as_ref().and_then(|options| options.each(&contents));
+                let mut fingerprints = fingerprints.into_iter().flatten();
+                let whole = |(index, place): (usize, Range<usize>)| {
+                    self.whole(index, place.clone(), &buffer[place], fingerprints.next())
+                };
+                let parts = range.clone().zip(places).map(whole).collect();
                 Ok(ReadUnit::Batch { parts, buffer })
             }
             &Unit::Segment { file, offset, length, last } => {
@@ -122,11 +127,13 @@ impl Reader<'_> {
         fill(self.source, &self.files[file], offset, bytes)
     }
 
-    fn whole(&self, file: usize, range: Range<usize>, bytes: &[u8]) -> ReadPart {
-        let fingerprint = self.hasher().map(|mut hasher| {
-            hasher.update(bytes);
-            hasher.finish()
-        });
+    fn whole(
+        &self,
+        file: usize,
+        range: Range<usize>,
+        bytes: &[u8],
+        fingerprint: Option<Fingerprint>,
+    ) -> ReadPart {
         // The fingerprint stands for the content already.
         let key = xxh3_128(fingerprint.as_ref().map_or(bytes, |fingerprint| &fingerprint.digest));
         let inode = self.files[file].inode;
