@@ -30,6 +30,19 @@ const ROUND: [u32; 64] = [
 /// The words of sixteen blocks: word by word once `turn` was there.
 type Words = [__m512i; 16];
 
+/// A loop from 0 to 15, written out: all vectors stay in registers then.
+macro_rules! sixteen_times {
+    ($t:ident, $body:block) => {
+        sixteen_times!($t, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    };
+    ($t:ident, $body:block, $($n:literal)*) => {
+        $({
+            let $t = $n;
+            $body
+        })*
+    };
+}
+
 /// Puts the blocks of each lane into its state, where this processor can. All lanes have as many blocks as the first.
 pub(super) fn detect() -> Option<Compress> {
     let has =
@@ -109,19 +122,19 @@ fn turn(words: &mut Words) {
 #[expect(clippy::many_single_char_names, reason = "the names of FIPS 180-4")]
 fn rounds<const FIRST: usize>(state: &mut [__m512i; 8], words: &Words) {
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
-    for (word, constant) in words.iter().zip(&ROUND[FIRST..FIRST + 16]) {
-        let constant = _mm512_set1_epi32(constant.cast_signed());
+    sixteen_times!(t, {
+        let constant = _mm512_set1_epi32(ROUND[FIRST + t].cast_signed());
         let choice = _mm512_ternarylogic_epi32::<CHOICE>(e, f, g);
         let sum = xor(_mm512_ror_epi32::<6>(e), _mm512_ror_epi32::<11>(e), _mm512_ror_epi32::<25>(e));
         let first = _mm512_add_epi32(
-            _mm512_add_epi32(h, _mm512_add_epi32(*word, constant)),
+            _mm512_add_epi32(h, _mm512_add_epi32(words[t], constant)),
             _mm512_add_epi32(sum, choice),
         );
         let majority = _mm512_ternarylogic_epi32::<MAJORITY>(a, b, c);
         let sum = xor(_mm512_ror_epi32::<2>(a), _mm512_ror_epi32::<13>(a), _mm512_ror_epi32::<22>(a));
         (h, g, f, e) = (g, f, e, _mm512_add_epi32(d, first));
         (d, c, b, a) = (c, b, a, _mm512_add_epi32(first, _mm512_add_epi32(sum, majority)));
-    }
+    });
     *state = [a, b, c, d, e, f, g, h];
 }
 
@@ -129,7 +142,7 @@ fn rounds<const FIRST: usize>(state: &mut [__m512i; 8], words: &Words) {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn expand(words: &mut Words) {
-    for t in 0..16 {
+    sixteen_times!(t, {
         let (second, seventh, late) = (words[(t + 1) % 16], words[(t + 9) % 16], words[(t + 14) % 16]);
         let low = xor(
             _mm512_ror_epi32::<7>(second),
@@ -139,7 +152,7 @@ fn expand(words: &mut Words) {
         let high =
             xor(_mm512_ror_epi32::<17>(late), _mm512_ror_epi32::<19>(late), _mm512_srli_epi32::<10>(late));
         words[t] = _mm512_add_epi32(_mm512_add_epi32(words[t], seventh), _mm512_add_epi32(low, high));
-    }
+    });
 }
 
 /// Tables of functions of three bits, the first of them the most significant of an index: exclusive or; the second where

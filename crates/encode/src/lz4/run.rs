@@ -13,8 +13,8 @@ use super::fast::{
     DISTANCE_MAX, LITERALS_LONG, MATCH_LONG, RESERVE, State, Table, extend, low, put_length, token_of,
 };
 
-/// As much of the source must be behind a position that is looked at: a match is compared 16 bytes at a time, and literals
-/// are copied so.
+/// As much of the source must be behind a position that is looked at: a match is compared 32 bytes at a time, literals are
+/// copied 16 bytes at a time.
 const SOURCE_MARGIN: usize = 48;
 /// As much of the output must be left where a sequence begins: a token, 14 literals copied as 16, the distance written with one
 /// byte more, a byte of length, and what `finish` needs.
@@ -22,8 +22,12 @@ const OUTPUT_MARGIN: usize = 64;
 /// As many literals are searched again for shorter matches where the margin begins; behind more of them, only what was found is
 /// looked at again.
 const SEARCHED_AGAIN: usize = 200;
-/// Bytes that are compared and copied at once.
-const WIDTH: usize = 16;
+/// Bytes that are compared at once: two vectors, as a third of all matches is longer than one.
+const WIDTH: usize = 32;
+/// From this length on, more than one byte of it follows the token.
+const LENGTH_LONG: usize = MATCH_LONG + 255;
+/// Bytes that are copied at once.
+const COPIED: usize = 16;
 
 /// Clears the table and encodes up to where a margin begins; `None` where there is nothing but margins.
 ///
@@ -74,8 +78,8 @@ pub(super) fn run<const HASHED: u32, const NEXT_MIN: usize, const PATIENCE: u32>
         // SAFETY: literals end at `found` at most, and in the output at most 15 bytes behind the beginning of the margin.
         unsafe { copy(src, anchor, dst, written, literals) };
         written += literals;
-        // SAFETY: at most 17 bytes behind the beginning of the margin.
-        unsafe { store(dst, written, low(distance).to_le_bytes()) };
+        // SAFETY: at most 18 bytes behind the beginning of the margin.
+        unsafe { store(dst, written, distance_and_rest(distance, length + back)) };
         (at, written) = put_match_length(dst, written + 2, found + length, length + back);
         // What follows a match is often found as well.
         loop {
@@ -93,17 +97,12 @@ pub(super) fn run<const HASHED: u32, const NEXT_MIN: usize, const PATIENCE: u32>
             if length < NEXT_MIN || distance > DISTANCE_MAX {
                 break;
             }
-            let sequence = u32::from(low(distance)) << 8;
-            if length < WIDTH {
-                // SAFETY: `written` is at most `output_end`.
-                unsafe { store(dst, written, (sequence | u32::from(token_of(0, length))).to_le_bytes()) };
-                at += length;
-                written += 3;
-                continue;
+            if length == WIDTH {
+                length = extend(src, at + WIDTH, distance, 255 * (dst.len() - written)) - at;
             }
-            length = extend(src, at + WIDTH, distance, 255 * (dst.len() - written)) - at;
-            // SAFETY: as above.
-            unsafe { store(dst, written, (sequence | u32::from(token_of(0, length))).to_le_bytes()) };
+            let [first, second, rest] = distance_and_rest(distance, length);
+            // SAFETY: `written` is at most `output_end`.
+            unsafe { store(dst, written, [token_of(0, length), first, second, rest]) };
             (at, written) = put_match_length(dst, written + 3, at + length, length);
         }
         at += 1;
@@ -152,18 +151,27 @@ unsafe fn equal(src: &[u8], at: usize, distance: usize) -> usize {
 #[inline]
 fn equal_bytes(a: [u8; WIDTH], b: [u8; WIDTH]) -> usize {
     use std::arch::x86_64::{__m128i, _mm_cmpeq_epi8, _mm_movemask_epi8};
-    // SAFETY: every x86-64 processor has SSE2; both types are 16 bytes of any value.
-    let equal = unsafe {
-        let vector = |bytes| std::mem::transmute::<[u8; WIDTH], __m128i>(bytes);
-        _mm_movemask_epi8(_mm_cmpeq_epi8(vector(a), vector(b)))
+    // SAFETY: every x86-64 processor has SSE2; both types are 32 bytes of any value.
+    let [low, high] = unsafe {
+        let vectors = |bytes| std::mem::transmute::<[u8; WIDTH], [__m128i; 2]>(bytes);
+        let ([a, a_2], [b, b_2]) = (vectors(a), vectors(b));
+        [_mm_movemask_epi8(_mm_cmpeq_epi8(a, b)), _mm_movemask_epi8(_mm_cmpeq_epi8(a_2, b_2))]
     };
-    (!equal | 1 << WIDTH).trailing_zeros() as usize
+    (!(i64::from(low) | i64::from(high) << 16)).trailing_zeros() as usize
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 #[inline]
 fn equal_bytes(a: [u8; WIDTH], b: [u8; WIDTH]) -> usize {
-    ((u128::from_le_bytes(a) ^ u128::from_le_bytes(b)).trailing_zeros() / 8) as usize
+    let mut equal = 0;
+    for (a, b) in a.as_chunks().0.iter().zip(b.as_chunks().0) {
+        let differ = u128::from_le_bytes(*a) ^ u128::from_le_bytes(*b);
+        equal += (differ.trailing_zeros() / 8) as usize;
+        if differ != 0 {
+            break;
+        }
+    }
+    equal
 }
 
 /// How many bytes before `at` equal those `distance` before them, up to 8, or, near the beginning, more.
@@ -182,29 +190,38 @@ unsafe fn equal_before(src: &[u8], at: usize, distance: usize) -> usize {
     pairs.take_while(|(a, b)| a == b).count()
 }
 
-/// Copies literals, and up to [`WIDTH`] bytes more.
+/// Copies literals, and up to [`COPIED`] bytes more.
 ///
 /// # Safety
-/// `length + WIDTH` bytes stand from `from` on in the source, and from `to` on in the output.
+/// `length + COPIED` bytes stand from `from` on in the source, and from `to` on in the output.
 #[inline]
 unsafe fn copy(src: &[u8], from: usize, dst: &mut [u8], to: usize, length: usize) {
     let mut copied = 0;
     loop {
         // SAFETY: `copied` is at most `length`.
-        unsafe { store(dst, to + copied, load::<WIDTH>(src, from + copied)) };
-        copied += WIDTH;
+        unsafe { store(dst, to + copied, load::<COPIED>(src, from + copied)) };
+        copied += COPIED;
         if copied >= length {
             break;
         }
     }
 }
 
-/// Writes the rest of the length of a match that ends at byte `end` of the source, if there is one. The match is cut where the
-/// output would not hold that; the margin holds one byte at least. Tells where match and output end.
+/// The distance, and the byte behind it: what the token does not tell of a length below [`LENGTH_LONG`]. It is overwritten where the
+/// token tells all; to ask first would cost more, because no processor could predict the answer.
+#[inline]
+fn distance_and_rest(distance: usize, length: usize) -> [u8; 3] {
+    let [first, second] = low(distance).to_le_bytes();
+    [first, second, length.wrapping_sub(MATCH_LONG).to_le_bytes()[0]]
+}
+
+/// Goes behind what [`distance_and_rest`] wrote of the length of a match that ends at byte `end` of the source, or writes all
+/// of a longer one. The match is cut where the output would not hold that; the margin holds one byte at least. Tells where match
+/// and output end.
 #[inline]
 fn put_match_length(dst: &mut [u8], at: usize, end: usize, length: usize) -> (usize, usize) {
-    if length < MATCH_LONG {
-        return (end, at);
+    if length < LENGTH_LONG {
+        return (end, at + usize::from(length >= MATCH_LONG));
     }
     let room = dst.len() - at - RESERVE;
     let kept = length.min(MATCH_LONG - 1 + 255 * room);

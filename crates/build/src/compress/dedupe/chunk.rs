@@ -52,18 +52,35 @@ impl Sizes {
         // Upper bits: those that all bytes of the window reach.
         let mask = !0 << (64 - least.ilog2());
         let start = least - WINDOW;
-        let mut hash: u64 = 0;
-        for byte in &bytes[start..least] {
-            hash = (hash << 1).wrapping_add(GEAR[usize::from(*byte)]);
-        }
-        for (behind, byte) in bytes[least..limit].iter().enumerate() {
-            if hash & mask == 0 {
-                return least + behind;
+        let mut hash = bytes[start..least].iter().fold(0, |hash, byte| roll(hash, *byte));
+        // Eight bytes at a time, so that a hash does not wait for the one before it: it is that of the bytes of these eight, and
+        // the one before the eight moved up.
+        let (eights, rest) = bytes[least..limit].as_chunks::<8>();
+        for (number, eight) in eights.iter().enumerate() {
+            let before = hash;
+            let mut own = 0;
+            for (at, byte) in eight.iter().enumerate() {
+                if hash & mask == 0 {
+                    return least + 8 * number + at;
+                }
+                own = roll(own, *byte);
+                hash = (before << (at + 1)).wrapping_add(own);
             }
-            hash = (hash << 1).wrapping_add(GEAR[usize::from(*byte)]);
+        }
+        for (at, byte) in rest.iter().enumerate() {
+            if hash & mask == 0 {
+                return limit - rest.len() + at;
+            }
+            hash = roll(hash, *byte);
         }
         limit
     }
+}
+
+/// The hash with one byte more.
+#[inline]
+fn roll(hash: u64, byte: u8) -> u64 {
+    (hash << 1).wrapping_add(GEAR[usize::from(byte)])
 }
 
 #[cfg(test)]
@@ -95,6 +112,20 @@ mod tests {
         assert_eq!(found.concat(), bytes);
         assert_eq!(chunks(&vec![0; 200_000]).len(), 200_000_usize.div_ceil(65_536));
         assert_eq!(chunks(&noise(2, 5)).len(), 1);
+    }
+
+    #[test]
+    fn the_first_hash_with_zeros_ends_a_chunk() {
+        let ends = |bytes: &[u8], at: usize| {
+            let hash = bytes[at - WINDOW..at].iter().fold(0, |hash, byte| roll(hash, *byte));
+            hash >> 52 == 0
+        };
+        for seed in 0..200 {
+            // Lengths of all kinds, so that the end is met at every place of the eight.
+            let bytes = noise(seed, 20_000 + 7 * usize::try_from(seed).unwrap());
+            let want = (4096..bytes.len()).find(|&at| ends(&bytes, at)).unwrap_or(bytes.len());
+            assert_eq!(Sizes { least: 4096 }.next(&bytes), want, "seed {seed}");
+        }
     }
 
     #[test]
