@@ -10,8 +10,8 @@ use erofs_format::superblock::{self, Superblock};
 use erofs_format::xattr_prefix::START_UNIT;
 use erofs_format::{FormatError, Nid};
 use erofs_tree::{InodeId, Kind, Progress, Stage};
+use twox_hash::XxHash3_128;
 use uuid::Uuid;
-use xxhash_rust::xxh3::Xxh3;
 
 use crate::compress::{Announced, Outcome};
 use crate::content::Stored;
@@ -277,11 +277,11 @@ fn write_front(
 /// A UUID that stands for everything in the image: names and metadata, contents and fingerprints, and where all of it
 /// is.
 fn content_uuid(plan: &Plan<'_>, key: u128, value: &Superblock) -> Result<[u8; 16], BuildError> {
-    let mut hash = Xxh3::new();
-    hash.update(&value.encode()?);
-    hash.update(&key.to_le_bytes());
-    hash.update(&plan.prefix_table.1);
-    hash.update(plan.xattrs.shared_area());
+    let mut hash = XxHash3_128::new();
+    hash.write(&value.encode()?);
+    hash.write(&key.to_le_bytes());
+    hash.write(&plan.prefix_table.1);
+    hash.write(plan.xattrs.shared_area());
     let mut bytes = Vec::new();
     for (id, inode) in plan.tree.iter() {
         bytes.clear();
@@ -315,9 +315,9 @@ fn content_uuid(plan: &Plan<'_>, key: u128, value: &Superblock) -> Result<[u8; 1
             }
             Kind::Fifo | Kind::Socket => {}
         }
-        hash.update(&bytes);
+        hash.write(&bytes);
     }
-    Ok(*Uuid::new_v5(&CONTENT_NAMESPACE, &hash.digest128().to_le_bytes()).as_bytes())
+    Ok(*Uuid::new_v5(&CONTENT_NAMESPACE, &hash.finish_128().to_le_bytes()).as_bytes())
 }
 
 fn push_counted(out: &mut Vec<u8>, bytes: &[u8]) {

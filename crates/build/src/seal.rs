@@ -9,7 +9,7 @@ use erofs_format::feature::{compat, incompat};
 use erofs_format::inode::{self, Mtime, Version};
 use erofs_format::superblock::Superblock;
 use erofs_format::units::INODE_SLOT_SIZE;
-use xxhash_rust::xxh3::xxh3_128;
+use twox_hash::XxHash3_128;
 
 use crate::compress::{self, Body, Special, Spool, StoredSpecial};
 use crate::error::BuildError;
@@ -81,7 +81,9 @@ impl Sealed {
             value.packed_nid = packed;
             value.inodes += 1;
         }
-        self.keys.iter().fold(key, |key, more| xxh3_128(&[key.to_le_bytes(), more.to_le_bytes()].concat()))
+        self.keys
+            .iter()
+            .fold(key, |key, more| XxHash3_128::oneshot(&[key.to_le_bytes(), more.to_le_bytes()].concat()))
     }
 }
 

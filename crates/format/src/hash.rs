@@ -11,7 +11,7 @@ pub fn superblock_crc32c(bytes: &[u8]) -> u32 {
 
 /// XXH32, the hash of the xattr name filter.
 pub fn xxh32(bytes: &[u8], seed: u32) -> u32 {
-    xxhash_rust::xxh32::xxh32(bytes, seed)
+    twox_hash::XxHash32::oneshot(seed, bytes)
 }
 
 #[cfg(test)]

@@ -225,7 +225,7 @@ fn pack(
     let body = commit.bodies.pop().flatten();
     let packed =
         Some(body.map(|body| (body, size)).ok_or_else(|| BuildError::Internal("no packed inode".into()))?);
-    let key = xxhash_rust::xxh3::xxh3_128(&[key.to_le_bytes(), commit.key().to_le_bytes()].concat());
+    let key = twox_hash::XxHash3_128::oneshot(&[key.to_le_bytes(), commit.key().to_le_bytes()].concat());
     Ok(Outcome {
         bodies,
         packed,

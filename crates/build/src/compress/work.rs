@@ -6,7 +6,7 @@ use std::ops::Range;
 use erofs_algo::fingerprint::{Fingerprint, Hasher};
 use erofs_encode::{EncodeError, Params};
 use erofs_format::compression::PCLUSTER_MAX_SIZE;
-use xxhash_rust::xxh3::xxh3_128;
+use twox_hash::XxHash3_128;
 
 use super::dedupe::{Piece, Recipe, Recipes, Reference};
 use super::encode::{Coder, Encoded, End, Rest, Sizes};
@@ -261,7 +261,7 @@ impl<'a> Worker<'a> {
                     let bytes;
                     (bytes, rest) = rest.split_at_mut(usize::try_from(file.size).unwrap_or(usize::MAX));
                     self.phase.input.fill(file, 0, bytes)?;
-                    self.phase.check(index, 0, || xxh3_128(bytes))?;
+                    self.phase.check(index, 0, || XxHash3_128::oneshot(bytes))?;
                     contents.push(&*bytes);
                 }
                 let fingerprints = self.phase.fingerprint.and_then(|options| options.each(&contents));
@@ -277,7 +277,7 @@ impl<'a> Worker<'a> {
             &Unit::Segment { file, offset, length, last } => {
                 content.resize(length, 0);
                 self.phase.input.fill(&self.phase.files[file], offset, content)?;
-                let key = xxh3_128(content);
+                let key = XxHash3_128::oneshot(content);
                 self.phase.check(file, usize::try_from(offset).unwrap_or(0) / SEGMENT_SIZE, || key)?;
                 let form = self.encode(file, offset, content, encoded)?;
                 let mut part = Part { file, range: 0..length, key, fingerprint: None, form, fragment: None };
@@ -296,7 +296,7 @@ impl<'a> Worker<'a> {
         encoded: &mut Vec<u8>,
         claim: Claim<'_>,
     ) -> Result<Part, BuildError> {
-        let key = xxh3_128(fingerprint.as_ref().map_or(bytes, |fingerprint| &fingerprint.digest));
+        let key = XxHash3_128::oneshot(fingerprint.as_ref().map_or(bytes, |fingerprint| &fingerprint.digest));
         let may_twin = self.phase.may_twin(file);
         let digest = fingerprint.as_ref().map(digest_of).filter(|_| may_twin);
         let form = match digest {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use erofs_algo::fingerprint::{Fingerprint, Hasher};
 use erofs_format::datalayout::DataLayout;
 use erofs_format::datalayout::chunk::ChunkFormat;
-use xxhash_rust::xxh3::xxh3_128;
+use twox_hash::XxHash3_128;
 
 use super::Stored;
 use super::area::DataArea;
@@ -116,7 +116,7 @@ impl<'a> Commit<'a> {
         self.stored.end_block = self.area.next();
         self.stored.gaps = self.area.into_gaps();
         let keys: Vec<u8> = self.keys.iter().flat_map(|key| key.to_le_bytes()).collect();
-        self.stored.key = xxh3_128(&keys);
+        self.stored.key = XxHash3_128::oneshot(&keys);
         self.stored
     }
 
@@ -306,7 +306,7 @@ impl<'a> Commit<'a> {
         self.done += 1;
         let stands_for =
             [&self.keys[file].to_le_bytes(), fingerprint.as_deref().unwrap_or_default(), &data.to_key()];
-        self.keys[file] = xxh3_128(&stands_for.concat());
+        self.keys[file] = XxHash3_128::oneshot(&stands_for.concat());
         self.stored.fingerprints += u64::from(fingerprint.is_some());
         self.stored.chunked |= matches!(data, Data::Chunks { .. });
         // Inodes stand on multiples of 32, so what aligns the table to its entries is the header's length alone.

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use erofs_algo::fingerprint::{Fingerprint, Hasher};
 use erofs_tree::Source;
-use xxhash_rust::xxh3::xxh3_128;
+use twox_hash::XxHash3_128;
 
 use super::holes::{SEGMENT_BITS, SEGMENT_SIZE, chunks_pay, is_zero, unit_bits};
 use super::units::{File, Unit};
@@ -116,7 +116,7 @@ impl Reader<'_> {
                 // Where a fingerprint will stand for the content, the key only tells whether two files begin alike.
                 let hashed = self.options.fingerprint.as_ref().is_some_and(FingerprintOptions::is_computed);
                 let wanted = !hashed || (offset == 0 && self.files[file].has_twin);
-                let key = if wanted { xxh3_128(bytes) } else { 0 };
+                let key = if wanted { XxHash3_128::oneshot(bytes) } else { 0 };
                 let part = ReadPart { file, range: 0..length, key, fingerprint: None, pieces };
                 Ok(ReadUnit::Segment { part, offset, last, buffer })
             }
@@ -135,7 +135,7 @@ impl Reader<'_> {
         fingerprint: Option<Fingerprint>,
     ) -> ReadPart {
         // The fingerprint stands for the content already.
-        let key = xxh3_128(fingerprint.as_ref().map_or(bytes, |fingerprint| &fingerprint.digest));
+        let key = XxHash3_128::oneshot(fingerprint.as_ref().map_or(bytes, |fingerprint| &fingerprint.digest));
         let inode = self.files[file].inode;
         let reserved = u64::from(self.plan.placed[inode.index()].reserved);
         let bits = self.piece_bits(bytes.len() as u64);

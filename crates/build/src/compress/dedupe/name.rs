@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use xxhash_rust::xxh3::xxh3_128;
+use twox_hash::XxHash3_128;
 
 use super::super::work::Phase;
 use super::scan::Chunk;
@@ -40,7 +40,7 @@ pub(super) fn name(phase: Phase<'_>, files: &mut [Vec<Chunk>], threads: usize) -
         for chunk in chunks {
             let (content, behind) = rest.split_at(usize::try_from(chunk.length).unwrap_or(rest.len()));
             rest = behind;
-            if xxh3_128(content) != chunk.key {
+            if XxHash3_128::oneshot(content) != chunk.key {
                 return Err(phase.input.changed(file));
             }
             digests.push(erofs_algo::chunk_key(content));

@@ -1,7 +1,7 @@
 //! Reading all contents for the first time: chunks and what they seem to be.
 
 use erofs_tree::{Progress, Stage};
-use xxhash_rust::xxh3::xxh3_128;
+use twox_hash::XxHash3_128;
 
 use super::super::pool::Force;
 use super::super::work::Phase;
@@ -70,16 +70,19 @@ fn look(phase: Phase<'_>, sizes: Sizes, unit: &Unit, buffer: &mut Vec<u8>) -> Re
         buffer.resize(length, 0);
         phase.input.fill(&phase.files[file], offset, buffer)?;
         let mut chunks = Vec::new();
+        // Goes on with each chunk while that is in the cache.
+        let mut whole = XxHash3_128::new();
         let mut rest = &buffer[..];
         let mut at = offset;
         while !rest.is_empty() {
             let (chunk, behind) = rest.split_at(sizes.next(rest));
             let length = chunk.len() as u64;
-            chunks.push(Chunk { at, length, key: xxh3_128(chunk) });
+            chunks.push(Chunk { at, length, key: XxHash3_128::oneshot(chunk) });
+            whole.write(chunk);
             at += length;
             rest = behind;
         }
-        Ok((file, xxh3_128(buffer), chunks))
+        Ok((file, whole.finish_128(), chunks))
     };
     match unit {
         Unit::Batch(range) => range
