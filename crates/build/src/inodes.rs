@@ -21,8 +21,10 @@ use crate::pour::Pouring;
 
 /// How much of the area a thread writes at a time, in bytes.
 const STRETCH: u64 = 1 << 20;
-/// As much of the spool is read at once, at most, for the inodes of a stretch.
-const SPOOL_READ: u64 = 4 * STRETCH;
+/// Longer bodies are read from the spool one by one, so that a stretch does not need much memory.
+const BODY_LONG: u64 = STRETCH / 4;
+/// Bodies that are no farther from each other than this are read at once.
+const BODY_GAP: u64 = 4096;
 
 /// Writes everything that is not a regular file with content.
 pub(crate) fn write_others(
@@ -202,32 +204,51 @@ impl<'a, P: Fn(InodeId) -> u64 + Sync> Writer<'a, P> {
     }
 }
 
-/// Bytes of the spool, read for many inodes at once.
+/// Bytes of the spool, read for many inodes at once. Those of inodes that stand side by side are mostly side by side as well, but
+/// some came to the spool long before or after their neighbours.
 #[derive(Default)]
 struct Window {
-    start: u64,
+    /// What was read, in ascending order: where it stands in the spool, and where in `bytes`.
+    pieces: Vec<(Range<u64>, usize)>,
     bytes: Vec<u8>,
     /// What is not among them.
     alone: Vec<u8>,
 }
 
 impl Window {
-    /// Reads everything from the first to the last of `ranges`, unless they are too far apart: a large file may have come to
-    /// the spool long after its neighbours.
+    /// Reads all but the longest of `ranges`, those near each other together.
     fn read(&mut self, spool: &Spool, ranges: impl Iterator<Item = Range<u64>>) -> io::Result<()> {
-        let all = ranges.reduce(|all, range| all.start.min(range.start)..all.end.max(range.end));
-        let all = all.filter(|all| all.end - all.start <= SPOOL_READ).unwrap_or_default();
-        self.start = all.start;
-        spool.load(all, &mut self.bytes)
+        let mut ranges: Vec<_> = ranges.filter(|range| range.end - range.start <= BODY_LONG).collect();
+        ranges.sort_unstable_by_key(|range| range.start);
+        self.pieces.clear();
+        self.bytes.clear();
+        for range in ranges {
+            match self.pieces.last_mut() {
+                Some((piece, _)) if range.start <= piece.end + BODY_GAP => {
+                    piece.end = piece.end.max(range.end)
+                }
+                Some(_) | None => self.pieces.push((range, 0)),
+            }
+        }
+        for (piece, at) in &mut self.pieces {
+            *at = self.bytes.len();
+            let length =
+                usize::try_from(piece.end - piece.start).map_err(|_| io::ErrorKind::UnexpectedEof)?;
+            self.bytes.resize(*at + length, 0);
+            spool.read(piece.start, &mut self.bytes[*at..])?;
+        }
+        Ok(())
     }
 
     /// The bytes of `range`.
     fn get(&mut self, spool: &Spool, range: Range<u64>) -> io::Result<&[u8]> {
-        let at = |byte: u64| usize::try_from(byte.checked_sub(self.start)?).ok();
-        if let (Some(first), Some(end)) = (at(range.start), at(range.end))
-            && end <= self.bytes.len()
+        let behind = self.pieces.partition_point(|(piece, _)| piece.start <= range.start);
+        if let Some((piece, at)) = behind.checked_sub(1).and_then(|last| self.pieces.get(last))
+            && range.end <= piece.end
+            && let Ok(offset) = usize::try_from(range.start - piece.start)
+            && let Ok(length) = usize::try_from(range.end - range.start)
         {
-            return Ok(&self.bytes[first..end]);
+            return Ok(&self.bytes[at + offset..][..length]);
         }
         spool.load(range, &mut self.alone)?;
         Ok(&self.alone)
@@ -242,4 +263,32 @@ fn parents(plan: &Plan<'_>) -> HashMap<InodeId, InodeId> {
         .flat_map(|(id, inode)| inode.entries().iter().map(move |entry| (entry.inode, id)))
         .filter(|&(child, _)| is_directory(child))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_has_what_the_spool_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = Spool::new(folder.path());
+        let bytes: Vec<u8> = (0..2_000_000_u32).map(|at| (at % 251).to_le_bytes()[0]).collect();
+        spool.push(&bytes).unwrap();
+        let near = (0..50).map(|n| 1000 + 60 * n..1000 + 60 * n + 55);
+        let far = [1_500_000..1_500_003, 0..0, 700_000..700_000 + BODY_LONG, 800_000..800_001 + BODY_LONG];
+        let ranges: Vec<Range<u64>> = near.chain(far).rev().collect();
+        let mut window = Window::default();
+        for _ in 0..2 {
+            window.read(&spool, ranges.iter().cloned()).unwrap();
+            // All but the longest: one far away, one that is long enough, one at the start with those near it.
+            assert_eq!(window.pieces.len(), 3);
+            for range in ranges.iter().cloned().chain([5..9, 1_999_990..2_000_000]) {
+                let want = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+                assert_eq!(window.get(&spool, range).unwrap(), &bytes[want]);
+            }
+        }
+        assert!(window.get(&spool, 1_999_999..2_000_001).is_err());
+        assert!(window.read(&spool, std::iter::once(1_999_999..2_000_001)).is_err());
+    }
 }
