@@ -225,7 +225,7 @@ impl Window {
         for range in ranges {
             match self.pieces.last_mut() {
                 Some((piece, _)) if range.start <= piece.end + BODY_GAP => {
-                    piece.end = piece.end.max(range.end)
+                    piece.end = piece.end.max(range.end);
                 }
                 Some(_) | None => self.pieces.push((range, 0)),
             }
