@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! scan: chunks by content (any thread) ─► name: digests of those that seem to occur again (any thread)
-//!     ─► decide: first occurrence owns (one thread, in order) ─► recipes: what each file refers to, and where the pclusters of an owner have to begin
+//!     ─► decide: first occurrence owns (one thread, in order; samples tell whether it pays, any thread)
+//!     ─► recipes: what each file refers to, and where the pclusters of an owner have to begin
 //! ```
 //!
 //! Linux finds a pcluster by where its content begins, so a reference starts where an extent of the owner starts, and
@@ -24,6 +25,7 @@ use erofs_tree::Progress;
 use super::pool::Force;
 use super::work::Phase;
 use crate::content::Units;
+use crate::each::each;
 use crate::error::BuildError;
 use decide::{Decider, Rules};
 
@@ -147,20 +149,40 @@ pub(super) fn find(
     let smallest =
         phase.choices.iter().filter(|choice| choice.algorithm.is_some()).map(|choice| choice.pcluster).min();
     let shifted = u64::from(smallest.unwrap_or(0)).min(longest) >= 3 * block;
-    let mut decider = Decider::new(rules, &scanned.chunks);
-    let mut estimate = Estimate::new()?;
-    for (index, file) in phase.files.iter().enumerate() {
+    let traits = |index: usize| {
+        let file = &phase.files[index];
         let small = file.size <= super::SEGMENT_SIZE as u64;
-        let traits = decide::Traits {
+        decide::Traits {
             size: file.size,
             algorithm: phase.choice(index).algorithm.unwrap_or(usize::MAX),
             // Equal files are found by their digest, without a cut anywhere.
             by_digest: phase.file_dedupe && file.has_twin && small && phase.hasher().is_some(),
             shifted,
-        };
-        decider.file(index, traits, &mut |reference, edges| estimate.pays(phase, index, reference, edges))?;
-    }
-    Ok(Recipes { files: decider.into_recipes(), shifted, keys: scanned.keys })
+        }
+    };
+    let decided = |pays: &mut dyn FnMut(usize, Reference, u64) -> Result<bool, BuildError>| {
+        let mut decider = Decider::new(rules, &scanned.chunks);
+        for index in 0..phase.files.len() {
+            decider.file(index, traits(index), &mut |reference, edges| pays(index, reference, edges))?;
+        }
+        Ok::<_, BuildError>(decider.into_recipes())
+    };
+    // Only one thread can decide. What it will ask is known but for a few questions, so all threads answer them first.
+    let mut asked = BTreeSet::new();
+    decided(&mut |_, reference, _| {
+        asked.insert(Sample::of(reference));
+        Ok(true)
+    })?;
+    let asked: Vec<Sample> = asked.into_iter().collect();
+    let answers = each(force.threads, &asked, |&sample, sampler: &mut Sampler| sampler.ratio(phase, sample))?;
+    let known: BTreeMap<Sample, Ratio> = asked.into_iter().zip(answers).collect();
+    let mut sampler = Sampler::default();
+    let files = decided(&mut |file, reference, edges| {
+        let sample = Sample::of(reference);
+        let ratio = known.get(&sample).map_or_else(|| sampler.ratio(phase, sample), |ratio| Ok(*ratio))?;
+        Ok(pays(phase, file, reference.length, ratio, edges))
+    })?;
+    Ok(Recipes { files, shifted, keys: scanned.keys })
 }
 
 /// Shorter runs are not worth a look, in bytes.
@@ -172,46 +194,71 @@ const EDGE_COST: u64 = 4096;
 /// As many bytes of a run tell how well it can be compressed.
 const SAMPLE: usize = 16 << 10;
 
-/// Tells what a run would take if it were encoded.
-struct Estimate {
-    encoder: Box<dyn PrefixEncoder>,
+/// The first bytes of what a reference refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Sample {
+    owner: usize,
+    from: u64,
+    length: usize,
+}
+
+impl Sample {
+    fn of(Reference { owner, from, length, .. }: Reference) -> Self {
+        Self { owner, from, length: usize::try_from(length).map_or(SAMPLE, |length| length.min(SAMPLE)) }
+    }
+}
+
+/// Bytes of content, and what LZ4 makes of them.
+#[derive(Debug, Clone, Copy)]
+struct Ratio {
+    content: u64,
+    stored: u64,
+}
+
+/// Encodes samples. The encoder is made for the first of them.
+#[derive(Default)]
+struct Sampler {
+    encoder: Option<Box<dyn PrefixEncoder>>,
     bytes: Vec<u8>,
     encoded: Vec<u8>,
 }
 
-impl Estimate {
-    fn new() -> Result<Self, BuildError> {
-        let fast = erofs_encode::by_name("lz4").map(|row| erofs_encode::encoder(&Params::new(row, SAMPLE)));
-        let encoder = fast
-            .ok_or_else(|| BuildError::Internal("no encoder for a sample".into()))?
-            .map_err(|cause| BuildError::Internal(cause.to_string()))?;
-        Ok(Self { encoder, bytes: Vec::new(), encoded: vec![0; SAMPLE] })
-    }
-
-    /// Whether what a reference of a file saves is more than what it costs, with so many edges.
-    fn pays(
-        &mut self,
-        phase: Phase<'_>,
-        file: usize,
-        Reference { at, length, .. }: Reference,
-        edges: u64,
-    ) -> Result<bool, BuildError> {
-        self.bytes.resize(usize::try_from(length).map_or(SAMPLE, |length| length.min(SAMPLE)), 0);
-        phase.input.fill(&phase.files[file], at, &mut self.bytes)?;
-        self.encoder.begin_segment();
-        let found = self.encoder.encode_prefix(&self.bytes, &mut self.encoded);
-        let (sample, stored) = match (found.consumed as u64, found.written as u64) {
-            // Nothing gets smaller.
-            (0, _) => (1, 1),
-            (sample, stored) => (sample, stored.min(sample)),
+impl Sampler {
+    fn ratio(&mut self, phase: Phase<'_>, sample: Sample) -> Result<Ratio, BuildError> {
+        let Self { encoder, bytes, encoded } = self;
+        let encoder = match encoder {
+            Some(encoder) => encoder,
+            None => encoder.insert(fast_encoder()?),
         };
-        let chosen = phase.choice(file).algorithm.and_then(|index| phase.compression.algorithms.get(index));
-        let number = chosen.map(|chosen| chosen.algorithm.number);
-        let is_lz4 = number.and_then(Algorithm::from_number) == Some(Algorithm::Lz4);
-        // The others store text and programs in about two thirds of what LZ4 needs.
-        let stored = if is_lz4 || stored == sample { stored } else { stored * 2 / 3 };
-        Ok(length.saturating_mul(stored) / sample >= EDGE_COST * (1 + edges))
+        bytes.resize(sample.length, 0);
+        encoded.resize(SAMPLE, 0);
+        phase.input.fill(&phase.files[sample.owner], sample.from, bytes)?;
+        encoder.begin_segment();
+        let found = encoder.encode_prefix(bytes, encoded);
+        Ok(match (found.consumed as u64, found.written as u64) {
+            // Nothing gets smaller.
+            (0, _) => Ratio { content: 1, stored: 1 },
+            (content, stored) => Ratio { content, stored: stored.min(content) },
+        })
     }
+}
+
+fn fast_encoder() -> Result<Box<dyn PrefixEncoder>, BuildError> {
+    let row = erofs_encode::by_name("lz4");
+    row.map(|row| erofs_encode::encoder(&Params::new(row, SAMPLE)))
+        .ok_or_else(|| BuildError::Internal("no encoder for a sample".into()))?
+        .map_err(|cause| BuildError::Internal(cause.to_string()))
+}
+
+/// Whether what a reference of `file` to so many bytes saves is more than what it costs, with so many edges.
+fn pays(phase: Phase<'_>, file: usize, length: u64, ratio: Ratio, edges: u64) -> bool {
+    let Ratio { content, stored } = ratio;
+    let chosen = phase.choice(file).algorithm.and_then(|index| phase.compression.algorithms.get(index));
+    let number = chosen.map(|chosen| chosen.algorithm.number);
+    let is_lz4 = number.and_then(Algorithm::from_number) == Some(Algorithm::Lz4);
+    // The others store text and programs in about two thirds of what LZ4 needs.
+    let stored = if is_lz4 || stored == content { stored } else { stored * 2 / 3 };
+    length.saturating_mul(stored) / content >= EDGE_COST * (1 + edges)
 }
 
 #[cfg(test)]
