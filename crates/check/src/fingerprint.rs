@@ -112,8 +112,8 @@ pub struct Content {
 }
 
 /// A fingerprint that is being made again.
-pub(crate) struct Judge<'a> {
-    value: &'a [u8],
+pub(crate) struct Judge {
+    value: Vec<u8>,
     /// The kind that the value's tag names, if there is one.
     tagged: Option<FingerprintKind>,
     /// Those of the tag's kind, else of all kinds whose hexadecimal digits the value could be.
@@ -124,27 +124,34 @@ pub(crate) struct Judge<'a> {
 
 /// What came of it.
 pub(crate) struct Verdict {
+    /// The value as it is stored.
+    pub(crate) value: Vec<u8>,
     pub(crate) digest: Vec<u8>,
     pub(crate) finding: Option<Finding>,
     /// The value could be held against the content.
     pub(crate) judged: bool,
 }
 
-impl<'a> Judge<'a> {
+/// The kind by which a value can be made again, if its tag tells that; the namespace is that of kinds that need one.
+pub(crate) fn decisive_kind(value: &[u8], namespace: Option<Uuid>) -> Option<FingerprintKind> {
+    algo::by_value(value).filter(|kind| !kind.needs_namespace || namespace.is_some())
+}
+
+impl Judge {
     /// For a value; the namespace is that of kinds that need one.
-    pub(crate) fn new(value: &'a [u8], namespace: Option<Uuid>) -> Option<Self> {
-        let tagged = algo::by_value(value);
-        let decisive = tagged.is_some_and(|kind| !kind.needs_namespace || namespace.is_some());
+    pub(crate) fn new(value: Vec<u8>, namespace: Option<Uuid>) -> Self {
+        let tagged = algo::by_value(&value);
+        let decisive = decisive_kind(&value, namespace).is_some();
         let mut kinds: Vec<FingerprintKind> = match tagged {
             Some(kind) => vec![kind],
-            None => algo::TABLE.into_iter().filter(|kind| could_be_hex(value, kind)).collect(),
+            None => algo::TABLE.into_iter().filter(|kind| could_be_hex(&value, kind)).collect(),
         };
         if kinds.is_empty() {
             kinds.extend(algo::TABLE.first());
         }
         let namespace = namespace.unwrap_or(Uuid::nil());
         let hashers: Vec<_> = kinds.into_iter().map(|kind| (kind, (kind.hasher)(namespace))).collect();
-        (!hashers.is_empty()).then_some(Self { value, tagged, hashers, decisive })
+        Self { value, tagged, hashers, decisive }
     }
 
     /// The next bytes.
@@ -161,17 +168,28 @@ impl<'a> Judge<'a> {
             hashers.into_iter().map(|(kind, hasher)| (kind, hasher.finish())).collect();
         let finding = match tagged {
             Some(_) if !decisive => None,
-            Some(kind) => computed.first().and_then(|(_, made)| {
-                (made.value != value).then(|| {
-                    let wanted = format!("{}, that of the content", shown(&made.value));
-                    Finding::new(Code::FingerprintWrong, kind.name, shown(value), wanted)
-                })
-            }),
-            None => untagged(value, &computed),
+            Some(kind) => computed.first().and_then(|(_, made)| wrong(&value, kind, made)),
+            None => untagged(&value, &computed),
         };
         let digest = computed.into_iter().next().map(|(_, made)| made.digest).unwrap_or_default();
-        Verdict { digest, finding, judged: decisive }
+        Verdict { value, digest, finding, judged: decisive }
     }
+}
+
+impl Verdict {
+    /// For a value of a decisive kind, and what the content makes.
+    pub(crate) fn of(value: Vec<u8>, kind: FingerprintKind, made: Computed) -> Self {
+        let finding = wrong(&value, kind, &made);
+        Self { value, digest: made.digest, finding, judged: true }
+    }
+}
+
+/// A value that is not that of the content.
+fn wrong(value: &[u8], kind: FingerprintKind, made: &Computed) -> Option<Finding> {
+    (made.value != value).then(|| {
+        let wanted = format!("{}, that of the content", shown(&made.value));
+        Finding::new(Code::FingerprintWrong, kind.name, shown(value), wanted)
+    })
 }
 
 /// What is wrong with a value of no kind that is known here, if that can be said.

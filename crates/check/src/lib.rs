@@ -13,8 +13,7 @@
 //! read, which the report says.
 //!
 //! Reading order: [`error`], [`finding`], `source`, `superblock`, `ranges`, `fingerprint`, `metadata`, `canonical`, `inode`, `content`,
-//! `worker`, `queue`,
-//! `walk`, [`mod@check`], [`domain`].
+//! `held`, `worker`, `queue`, `walk`, [`mod@check`], [`domain`].
 
 #![cfg_attr(
     not(test),
@@ -28,6 +27,7 @@ pub mod domain;
 pub mod error;
 pub mod finding;
 mod fingerprint;
+mod held;
 mod inode;
 mod metadata;
 mod queue;

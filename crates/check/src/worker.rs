@@ -6,13 +6,15 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use erofs_format::feature::compat;
 use erofs_image::{Cause, Fingerprint, Image, ImageError, Inode, Private, ReadAt};
+use uuid::Uuid;
 
 use crate::canonical::{self, Uses};
 use crate::check::{Options, Profile};
 use crate::content::{self, Window};
 use crate::error::is_operational;
 use crate::finding::{Code, Finding};
-use crate::fingerprint::{self, Content, Judge, Key};
+use crate::fingerprint::{self, Content, Judge, Key, Verdict};
+use crate::held::{Held, Name};
 use crate::inode;
 use crate::metadata::{self, Shared};
 use crate::ranges::Range;
@@ -60,6 +62,25 @@ impl Outcome {
             self.findings.push(Finding::of(&error, otherwise).at(path, nid).ordered(order));
         }
     }
+
+    /// Notes what came of a file's fingerprint.
+    fn judge(&mut self, name: Name, verdict: Verdict, profile: Option<Profile>) {
+        let Name { order, path, nid, size } = name;
+        let Verdict { value, digest, finding, judged } = verdict;
+        let mut finding = finding;
+        if judged {
+            self.judged = self.judged.saturating_add(1);
+        } else if finding.is_none() {
+            self.unjudged = self.unjudged.saturating_add(1);
+            if profile == Some(Profile::Hardened) {
+                let wanted = "one that can be made again";
+                let found = fingerprint::shown(&value);
+                finding = Some(Finding::new(Code::NotFingerprinted, "fingerprint", found, wanted));
+            }
+        }
+        self.findings.extend(finding.map(|finding| finding.at(&path, nid).ordered(order)));
+        self.contents.push(Content { value, digest, size, path, nid, order });
+    }
 }
 
 /// What a worker works with.
@@ -74,6 +95,7 @@ pub(crate) struct Worker<'a> {
     /// The attributes have name filters that the kernel believes.
     filtered: bool,
     window: Window,
+    held: Held,
     /// How many bytes of content may still be read, by all workers together.
     left: &'a AtomicU64,
     outcome: Outcome,
@@ -91,12 +113,14 @@ impl<'a> Worker<'a> {
         let (image, primary) = source.image()?;
         let superblock = image.superblock();
         let filtered = superblock.compat & compat::XATTR_FILTER != 0 && superblock.xattr_filter_reserved == 0;
-        let (window, outcome) = (Window::new(&image, source.primary()), Outcome::default());
-        Ok(Self { image, primary, key, options, ahead, filtered, window, left, outcome })
+        let window = Window::new(&image, source.primary());
+        let (held, outcome) = (Held::default(), Outcome::default());
+        Ok(Self { image, primary, key, options, ahead, filtered, window, held, left, outcome })
     }
 
     /// What was found, when there is no more work.
     pub(crate) fn finish(mut self) -> Outcome {
+        self.judge_held();
         // Here the others sort theirs at the same time; what is sorted is merged quickly.
         self.outcome.ranges.sort_unstable();
         self.outcome
@@ -145,7 +169,7 @@ impl<'a> Worker<'a> {
             self.note(error, job, Code::Symlink);
         }
         if inode.is_file() && readable {
-            self.content(job, value, &mut findings);
+            self.content(job, value);
         }
         if self.options.profile == Some(Profile::Hardened) && readable {
             findings.extend(canonical::inode(&self.image, &self.primary, inode, &attributes, self.key));
@@ -182,59 +206,49 @@ impl<'a> Worker<'a> {
     }
 
     /// Reads the content where there is something to hold it against: a fingerprint, or a decoder.
-    fn content(&mut self, job: &Job, value: Option<Vec<u8>>, findings: &mut Vec<Finding>) {
+    fn content(&mut self, job: &Job, value: Option<Vec<u8>>) {
         let inode = &job.inode;
-        if inode.size() == 0 || value.is_none() && !inode.layout().is_compressed() {
+        let size = inode.size();
+        if size == 0 || value.is_none() && !inode.layout().is_compressed() {
             return;
         }
-        let size = inode.size();
         if self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(size)).is_err() {
             let why = format!(
                 "{size} bytes of content are not read: all together they are too many for this image"
             );
             return self.note(Cause::Source(why).into(), job, Code::Map);
         }
-        let mut judge = value.as_deref().and_then(|value| Judge::new(value, self.options.namespace));
-        if let Err(error) = self.read(inode, judge.as_mut()) {
-            return self.note(error, job, Code::Map);
-        }
-        self.outcome.bytes = self.outcome.bytes.saturating_add(inode.size());
-        let Some(verdict) = judge.map(Judge::finish) else { return };
-        if verdict.judged {
-            self.outcome.judged = self.outcome.judged.saturating_add(1);
-        } else if verdict.finding.is_none() {
-            self.outcome.unjudged = self.outcome.unjudged.saturating_add(1);
-            if self.options.profile == Some(Profile::Hardened) {
-                let found = value.as_deref().map(fingerprint::shown).unwrap_or_default();
-                findings.push(Finding::new(
-                    Code::NotFingerprinted,
-                    "fingerprint",
-                    found,
-                    "one that can be made again",
-                ));
-            }
-        }
-        findings.extend(verdict.finding);
-        if let Some(value) = value {
-            let (digest, size, path) = (verdict.digest, inode.size(), job.path.clone());
-            self.outcome.contents.push(Content {
-                value,
-                digest,
-                size,
-                path,
-                nid: inode.nid.0,
-                order: job.order,
-            });
+        match self.read(job, value) {
+            Ok(()) => self.outcome.bytes = self.outcome.bytes.saturating_add(size),
+            Err(error) => self.note(error, job, Code::Map),
         }
     }
 
-    fn read(&mut self, inode: &Inode, judge: Option<&mut Judge<'_>>) -> Result<(), ImageError> {
+    /// Reads the content and judges its fingerprint, or lets it wait for that.
+    fn read(&mut self, job: &Job, value: Option<Vec<u8>>) -> Result<(), ImageError> {
+        let inode = &job.inode;
         let data = self.image.data(inode)?;
-        match judge {
-            Some(judge) => {
-                content::read(&data, &mut self.window, self.ahead, &mut |bytes| judge.update(bytes))
+        let (window, ahead, namespace) = (&mut self.window, self.ahead, self.options.namespace);
+        let Some(value) = value else { return content::read(&data, window, ahead, &mut |_| {}) };
+        let name = Name { order: job.order, path: job.path.clone(), nid: inode.nid.0, size: inode.size() };
+        let kind = fingerprint::decisive_kind(&value, namespace).filter(|_| Held::takes(inode.size()));
+        if let Some(kind) = kind {
+            let read = |sink: &mut dyn FnMut(&[u8])| content::read(&data, window, ahead, sink);
+            self.held.add(name, value, kind, read)?;
+            if self.held.is_full() {
+                self.judge_held();
             }
-            None => content::read(&data, &mut self.window, self.ahead, &mut |_| {}),
+            return Ok(());
         }
+        let mut judge = Judge::new(value, namespace);
+        content::read(&data, window, ahead, &mut |bytes| judge.update(bytes))?;
+        self.outcome.judge(name, judge.finish(), self.options.profile);
+        Ok(())
+    }
+
+    fn judge_held(&mut self) {
+        let namespace = self.options.namespace.unwrap_or(Uuid::nil());
+        let tell = |name, verdict| self.outcome.judge(name, verdict, self.options.profile);
+        self.held.judge(namespace, tell);
     }
 }

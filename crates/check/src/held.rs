@@ -1,0 +1,132 @@
+//! Contents of small files that wait until they are fingerprinted together, which is faster than one by one.
+
+use std::ops::Range;
+
+use erofs_algo::fingerprint::{self as algo, FingerprintKind};
+use uuid::Uuid;
+
+use crate::fingerprint::Verdict;
+
+/// The longest content that waits, in bytes.
+const LONGEST: u64 = 256 << 10;
+/// As many bytes are enough: they stay in a processor's cache until they are hashed.
+const ENOUGH: usize = 1 << 20;
+
+/// What a file that waits is to the report.
+#[derive(Debug, Clone)]
+pub(crate) struct Name {
+    /// The place in the walk.
+    pub(crate) order: u64,
+    pub(crate) path: Vec<u8>,
+    pub(crate) nid: u64,
+    /// Length in bytes.
+    pub(crate) size: u64,
+}
+
+/// A file that waits.
+struct File {
+    name: Name,
+    /// The fingerprint as it is stored, and its kind.
+    value: Vec<u8>,
+    kind: FingerprintKind,
+    /// Where its content is.
+    range: Range<usize>,
+}
+
+/// The files that wait.
+#[derive(Default)]
+pub(crate) struct Held {
+    bytes: Vec<u8>,
+    files: Vec<File>,
+}
+
+impl Held {
+    /// Whether a file of this size may wait.
+    pub(crate) fn takes(size: u64) -> bool {
+        size <= LONGEST
+    }
+
+    /// Whether those that wait should be judged.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes.len() >= ENOUGH
+    }
+
+    /// Adds a file, whose content `read` hands over piece by piece. Nothing is added if that fails.
+    pub(crate) fn add<E>(
+        &mut self,
+        name: Name,
+        value: Vec<u8>,
+        kind: FingerprintKind,
+        read: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let start = self.bytes.len();
+        if let Err(error) = read(&mut |piece| self.bytes.extend_from_slice(piece)) {
+            self.bytes.truncate(start);
+            return Err(error);
+        }
+        let range = start..self.bytes.len();
+        self.files.push(File { name, value, kind, range });
+        Ok(())
+    }
+
+    /// Judges all that wait, kind by kind; none waits then.
+    pub(crate) fn judge(&mut self, namespace: Uuid, mut tell: impl FnMut(Name, Verdict)) {
+        let mut waiting = std::mem::take(&mut self.files);
+        for kind in algo::TABLE {
+            let (these, others): (Vec<File>, _) =
+                waiting.into_iter().partition(|file| file.kind.name == kind.name);
+            waiting = others;
+            let content = |file: &File| self.bytes.get(file.range.clone()).unwrap_or_default();
+            let contents: Vec<&[u8]> = these.iter().map(content).collect();
+            for (file, made) in these.iter().zip((kind.each)(namespace, &contents)) {
+                tell(file.name.clone(), Verdict::of(file.value.clone(), kind, made));
+            }
+        }
+        self.bytes.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_content_is_held_against_its_own_value() {
+        let name = |order| Name { order, path: vec![b'a'], nid: 7, size: 1 };
+        let mut held = Held::default();
+        let contents: Vec<Vec<u8>> = (0..40).map(|n| vec![n; 1000 * usize::from(n) + 1]).collect();
+        for round in 0..2 {
+            for (order, content) in (0..).zip(&contents) {
+                let kind = algo::TABLE[content.len() % algo::TABLE.len()];
+                let right = algo::of(kind, Uuid::NAMESPACE_OID, content).value;
+                let value = if order == 20 { [kind.tag, &vec![1; kind.digest_len]].concat() } else { right };
+                let read = |sink: &mut dyn FnMut(&[u8])| {
+                    content.chunks(300).for_each(sink);
+                    Ok::<(), u8>(())
+                };
+                held.add(name(order), value, kind, read).unwrap();
+                // What cannot be read leaves nothing behind.
+                let broken = |sink: &mut dyn FnMut(&[u8])| {
+                    sink(b"some");
+                    Err(9)
+                };
+                assert_eq!(held.add(name(99), Vec::new(), kind, broken), Err(9));
+            }
+            assert!(!held.is_full());
+            let mut told = Vec::new();
+            held.judge(Uuid::NAMESPACE_OID, |name, verdict| {
+                assert!(verdict.judged);
+                assert_eq!(verdict.finding.is_some(), name.order == 20, "content {}", name.order);
+                told.push(name.order);
+            });
+            told.sort_unstable();
+            assert!(told.into_iter().eq(0..40), "round {round}");
+        }
+        let large = |sink: &mut dyn FnMut(&[u8])| {
+            sink(&vec![0; ENOUGH]);
+            Ok::<(), u8>(())
+        };
+        held.add(name(0), Vec::new(), algo::TABLE[0], large).unwrap();
+        assert!(held.is_full() && Held::takes(LONGEST) && !Held::takes(LONGEST + 1));
+    }
+}
