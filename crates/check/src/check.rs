@@ -116,7 +116,8 @@ pub fn check(source: &Source, options: &Options) -> Result<Report, CheckError> {
     add_overlaps(&image, &mut report.findings, ranges);
     report.contents.sort_by_key(|content| content.order);
     report.findings.extend(conflicts(&[("", &report)]));
-    report.findings.sort_by_key(|finding| (finding.code.area(), finding.order));
+    // Workers find in any order.
+    report.findings.sort_by_key(|finding| (finding.code.area(), finding.order, finding.code));
     Ok(report)
 }
 

@@ -11,6 +11,8 @@ use crate::fingerprint::Verdict;
 const LONGEST: u64 = 256 << 10;
 /// As many bytes are enough: they stay in a processor's cache until they are hashed.
 const ENOUGH: usize = 1 << 20;
+/// As many files are enough, however short they are: each has a name.
+const ENOUGH_FILES: usize = 4096;
 
 /// What a file that waits is to the report.
 #[derive(Debug, Clone)]
@@ -48,7 +50,7 @@ impl Held {
 
     /// Whether those that wait should be judged.
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes.len() >= ENOUGH
+        self.bytes.len() >= ENOUGH || self.files.len() >= ENOUGH_FILES
     }
 
     /// Adds a file, whose content `read` hands over piece by piece. Nothing is added if that fails.
@@ -128,5 +130,11 @@ mod tests {
         };
         held.add(name(0), Vec::new(), algo::TABLE[0], large).unwrap();
         assert!(held.is_full() && Held::takes(LONGEST) && !Held::takes(LONGEST + 1));
+        held.judge(Uuid::NAMESPACE_OID, |_, _| {});
+        for _ in 0..ENOUGH_FILES {
+            assert!(!held.is_full());
+            held.add(name(0), Vec::new(), algo::TABLE[0], |_| Ok::<(), u8>(())).unwrap();
+        }
+        assert!(held.is_full());
     }
 }
