@@ -23,7 +23,7 @@ use crate::pour::Pouring;
 const STRETCH: u64 = 1 << 20;
 /// Longer bodies are read from the spool one by one, so that a stretch does not need much memory.
 const BODY_LONG: u64 = STRETCH / 4;
-/// Bodies that are no farther from each other than this are read at once.
+/// Bodies that are no farther from each other than this are read at once, as long as no more than a stretch is read in vain.
 const BODY_GAP: u64 = 4096;
 
 /// Writes everything that is not a regular file with content.
@@ -222,9 +222,11 @@ impl Window {
         ranges.sort_unstable_by_key(|range| range.start);
         self.pieces.clear();
         self.bytes.clear();
+        let mut in_vain = 0;
         for range in ranges {
             match self.pieces.last_mut() {
-                Some((piece, _)) if range.start <= piece.end + BODY_GAP => {
+                Some((piece, _)) if range.start <= piece.end + BODY_GAP && in_vain <= STRETCH => {
+                    in_vain += range.start.saturating_sub(piece.end);
                     piece.end = piece.end.max(range.end);
                 }
                 Some(_) | None => self.pieces.push((range, 0)),
@@ -281,7 +283,7 @@ mod tests {
         let mut window = Window::default();
         for _ in 0..2 {
             window.read(&spool, ranges.iter().cloned()).unwrap();
-            // All but the longest: one far away, one that is long enough, one at the start with those near it.
+            // All but the longest: one far away, one of exactly `BODY_LONG`, one at the start with those near it.
             assert_eq!(window.pieces.len(), 3);
             for range in ranges.iter().cloned().chain([5..9, 1_999_990..2_000_000]) {
                 let want = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();

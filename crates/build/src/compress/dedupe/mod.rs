@@ -16,7 +16,8 @@ mod decide;
 mod name;
 mod scan;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use erofs_encode::{Params, PrefixEncoder};
 use erofs_format::compression::Algorithm;
@@ -167,19 +168,30 @@ pub(super) fn find(
         }
         Ok::<_, BuildError>(decider.into_recipes())
     };
-    // Only one thread can decide. What it will ask is known but for a few questions, so all threads answer them first.
+    // Only one thread can decide. All threads answer first what it would ask if every answer were yes.
     let mut asked = BTreeSet::new();
     decided(&mut |_, reference, _| {
         asked.insert(Sample::of(reference));
         Ok(true)
     })?;
     let asked: Vec<Sample> = asked.into_iter().collect();
-    let answers = each(force.threads, &asked, |&sample, sampler: &mut Sampler| sampler.ratio(phase, sample))?;
-    let known: BTreeMap<Sample, Ratio> = asked.into_iter().zip(answers).collect();
+    let mut answers: Vec<Ratio> = Vec::with_capacity(asked.len());
+    for some in asked.chunks(SAMPLES_AT_ONCE) {
+        answers.extend(each(force.threads, some, |&sample, sampler: &mut Sampler| {
+            sampler.ratio(phase, sample)
+        })?);
+    }
     let mut sampler = Sampler::default();
+    let mut late: HashMap<Sample, Ratio> = HashMap::new();
     let files = decided(&mut |file, reference, edges| {
         let sample = Sample::of(reference);
-        let ratio = known.get(&sample).map_or_else(|| sampler.ratio(phase, sample), |ratio| Ok(*ratio))?;
+        let ratio = match asked.binary_search(&sample) {
+            Ok(at) => answers[at],
+            Err(_) => match late.entry(sample) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(free) => *free.insert(sampler.ratio(phase, sample)?),
+            },
+        };
         Ok(pays(phase, file, reference.length, ratio, edges))
     })?;
     Ok(Recipes { files, shifted, keys: scanned.keys })
@@ -193,9 +205,11 @@ const LEAST_RUN: u64 = 8192;
 const EDGE_COST: u64 = 4096;
 /// As many bytes of a run tell how well it can be compressed.
 const SAMPLE: usize = 16 << 10;
+/// So many samples are encoded before their results are put in order.
+const SAMPLES_AT_ONCE: usize = 1 << 16;
 
 /// The first bytes of what a reference refers to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Sample {
     owner: usize,
     from: u64,
@@ -211,8 +225,8 @@ impl Sample {
 /// Bytes of content, and what LZ4 makes of them.
 #[derive(Debug, Clone, Copy)]
 struct Ratio {
-    content: u64,
-    stored: u64,
+    content: u16,
+    stored: u16,
 }
 
 /// Encodes samples. The encoder is made for the first of them.
@@ -235,7 +249,8 @@ impl Sampler {
         phase.input.fill(&phase.files[sample.owner], sample.from, bytes)?;
         encoder.begin_segment();
         let found = encoder.encode_prefix(bytes, encoded);
-        Ok(match (found.consumed as u64, found.written as u64) {
+        let short = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
+        Ok(match (short(found.consumed), short(found.written)) {
             // Nothing gets smaller.
             (0, _) => Ratio { content: 1, stored: 1 },
             (content, stored) => Ratio { content, stored: stored.min(content) },
@@ -252,7 +267,7 @@ fn fast_encoder() -> Result<Box<dyn PrefixEncoder>, BuildError> {
 
 /// Whether what a reference of `file` to so many bytes saves is more than what it costs, with so many edges.
 fn pays(phase: Phase<'_>, file: usize, length: u64, ratio: Ratio, edges: u64) -> bool {
-    let Ratio { content, stored } = ratio;
+    let (content, stored) = (u64::from(ratio.content), u64::from(ratio.stored));
     let chosen = phase.choice(file).algorithm.and_then(|index| phase.compression.algorithms.get(index));
     let number = chosen.map(|chosen| chosen.algorithm.number);
     let is_lz4 = number.and_then(Algorithm::from_number) == Some(Algorithm::Lz4);
