@@ -2,7 +2,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "the processor is asked for AVX-512 when the program runs; nothing else here is unsafe"
+    reason = "the processor is asked for AVX-512 when the program runs, and arrays become vectors and the other way round"
 )]
 
 use std::arch::x86_64::{
@@ -12,7 +12,7 @@ use std::arch::x86_64::{
 };
 use std::mem::transmute;
 
-use super::{Block, Compress, LANES, States};
+use super::lanes::{Block, Compress, LANES, States};
 
 /// FIPS 180-4, 4.2.2.
 #[rustfmt::skip]
@@ -43,7 +43,8 @@ macro_rules! sixteen_times {
     };
 }
 
-/// Puts the blocks of each lane into its state, where this processor can. All lanes have as many blocks as the first.
+/// The function that puts the blocks of each lane into its state, if this processor can run it. All lanes have as many blocks as the
+/// first.
 pub(super) fn detect() -> Option<Compress> {
     let has =
         std::arch::is_x86_feature_detected!("avx512f") && std::arch::is_x86_feature_detected!("avx512bw");

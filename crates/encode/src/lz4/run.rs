@@ -16,8 +16,8 @@ use super::fast::{
 /// As much of the source must be behind a position that is looked at: a match is compared 32 bytes at a time, literals are
 /// copied 16 bytes at a time.
 const SOURCE_MARGIN: usize = 48;
-/// As much of the output must be left where a sequence begins: a token, 14 literals copied as 16, the distance written with one
-/// byte more, a byte of length, and what `finish` needs.
+/// As much of the output must be left where a sequence begins: a token, 14 literals copied as 16, the distance, a byte of length, and
+/// what `finish` needs.
 const OUTPUT_MARGIN: usize = 64;
 /// As many literals are searched again for shorter matches where the margin begins; behind more of them, only what was found is
 /// looked at again.
@@ -161,8 +161,11 @@ fn equal_bytes(a: [u8; WIDTH], b: [u8; WIDTH]) -> usize {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
+use equal_bytes_portably as equal_bytes;
+
+#[cfg(any(test, not(target_arch = "x86_64")))]
 #[inline]
-fn equal_bytes(a: [u8; WIDTH], b: [u8; WIDTH]) -> usize {
+fn equal_bytes_portably(a: [u8; WIDTH], b: [u8; WIDTH]) -> usize {
     let mut equal = 0;
     for (a, b) in a.as_chunks().0.iter().zip(b.as_chunks().0) {
         let differ = u128::from_le_bytes(*a) ^ u128::from_le_bytes(*b);
@@ -257,4 +260,25 @@ unsafe fn store<const N: usize>(dst: &mut [u8], at: usize, bytes: [u8; N]) {
     debug_assert!(dst.len() >= N && at <= dst.len() - N, "{N} bytes at {at} of {}", dst.len());
     // SAFETY: the caller's; arrays of bytes have no alignment.
     unsafe { dst.as_mut_ptr().add(at).cast::<[u8; N]>().write(bytes) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_compare_as_numbers_do() {
+        let bytes: [u8; WIDTH] = std::array::from_fn(|at| at.to_le_bytes()[0]);
+        for first in 0..=WIDTH {
+            for second in first..=WIDTH {
+                let mut other = bytes;
+                for at in [first, second] {
+                    other.get_mut(at).into_iter().for_each(|byte| *byte ^= 0x80);
+                }
+                let want = bytes.iter().zip(&other).take_while(|(a, b)| a == b).count();
+                assert_eq!(equal_bytes(bytes, other), want);
+                assert_eq!(equal_bytes_portably(bytes, other), want);
+            }
+        }
+    }
 }
