@@ -29,16 +29,13 @@ struct Lane<'c> {
 impl<'c> Lane<'c> {
     fn new(number: usize, content: &'c [u8]) -> Self {
         let (body, rest) = content.as_chunks();
-        let mut bytes = [0; 128];
+        let mut blocks = [[0; 64]; 2];
         let to = if rest.len() < 56 { 1 } else { 2 };
+        let bytes = blocks.as_flattened_mut();
         bytes[..rest.len()].copy_from_slice(rest);
         bytes[rest.len()] = 0x80;
         let bits = (content.len() as u64).wrapping_mul(8);
         bytes[64 * to - 8..64 * to].copy_from_slice(&bits.swap_bytes().to_le_bytes());
-        let mut blocks = [[0; 64]; 2];
-        for (block, bytes) in blocks.iter_mut().zip(bytes.as_chunks().0) {
-            *block = *bytes;
-        }
         Self { number, body, tail: Tail { blocks, from: 0, to } }
     }
 

@@ -13,22 +13,20 @@
 
 mod chunk;
 mod decide;
+mod estimate;
 mod name;
 mod scan;
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use erofs_encode::{Params, PrefixEncoder};
-use erofs_format::compression::Algorithm;
 use erofs_tree::Progress;
 
 use super::pool::Force;
 use super::work::Phase;
 use crate::content::Units;
-use crate::each::each;
 use crate::error::BuildError;
 use decide::{Decider, Rules};
+use estimate::{Estimates, Sample};
 
 /// A part of a file that equals a part of a file before it, or of the same file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,107 +172,13 @@ pub(super) fn find(
         asked.insert(Sample::of(reference));
         Ok(true)
     })?;
-    let asked: Vec<Sample> = asked.into_iter().collect();
-    let mut answers: Vec<Ratio> = Vec::with_capacity(asked.len());
-    for some in asked.chunks(SAMPLES_AT_ONCE) {
-        answers.extend(each(force.threads, some, |&sample, sampler: &mut Sampler| {
-            sampler.ratio(phase, sample)
-        })?);
-    }
-    let mut sampler = Sampler::default();
-    let mut late: HashMap<Sample, Ratio> = HashMap::new();
-    let files = decided(&mut |file, reference, edges| {
-        let sample = Sample::of(reference);
-        let ratio = match asked.binary_search(&sample) {
-            Ok(at) => answers[at],
-            Err(_) => match late.entry(sample) {
-                Entry::Occupied(known) => *known.get(),
-                Entry::Vacant(free) => *free.insert(sampler.ratio(phase, sample)?),
-            },
-        };
-        Ok(pays(phase, file, reference.length, ratio, edges))
-    })?;
+    let mut estimates = Estimates::new(phase, asked, force.threads)?;
+    let files = decided(&mut |file, reference, edges| estimates.pays(file, reference, edges))?;
     Ok(Recipes { files, shifted, keys: scanned.keys })
 }
 
 /// Shorter runs are not worth a look, in bytes.
 const LEAST_RUN: u64 = 8192;
-/// What a reference costs in bytes of the image, and once more for each place at which an extent has to end because of it: a
-/// pcluster that is not full, what is lost where a window starts anew, a longer index. Measured: with it the images of
-/// three large trees were smallest.
-const EDGE_COST: u64 = 4096;
-/// As many bytes of a run tell how well it can be compressed.
-const SAMPLE: usize = 16 << 10;
-/// So many samples are encoded before their results are put in order.
-const SAMPLES_AT_ONCE: usize = 1 << 16;
-
-/// The first bytes of what a reference refers to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Sample {
-    owner: usize,
-    from: u64,
-    length: usize,
-}
-
-impl Sample {
-    fn of(Reference { owner, from, length, .. }: Reference) -> Self {
-        Self { owner, from, length: usize::try_from(length).map_or(SAMPLE, |length| length.min(SAMPLE)) }
-    }
-}
-
-/// Bytes of content, and what LZ4 makes of them.
-#[derive(Debug, Clone, Copy)]
-struct Ratio {
-    content: u16,
-    stored: u16,
-}
-
-/// Encodes samples. The encoder is made for the first of them.
-#[derive(Default)]
-struct Sampler {
-    encoder: Option<Box<dyn PrefixEncoder>>,
-    bytes: Vec<u8>,
-    encoded: Vec<u8>,
-}
-
-impl Sampler {
-    fn ratio(&mut self, phase: Phase<'_>, sample: Sample) -> Result<Ratio, BuildError> {
-        let Self { encoder, bytes, encoded } = self;
-        let encoder = match encoder {
-            Some(encoder) => encoder,
-            None => encoder.insert(fast_encoder()?),
-        };
-        bytes.resize(sample.length, 0);
-        encoded.resize(SAMPLE, 0);
-        phase.input.fill(&phase.files[sample.owner], sample.from, bytes)?;
-        encoder.begin_segment();
-        let found = encoder.encode_prefix(bytes, encoded);
-        let short = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
-        Ok(match (short(found.consumed), short(found.written)) {
-            // Nothing gets smaller.
-            (0, _) => Ratio { content: 1, stored: 1 },
-            (content, stored) => Ratio { content, stored: stored.min(content) },
-        })
-    }
-}
-
-fn fast_encoder() -> Result<Box<dyn PrefixEncoder>, BuildError> {
-    let row = erofs_encode::by_name("lz4");
-    row.map(|row| erofs_encode::encoder(&Params::new(row, SAMPLE)))
-        .ok_or_else(|| BuildError::Internal("no encoder for a sample".into()))?
-        .map_err(|cause| BuildError::Internal(cause.to_string()))
-}
-
-/// Whether what a reference of `file` to so many bytes saves is more than what it costs, with so many edges.
-fn pays(phase: Phase<'_>, file: usize, length: u64, ratio: Ratio, edges: u64) -> bool {
-    let (content, stored) = (u64::from(ratio.content), u64::from(ratio.stored));
-    let chosen = phase.choice(file).algorithm.and_then(|index| phase.compression.algorithms.get(index));
-    let number = chosen.map(|chosen| chosen.algorithm.number);
-    let is_lz4 = number.and_then(Algorithm::from_number) == Some(Algorithm::Lz4);
-    // The others store text and programs in about two thirds of what LZ4 needs.
-    let stored = if is_lz4 || stored == content { stored } else { stored * 2 / 3 };
-    length.saturating_mul(stored) / content >= EDGE_COST * (1 + edges)
-}
 
 #[cfg(test)]
 mod tests {
