@@ -44,14 +44,15 @@ impl std::fmt::Debug for FingerprintKind {
     }
 }
 
+/// The fingerprint of a content that is in memory, by a fresh hasher.
+pub(super) fn whole(mut hasher: Box<dyn Hasher>, content: &[u8]) -> Fingerprint {
+    hasher.update(content);
+    hasher.finish()
+}
+
 /// The fingerprints of contents, one after the other.
-pub(super) fn one_by_one(contents: &[&[u8]], hasher: impl Fn() -> Box<dyn Hasher>) -> Vec<Fingerprint> {
-    let one = |content: &&[u8]| {
-        let mut hasher = hasher();
-        hasher.update(content);
-        hasher.finish()
-    };
-    contents.iter().map(one).collect()
+pub(super) fn one_by_one(contents: &[&[u8]], hasher: fn() -> Box<dyn Hasher>) -> Vec<Fingerprint> {
+    contents.iter().map(|content| whole(hasher(), content)).collect()
 }
 
 /// The fingerprint whose value is a tag and the digest itself.

@@ -27,9 +27,7 @@ pub fn by_value(value: &[u8]) -> Option<FingerprintKind> {
 
 /// The fingerprint of `content`, which is in memory.
 pub fn of(kind: FingerprintKind, namespace: ::uuid::Uuid, content: &[u8]) -> Fingerprint {
-    let mut hasher = (kind.hasher)(namespace);
-    hasher.update(content);
-    hasher.finish()
+    kind::whole((kind.hasher)(namespace), content)
 }
 
 #[cfg(test)]

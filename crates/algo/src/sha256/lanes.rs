@@ -84,15 +84,13 @@ pub(super) fn side_by_side(contents: &[&[u8]], fewest: usize, compress: Compress
                 }
             }
         }
-        let busy: Vec<&[Block]> = lanes.iter().flatten().map(Lane::blocks).collect();
-        let Some(count) = busy.iter().map(|blocks| blocks.len()).min().filter(|_| busy.len() >= fewest)
-        else {
-            break;
-        };
+        let busy = lanes.iter().flatten().map(Lane::blocks);
+        let shortest = busy.clone().min_by_key(|blocks| blocks.len());
+        let Some(shortest) = shortest.filter(|_| busy.count() >= fewest) else { break };
+        let count = shortest.len();
         // A lane without a content of its own goes through those of another; nobody looks at what comes of it.
-        let idle = busy[0];
         let blocks =
-            std::array::from_fn(|column| &lanes[column].as_ref().map_or(idle, Lane::blocks)[..count]);
+            std::array::from_fn(|column| &lanes[column].as_ref().map_or(shortest, Lane::blocks)[..count]);
         compress(&mut states, &blocks);
         lanes.iter_mut().flatten().for_each(|lane| lane.advance(count));
     }
