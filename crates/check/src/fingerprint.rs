@@ -112,8 +112,8 @@ pub struct Content {
 }
 
 /// A fingerprint that is being made again.
-pub(crate) struct Judge {
-    value: Vec<u8>,
+pub(crate) struct Judge<'a> {
+    value: &'a [u8],
     /// The kind that the value's tag names, if there is one.
     tagged: Option<FingerprintKind>,
     /// Those of the tag's kind, else of all kinds whose hexadecimal digits the value could be.
@@ -124,8 +124,6 @@ pub(crate) struct Judge {
 
 /// What came of it.
 pub(crate) struct Verdict {
-    /// The value as it is stored.
-    pub(crate) value: Vec<u8>,
     pub(crate) digest: Vec<u8>,
     pub(crate) finding: Option<Finding>,
     /// The value could be held against the content.
@@ -137,14 +135,14 @@ pub(crate) fn decisive_kind(value: &[u8], namespace: Option<Uuid>) -> Option<Fin
     algo::by_value(value).filter(|kind| !kind.needs_namespace || namespace.is_some())
 }
 
-impl Judge {
+impl<'a> Judge<'a> {
     /// For a value; the namespace is that of kinds that need one.
-    pub(crate) fn new(value: Vec<u8>, namespace: Option<Uuid>) -> Self {
-        let tagged = algo::by_value(&value);
-        let decisive = decisive_kind(&value, namespace).is_some();
+    pub(crate) fn new(value: &'a [u8], namespace: Option<Uuid>) -> Self {
+        let tagged = algo::by_value(value);
+        let decisive = decisive_kind(value, namespace).is_some();
         let mut kinds: Vec<FingerprintKind> = match tagged {
             Some(kind) => vec![kind],
-            None => algo::TABLE.into_iter().filter(|kind| could_be_hex(&value, kind)).collect(),
+            None => algo::TABLE.into_iter().filter(|kind| could_be_hex(value, kind)).collect(),
         };
         if kinds.is_empty() {
             kinds.extend(algo::TABLE.first());
@@ -168,19 +166,19 @@ impl Judge {
             hashers.into_iter().map(|(kind, hasher)| (kind, hasher.finish())).collect();
         let finding = match tagged {
             Some(_) if !decisive => None,
-            Some(kind) => computed.first().and_then(|(_, made)| wrong(&value, kind, made)),
-            None => untagged(&value, &computed),
+            Some(kind) => computed.first().and_then(|(_, made)| wrong(value, kind, made)),
+            None => untagged(value, &computed),
         };
         let digest = computed.into_iter().next().map(|(_, made)| made.digest).unwrap_or_default();
-        Verdict { value, digest, finding, judged: decisive }
+        Verdict { digest, finding, judged: decisive }
     }
 }
 
 impl Verdict {
     /// For a value of a decisive kind, and what the content makes.
-    pub(crate) fn of(value: Vec<u8>, kind: FingerprintKind, made: Computed) -> Self {
-        let finding = wrong(&value, kind, &made);
-        Self { value, digest: made.digest, finding, judged: true }
+    pub(crate) fn of(value: &[u8], kind: FingerprintKind, made: Computed) -> Self {
+        let finding = wrong(value, kind, &made);
+        Self { digest: made.digest, finding, judged: true }
     }
 }
 

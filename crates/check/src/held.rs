@@ -5,7 +5,7 @@ use std::ops::Range;
 use erofs_algo::fingerprint::{self as algo, FingerprintKind};
 use uuid::Uuid;
 
-use crate::fingerprint::Verdict;
+use crate::fingerprint::{Content, Verdict};
 
 /// The longest content that waits, in bytes.
 const LONGEST: u64 = 256 << 10;
@@ -14,24 +14,13 @@ const ENOUGH: usize = 1 << 20;
 /// As many files are enough, however short they are: each has a name.
 const ENOUGH_FILES: usize = 4096;
 
-/// What a file that waits is to the report.
-#[derive(Debug, Clone)]
-pub(crate) struct Name {
-    /// The place in the walk.
-    pub(crate) order: u64,
-    pub(crate) path: Vec<u8>,
-    pub(crate) nid: u64,
-    /// Length in bytes.
-    pub(crate) size: u64,
-}
-
 /// A file that waits.
 struct File {
-    name: Name,
-    /// The fingerprint as it is stored, and its kind.
-    value: Vec<u8>,
+    /// What the report will say of it, without a digest yet.
+    content: Content,
+    /// The kind of its fingerprint.
     kind: FingerprintKind,
-    /// Where its content is.
+    /// Where its bytes are.
     range: Range<usize>,
 }
 
@@ -53,11 +42,10 @@ impl Held {
         self.bytes.len() >= ENOUGH || self.files.len() >= ENOUGH_FILES
     }
 
-    /// Adds a file, whose content `read` hands over piece by piece. Nothing is added if that fails.
+    /// Adds a file, whose bytes `read` hands over piece by piece. Nothing is added if that fails.
     pub(crate) fn add<E>(
         &mut self,
-        name: Name,
-        value: Vec<u8>,
+        content: Content,
         kind: FingerprintKind,
         read: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -67,21 +55,23 @@ impl Held {
             return Err(error);
         }
         let range = start..self.bytes.len();
-        self.files.push(File { name, value, kind, range });
+        self.files.push(File { content, kind, range });
         Ok(())
     }
 
     /// Judges all that wait, kind by kind; none waits then.
-    pub(crate) fn judge(&mut self, namespace: Uuid, mut tell: impl FnMut(Name, Verdict)) {
+    pub(crate) fn judge(&mut self, namespace: Uuid, mut tell: impl FnMut(Content, Verdict)) {
         let mut waiting = std::mem::take(&mut self.files);
         for kind in algo::TABLE {
             let (these, others): (Vec<File>, _) =
                 waiting.into_iter().partition(|file| file.kind.name == kind.name);
             waiting = others;
-            let content = |file: &File| self.bytes.get(file.range.clone()).unwrap_or_default();
-            let contents: Vec<&[u8]> = these.iter().map(content).collect();
-            for (file, made) in these.iter().zip((kind.each)(namespace, &contents)) {
-                tell(file.name.clone(), Verdict::of(file.value.clone(), kind, made));
+            let bytes = |file: &File| self.bytes.get(file.range.clone()).unwrap_or_default();
+            let contents: Vec<&[u8]> = these.iter().map(bytes).collect();
+            let made = (kind.each)(namespace, &contents);
+            for (File { content, .. }, made) in these.into_iter().zip(made) {
+                let verdict = Verdict::of(&content.value, kind, made);
+                tell(content, verdict);
             }
         }
         self.bytes.clear();
@@ -94,7 +84,8 @@ mod tests {
 
     #[test]
     fn each_content_is_held_against_its_own_value() {
-        let name = |order| Name { order, path: vec![b'a'], nid: 7, size: 1 };
+        let waiting =
+            |order, value| Content { value, digest: Vec::new(), size: 1, path: vec![b'a'], nid: 7, order };
         let mut held = Held::default();
         let contents: Vec<Vec<u8>> = (0..40).map(|n| vec![n; 1000 * usize::from(n) + 1]).collect();
         for round in 0..2 {
@@ -106,20 +97,20 @@ mod tests {
                     content.chunks(300).for_each(sink);
                     Ok::<(), u8>(())
                 };
-                held.add(name(order), value, kind, read).unwrap();
+                held.add(waiting(order, value), kind, read).unwrap();
                 // What cannot be read leaves nothing behind.
                 let broken = |sink: &mut dyn FnMut(&[u8])| {
                     sink(b"some");
                     Err(9)
                 };
-                assert_eq!(held.add(name(99), Vec::new(), kind, broken), Err(9));
+                assert_eq!(held.add(waiting(99, Vec::new()), kind, broken), Err(9));
             }
             assert!(!held.is_full());
             let mut told = Vec::new();
-            held.judge(Uuid::NAMESPACE_OID, |name, verdict| {
+            held.judge(Uuid::NAMESPACE_OID, |content, verdict| {
                 assert!(verdict.judged);
-                assert_eq!(verdict.finding.is_some(), name.order == 20, "content {}", name.order);
-                told.push(name.order);
+                assert_eq!(verdict.finding.is_some(), content.order == 20, "content {}", content.order);
+                told.push(content.order);
             });
             told.sort_unstable();
             assert!(told.into_iter().eq(0..40), "round {round}");
@@ -128,12 +119,12 @@ mod tests {
             sink(&vec![0; ENOUGH]);
             Ok::<(), u8>(())
         };
-        held.add(name(0), Vec::new(), algo::TABLE[0], large).unwrap();
+        held.add(waiting(0, Vec::new()), algo::TABLE[0], large).unwrap();
         assert!(held.is_full() && Held::takes(LONGEST) && !Held::takes(LONGEST + 1));
         held.judge(Uuid::NAMESPACE_OID, |_, _| {});
         for _ in 0..ENOUGH_FILES {
             assert!(!held.is_full());
-            held.add(name(0), Vec::new(), algo::TABLE[0], |_| Ok::<(), u8>(())).unwrap();
+            held.add(waiting(0, Vec::new()), algo::TABLE[0], |_| Ok::<(), u8>(())).unwrap();
         }
         assert!(held.is_full());
     }

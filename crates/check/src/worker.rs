@@ -14,7 +14,7 @@ use crate::content::{self, Window};
 use crate::error::is_operational;
 use crate::finding::{Code, Finding};
 use crate::fingerprint::{self, Content, Judge, Key, Verdict};
-use crate::held::{Held, Name};
+use crate::held::Held;
 use crate::inode;
 use crate::metadata::{self, Shared};
 use crate::ranges::Range;
@@ -64,22 +64,21 @@ impl Outcome {
     }
 
     /// Notes what came of a file's fingerprint.
-    fn judge(&mut self, name: Name, verdict: Verdict, profile: Option<Profile>) {
-        let Name { order, path, nid, size } = name;
-        let Verdict { value, digest, finding, judged } = verdict;
-        let mut finding = finding;
+    fn judge(&mut self, content: Content, verdict: Verdict, profile: Option<Profile>) {
+        let Verdict { digest, mut finding, judged } = verdict;
         if judged {
             self.judged = self.judged.saturating_add(1);
         } else if finding.is_none() {
             self.unjudged = self.unjudged.saturating_add(1);
             if profile == Some(Profile::Hardened) {
                 let wanted = "one that can be made again";
-                let found = fingerprint::shown(&value);
+                let found = fingerprint::shown(&content.value);
                 finding = Some(Finding::new(Code::NotFingerprinted, "fingerprint", found, wanted));
             }
         }
-        self.findings.extend(finding.map(|finding| finding.at(&path, nid).ordered(order)));
-        self.contents.push(Content { value, digest, size, path, nid, order });
+        let here = |finding: Finding| finding.at(&content.path, content.nid).ordered(content.order);
+        self.findings.extend(finding.map(here));
+        self.contents.push(Content { digest, ..content });
     }
 }
 
@@ -230,25 +229,28 @@ impl<'a> Worker<'a> {
         let data = self.image.data(inode)?;
         let (window, ahead, namespace) = (&mut self.window, self.ahead, self.options.namespace);
         let Some(value) = value else { return content::read(&data, window, ahead, &mut |_| {}) };
-        let name = Name { order: job.order, path: job.path.clone(), nid: inode.nid.0, size: inode.size() };
-        let kind = fingerprint::decisive_kind(&value, namespace).filter(|_| Held::takes(inode.size()));
+        let (size, nid) = (inode.size(), inode.nid.0);
+        let kind = fingerprint::decisive_kind(&value, namespace).filter(|_| Held::takes(size));
+        let content =
+            Content { value, digest: Vec::new(), size, path: job.path.clone(), nid, order: job.order };
         if let Some(kind) = kind {
             let read = |sink: &mut dyn FnMut(&[u8])| content::read(&data, window, ahead, sink);
-            self.held.add(name, value, kind, read)?;
+            self.held.add(content, kind, read)?;
             if self.held.is_full() {
                 self.judge_held();
             }
             return Ok(());
         }
-        let mut judge = Judge::new(value, namespace);
+        let mut judge = Judge::new(&content.value, namespace);
         content::read(&data, window, ahead, &mut |bytes| judge.update(bytes))?;
-        self.outcome.judge(name, judge.finish(), self.options.profile);
+        let verdict = judge.finish();
+        self.outcome.judge(content, verdict, self.options.profile);
         Ok(())
     }
 
     fn judge_held(&mut self) {
         let namespace = self.options.namespace.unwrap_or(Uuid::nil());
-        let tell = |name, verdict| self.outcome.judge(name, verdict, self.options.profile);
+        let tell = |content, verdict| self.outcome.judge(content, verdict, self.options.profile);
         self.held.judge(namespace, tell);
     }
 }
