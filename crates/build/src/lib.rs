@@ -22,6 +22,7 @@ mod compress;
 mod content;
 mod each;
 mod inodes;
+mod key;
 mod layout;
 mod metabox;
 mod pour;

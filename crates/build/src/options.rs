@@ -200,11 +200,13 @@ impl FingerprintOptions {
         }
     }
 
-    /// One fingerprint for each of these contents, if fingerprints are computed.
-    pub(crate) fn each(&self, contents: &[&[u8]]) -> Option<Vec<Fingerprint>> {
-        match self.value {
-            FingerprintValue::Computed { kind, namespace } => Some((kind.each)(namespace, contents)),
-            FingerprintValue::Source => None,
+    /// What each of these contents gets: a fingerprint, if there are options and fingerprints are computed.
+    pub(crate) fn each(options: Option<&Self>, contents: &[&[u8]]) -> Vec<Option<Fingerprint>> {
+        match options.map(|options| options.value) {
+            Some(FingerprintValue::Computed { kind, namespace }) => {
+                (kind.each)(namespace, contents).into_iter().map(Some).collect()
+            }
+            Some(FingerprintValue::Source) | None => vec![None; contents.len()],
         }
     }
 

@@ -10,7 +10,6 @@ use erofs_format::superblock::{self, Superblock};
 use erofs_format::xattr_prefix::START_UNIT;
 use erofs_format::{FormatError, Nid};
 use erofs_tree::{InodeId, Kind, Progress, Stage};
-use twox_hash::XxHash3_128;
 use uuid::Uuid;
 
 use crate::compress::{Announced, Outcome};
@@ -18,6 +17,7 @@ use crate::content::Stored;
 use crate::error::BuildError;
 use crate::image_file::ImageFile;
 use crate::inodes;
+use crate::key;
 use crate::layout::compose::block_32;
 use crate::layout::dirs;
 use crate::layout::plan::Plan;
@@ -277,11 +277,11 @@ fn write_front(
 /// A UUID that stands for everything in the image: names and metadata, contents and fingerprints, and where all of it
 /// is.
 fn content_uuid(plan: &Plan<'_>, key: u128, value: &Superblock) -> Result<[u8; 16], BuildError> {
-    let mut hash = XxHash3_128::new();
-    hash.write(&value.encode()?);
-    hash.write(&key.to_le_bytes());
-    hash.write(&plan.prefix_table.1);
-    hash.write(plan.xattrs.shared_area());
+    let mut hash = key::Running::new();
+    hash.add(&value.encode()?);
+    hash.add(&key.to_le_bytes());
+    hash.add(&plan.prefix_table.1);
+    hash.add(plan.xattrs.shared_area());
     let mut bytes = Vec::new();
     for (id, inode) in plan.tree.iter() {
         bytes.clear();
@@ -315,9 +315,9 @@ fn content_uuid(plan: &Plan<'_>, key: u128, value: &Superblock) -> Result<[u8; 1
             }
             Kind::Fifo | Kind::Socket => {}
         }
-        hash.write(&bytes);
+        hash.add(&bytes);
     }
-    Ok(*Uuid::new_v5(&CONTENT_NAMESPACE, &hash.finish_128().to_le_bytes()).as_bytes())
+    Ok(*Uuid::new_v5(&CONTENT_NAMESPACE, &hash.finish().to_le_bytes()).as_bytes())
 }
 
 fn push_counted(out: &mut Vec<u8>, bytes: &[u8]) {

@@ -9,11 +9,11 @@ use erofs_format::feature::{compat, incompat};
 use erofs_format::inode::{self, Mtime, Version};
 use erofs_format::superblock::Superblock;
 use erofs_format::units::INODE_SLOT_SIZE;
-use twox_hash::XxHash3_128;
 
 use crate::compress::{self, Body, Special, Spool, StoredSpecial};
 use crate::error::BuildError;
 use crate::image_file::ImageFile;
+use crate::key;
 use crate::layout::compose::{Data, block_32};
 use crate::layout::plan::{Placed, Plan};
 use crate::layout::zone::Zone;
@@ -81,9 +81,7 @@ impl Sealed {
             value.packed_nid = packed;
             value.inodes += 1;
         }
-        self.keys
-            .iter()
-            .fold(key, |key, more| XxHash3_128::oneshot(&[key.to_le_bytes(), more.to_le_bytes()].concat()))
+        self.keys.iter().fold(key, |key, more| key::joined(&[key, *more]))
     }
 }
 

@@ -5,7 +5,6 @@ use erofs_format::Nid;
 use erofs_format::datalayout::DataLayout;
 use erofs_image::{FileData, Image};
 use erofs_tree::{InodeId, Progress};
-use twox_hash::XxHash3_128;
 
 use super::encoded::{Encoded, Starts};
 use super::fingerprint::{self, File};
@@ -13,6 +12,7 @@ use super::refer::{PACKED, Pieces, Place, Referral, Referrals, named};
 use crate::compress::{Body, Outcome, Spool};
 use crate::error::BuildError;
 use crate::image_file::ImageFile;
+use crate::key;
 use crate::layout::compose::{HOLE, block_32};
 use crate::layout::plan::{Plan, Shape};
 use crate::options::{FingerprintOptions, FingerprintValue};
@@ -59,13 +59,13 @@ impl Work<'_> {
             key: 0,
             sums: Sums::default(),
         };
-        let mut hash = XxHash3_128::new();
-        hash.write(&self.original.superblock().uuid);
-        hash.write(&self.start.to_le_bytes());
+        let mut hash = key::Running::new();
+        hash.add(&self.original.superblock().uuid);
+        hash.add(&self.start.to_le_bytes());
         let mut keep = |referral: &Referral, value: &[u8], data: &FileData, outcome: &mut Outcome| {
             let (bytes, body) = self.body(referral, value, data, &mut outcome.sums, image)?;
-            hash.write(&body.i_u.to_le_bytes());
-            hash.write(&bytes);
+            hash.add(&body.i_u.to_le_bytes());
+            hash.add(&bytes);
             let at = outcome.spool.push(&bytes).map_err(BuildError::spool)?;
             Ok::<_, BuildError>(Body { at, ..body })
         };
@@ -81,7 +81,7 @@ impl Work<'_> {
             let body = keep(referral, &[], data, &mut outcome).map_err(|error| named(error, PACKED))?;
             outcome.packed = Some((body, *size));
         }
-        outcome.key = hash.finish_128();
+        outcome.key = hash.finish();
         Ok(outcome)
     }
 

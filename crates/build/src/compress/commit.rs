@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use erofs_algo::fingerprint::{Fingerprint, Hasher};
 use erofs_format::compression::Algorithm;
-use twox_hash::XxHash3_128;
 
 use super::area::ByteArea;
 use super::body::{self, Body, Content, Fragment, Inline};
@@ -16,6 +15,7 @@ use super::encode::{Encoded, Extent, Rest};
 use super::spool::Spool;
 use super::work::{self, Buffers, Digest, Done, Form, Part, Phase, Span};
 use crate::error::BuildError;
+use crate::key;
 use crate::layout::plan::Plan;
 use crate::options::CompressClass;
 use crate::summary::Sums;
@@ -157,8 +157,7 @@ impl<'a> Commit<'a> {
 
     /// Stands for all contents and their places.
     pub(crate) fn key(&self) -> u128 {
-        let keys: Vec<u8> = self.keys.iter().flat_map(|key| key.to_le_bytes()).collect();
-        XxHash3_128::oneshot(&keys)
+        key::joined(&self.keys)
     }
 
     /// Commits the next unit.
@@ -447,7 +446,7 @@ impl<'a> Commit<'a> {
             tail: narrow(made.tail),
         };
         let stands_for = [&self.keys[file].to_le_bytes()[..], &value, &made.table, &made.i_u.to_le_bytes()];
-        self.keys[file] = XxHash3_128::oneshot(&stands_for.concat());
+        self.keys[file] = key::of(&stands_for.concat());
         self.sums.fingerprints += u64::from(!value.is_empty());
         self.end(file, body);
         Ok(())
@@ -492,7 +491,7 @@ impl<'a> Commit<'a> {
             }
         }
         large.stored += self.sums.stored_bytes - before;
-        large.key = XxHash3_128::oneshot(&[large.key.to_le_bytes(), key.to_le_bytes()].concat());
+        large.key = key::joined(&[large.key, key]);
         if large.hasher.is_some() || large.hashing {
             large.waiting.push_back(Arc::clone(&job.buffers));
         }
@@ -543,7 +542,7 @@ impl<'a> Commit<'a> {
         let Some(mut large) = self.large.remove(&file) else { return Ok(()) };
         let fingerprint = large.hasher.take().map(<dyn Hasher>::finish);
         self.keys[file] = match &fingerprint {
-            Some(fingerprint) => XxHash3_128::oneshot(&fingerprint.digest),
+            Some(fingerprint) => key::of(&fingerprint.digest),
             None => large.key,
         };
         let may_twin = self.phase.file_dedupe && self.phase.files[file].has_twin;

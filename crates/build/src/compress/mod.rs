@@ -39,6 +39,7 @@ use erofs_tree::{ContentRef, Progress, Silent, Source, Stage};
 use crate::content::{File, Units, files, fill};
 use crate::error::BuildError;
 use crate::image_file::ImageFile;
+use crate::key;
 use crate::layout::plan::{Plan, Shape};
 use crate::options::{CompressHint, CompressionOptions, ContentOptions, FragmentOptions};
 use crate::summary::Sums;
@@ -225,7 +226,7 @@ fn pack(
     let body = commit.bodies.pop().flatten();
     let packed =
         Some(body.map(|body| (body, size)).ok_or_else(|| BuildError::Internal("no packed inode".into()))?);
-    let key = twox_hash::XxHash3_128::oneshot(&[key.to_le_bytes(), commit.key().to_le_bytes()].concat());
+    let key = key::joined(&[key, commit.key()]);
     Ok(Outcome {
         bodies,
         packed,

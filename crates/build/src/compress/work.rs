@@ -6,13 +6,13 @@ use std::ops::Range;
 use erofs_algo::fingerprint::{Fingerprint, Hasher};
 use erofs_encode::{EncodeError, Params};
 use erofs_format::compression::PCLUSTER_MAX_SIZE;
-use twox_hash::XxHash3_128;
 
 use super::dedupe::{Piece, Recipe, Recipes, Reference};
 use super::encode::{Coder, Encoded, End, Rest, Sizes};
 use super::{SEGMENT_SIZE, own};
 use crate::content::{File, Unit};
 use crate::error::BuildError;
+use crate::key;
 use crate::options::{CompressClass, CompressionOptions, FingerprintOptions};
 
 /// Where contents come from.
@@ -261,15 +261,14 @@ impl<'a> Worker<'a> {
                     let bytes;
                     (bytes, rest) = rest.split_at_mut(usize::try_from(file.size).unwrap_or(usize::MAX));
                     self.phase.input.fill(file, 0, bytes)?;
-                    self.phase.check(index, 0, || XxHash3_128::oneshot(bytes))?;
+                    self.phase.check(index, 0, || key::of(bytes))?;
                     contents.push(&*bytes);
                 }
-                let fingerprints = self.phase.fingerprint.and_then(|options| options.each(&contents));
-                let mut fingerprints = fingerprints.into_iter().flatten();
+                let fingerprints = FingerprintOptions::each(self.phase.fingerprint, &contents);
                 let mut parts = Vec::with_capacity(range.len());
                 let mut start = 0;
-                for (index, bytes) in range.clone().zip(contents) {
-                    parts.push(self.whole(index, bytes, fingerprints.next(), start, encoded, claim)?);
+                for ((index, bytes), fingerprint) in range.clone().zip(contents).zip(fingerprints) {
+                    parts.push(self.whole(index, bytes, fingerprint, start, encoded, claim)?);
                     start += bytes.len();
                 }
                 Ok(Done { parts, buffers, segment: None })
@@ -277,7 +276,7 @@ impl<'a> Worker<'a> {
             &Unit::Segment { file, offset, length, last } => {
                 content.resize(length, 0);
                 self.phase.input.fill(&self.phase.files[file], offset, content)?;
-                let key = XxHash3_128::oneshot(content);
+                let key = key::of(content);
                 self.phase.check(file, usize::try_from(offset).unwrap_or(0) / SEGMENT_SIZE, || key)?;
                 let form = self.encode(file, offset, content, encoded)?;
                 let mut part = Part { file, range: 0..length, key, fingerprint: None, form, fragment: None };
@@ -296,7 +295,7 @@ impl<'a> Worker<'a> {
         encoded: &mut Vec<u8>,
         claim: Claim<'_>,
     ) -> Result<Part, BuildError> {
-        let key = XxHash3_128::oneshot(fingerprint.as_ref().map_or(bytes, |fingerprint| &fingerprint.digest));
+        let key = key::of(fingerprint.as_ref().map_or(bytes, |fingerprint| &fingerprint.digest));
         let may_twin = self.phase.may_twin(file);
         let digest = fingerprint.as_ref().map(digest_of).filter(|_| may_twin);
         let form = match digest {

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use erofs_algo::fingerprint::{Fingerprint, Hasher};
 use erofs_format::datalayout::DataLayout;
 use erofs_format::datalayout::chunk::ChunkFormat;
-use twox_hash::XxHash3_128;
 
 use super::Stored;
 use super::area::DataArea;
 use super::large::Large;
 use super::read::{Buffer, Piece, ReadPart, ReadUnit, Reader};
 use crate::error::BuildError;
+use crate::key;
 use crate::layout::compose::{Data, HOLE};
 
 /// Bytes of a buffer that go to consecutive blocks; the last block is filled up with zeros.
@@ -115,8 +115,7 @@ impl<'a> Commit<'a> {
     pub(crate) fn finish(mut self) -> Stored {
         self.stored.end_block = self.area.next();
         self.stored.gaps = self.area.into_gaps();
-        let keys: Vec<u8> = self.keys.iter().flat_map(|key| key.to_le_bytes()).collect();
-        self.stored.key = XxHash3_128::oneshot(&keys);
+        self.stored.key = key::joined(&self.keys);
         self.stored
     }
 
@@ -306,7 +305,7 @@ impl<'a> Commit<'a> {
         self.done += 1;
         let stands_for =
             [&self.keys[file].to_le_bytes(), fingerprint.as_deref().unwrap_or_default(), &data.to_key()];
-        self.keys[file] = XxHash3_128::oneshot(&stands_for.concat());
+        self.keys[file] = key::of(&stands_for.concat());
         self.stored.fingerprints += u64::from(fingerprint.is_some());
         self.stored.chunked |= matches!(data, Data::Chunks { .. });
         // Inodes stand on multiples of 32, so what aligns the table to its entries is the header's length alone.

@@ -13,12 +13,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use erofs_algo::fingerprint::Hasher;
-use twox_hash::XxHash3_128;
 
 use super::commit::{Commit, Job, Run, push_run};
 use super::read::{Buffer, Piece, ReadPart};
 use super::units::File;
 use crate::error::BuildError;
+use crate::key;
 use crate::layout::compose::{Data, HOLE};
 
 /// The state of a fingerprint that is computed segment by segment.
@@ -109,8 +109,7 @@ impl Commit<'_> {
         large.stored_bytes += self.stored.stored_bytes - before.0;
         large.hole_bytes += self.stored.hole_bytes - before.1;
         self.stored.stored_bytes += large.tail.len() as u64;
-        self.keys[file] =
-            XxHash3_128::oneshot(&[self.keys[file].to_le_bytes(), part.key.to_le_bytes()].concat());
+        self.keys[file] = key::joined(&[self.keys[file], part.key]);
         if !matches!(large.hashing, Hashing::Never) {
             let stored_at = match runs.as_slice() {
                 [run] if run.range == (0..length) => {
@@ -227,7 +226,7 @@ impl Commit<'_> {
             Hashing::Never | Hashing::Busy => None,
         };
         if let Some(fingerprint) = &fingerprint {
-            self.keys[file] = XxHash3_128::oneshot(&fingerprint.digest);
+            self.keys[file] = key::of(&fingerprint.digest);
         }
         let data = self.large_data(
             file,

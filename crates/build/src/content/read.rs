@@ -7,11 +7,11 @@ use std::ops::Range;
 
 use erofs_algo::fingerprint::{Fingerprint, Hasher};
 use erofs_tree::Source;
-use twox_hash::XxHash3_128;
 
 use super::holes::{SEGMENT_BITS, SEGMENT_SIZE, chunks_pay, is_zero, unit_bits};
 use super::units::{File, Unit};
 use crate::error::BuildError;
+use crate::key;
 use crate::layout::plan::Plan;
 use crate::options::{ContentOptions, FingerprintOptions};
 
@@ -99,13 +99,13 @@ impl Reader<'_> {
                     at += length;
                 }
                 let contents: Vec<&[u8]> = places.iter().map(|place| &buffer[place.clone()]).collect();
-                let fingerprints =
-                    self.options.fingerprint.as_ref().and_then(|options| options.each(&contents));
-                let mut fingerprints = fingerprints.into_iter().flatten();
-                let whole = |(index, place): (usize, Range<usize>)| {
-                    self.whole(index, place.clone(), &buffer[place], fingerprints.next())
-                };
-                let parts = range.clone().zip(places).map(whole).collect();
+                let fingerprints = FingerprintOptions::each(self.options.fingerprint.as_ref(), &contents);
+                let files = range.clone().zip(places).zip(fingerprints);
+                let parts = files
+                    .map(|((index, place), fingerprint)| {
+                        self.whole(index, place.clone(), &buffer[place], fingerprint)
+                    })
+                    .collect();
                 Ok(ReadUnit::Batch { parts, buffer })
             }
             &Unit::Segment { file, offset, length, last } => {
@@ -116,7 +116,7 @@ impl Reader<'_> {
                 // Where a fingerprint will stand for the content, the key only tells whether two files begin alike.
                 let hashed = self.options.fingerprint.as_ref().is_some_and(FingerprintOptions::is_computed);
                 let wanted = !hashed || (offset == 0 && self.files[file].has_twin);
-                let key = if wanted { XxHash3_128::oneshot(bytes) } else { 0 };
+                let key = if wanted { key::of(bytes) } else { 0 };
                 let part = ReadPart { file, range: 0..length, key, fingerprint: None, pieces };
                 Ok(ReadUnit::Segment { part, offset, last, buffer })
             }
@@ -135,7 +135,7 @@ impl Reader<'_> {
         fingerprint: Option<Fingerprint>,
     ) -> ReadPart {
         // The fingerprint stands for the content already.
-        let key = XxHash3_128::oneshot(fingerprint.as_ref().map_or(bytes, |fingerprint| &fingerprint.digest));
+        let key = key::of(fingerprint.as_ref().map_or(bytes, |fingerprint| &fingerprint.digest));
         let inode = self.files[file].inode;
         let reserved = u64::from(self.plan.placed[inode.index()].reserved);
         let bits = self.piece_bits(bytes.len() as u64);

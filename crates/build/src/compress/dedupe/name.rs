@@ -5,12 +5,11 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use twox_hash::XxHash3_128;
-
 use super::super::work::Phase;
 use super::scan::Chunk;
 use crate::each::each;
 use crate::error::BuildError;
+use crate::key;
 
 /// Neighbouring chunks are read together, up to so many bytes and one chunk more.
 const READ: u64 = 1 << 20;
@@ -40,7 +39,7 @@ pub(super) fn name(phase: Phase<'_>, files: &mut [Vec<Chunk>], threads: usize) -
         for chunk in chunks {
             let (content, behind) = rest.split_at(usize::try_from(chunk.length).unwrap_or(rest.len()));
             rest = behind;
-            if XxHash3_128::oneshot(content) != chunk.key {
+            if key::of(content) != chunk.key {
                 return Err(phase.input.changed(file));
             }
             digests.push(erofs_algo::chunk_key(content));

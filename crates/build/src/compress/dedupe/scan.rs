@@ -1,7 +1,6 @@
 //! Reading all contents for the first time: chunks and what they seem to be.
 
 use erofs_tree::{Progress, Stage};
-use twox_hash::XxHash3_128;
 
 use super::super::pool::Force;
 use super::super::work::Phase;
@@ -10,6 +9,7 @@ use super::chunk::Sizes;
 use crate::content::Unit;
 use crate::each::each;
 use crate::error::BuildError;
+use crate::key;
 use crate::options::CompressClass;
 
 /// A chunk of a file.
@@ -71,18 +71,18 @@ fn look(phase: Phase<'_>, sizes: Sizes, unit: &Unit, buffer: &mut Vec<u8>) -> Re
         phase.input.fill(&phase.files[file], offset, buffer)?;
         let mut chunks = Vec::new();
         // Goes on with each chunk while that is in the cache.
-        let mut whole = XxHash3_128::new();
+        let mut whole = key::Running::new();
         let mut rest = &buffer[..];
         let mut at = offset;
         while !rest.is_empty() {
             let (chunk, behind) = rest.split_at(sizes.next(rest));
             let length = chunk.len() as u64;
-            chunks.push(Chunk { at, length, key: XxHash3_128::oneshot(chunk) });
-            whole.write(chunk);
+            chunks.push(Chunk { at, length, key: key::of(chunk) });
+            whole.add(chunk);
             at += length;
             rest = behind;
         }
-        Ok((file, whole.finish_128(), chunks))
+        Ok((file, whole.finish(), chunks))
     };
     match unit {
         Unit::Batch(range) => range
