@@ -6,11 +6,12 @@
 
 mod assemble;
 mod place;
+mod recent;
 mod walk;
 mod xattrs;
 
 use std::fmt::{self, Display};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, FileType, OFlags, Stat, fadvise, fstat};
@@ -18,6 +19,7 @@ use rustix::io::{Errno, pread};
 
 use self::assemble::{FileRecord, FileTable, assemble};
 use self::place::{DirTable, Identity, Root, ctime, io_error, mtime};
+use self::recent::Recent;
 use self::walk::{Notes, walk};
 use super::port::{Content, Source};
 use crate::error::{TreeError, show_bytes, show_path, to_path};
@@ -65,6 +67,7 @@ pub struct DirSource {
     root: Root,
     options: DirOptions,
     dirs: DirTable,
+    recent: Recent,
     files: FileTable,
     excluded: u64,
     warnings: Vec<String>,
@@ -82,6 +85,7 @@ impl DirSource {
             root: Root::open(root.into())?,
             options,
             dirs: DirTable::new(),
+            recent: Recent::default(),
             files: FileTable::default(),
             excluded: 0,
             warnings: Vec::new(),
@@ -165,6 +169,7 @@ impl Source for DirSource {
         let scanned = walked.and_then(|walked| {
             let (tree, files) = assemble(&walked.dirs, walked.parts, self.options.hard_dereference)?;
             self.dirs = walked.dirs;
+            self.recent = Recent::default();
             self.files = files;
             self.excluded = walked.excluded;
             self.warnings = describe(&walked.notes);
@@ -176,10 +181,11 @@ impl Source for DirSource {
 
     fn open(&self, content: ContentRef) -> Result<Box<dyn Content + '_>, TreeError> {
         let record = self.record(content)?;
-        let rel = self.dirs.path_of_entry(record.dir, self.files.name(record));
         // Without O_NONBLOCK a pipe that has taken the place of the file would hang here for ever.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let fd = self.root.open_beneath(&rel, flags).map_err(|errno| self.open_error(record, errno))?;
+        let dir = self.recent.get(record.dir, || self.root.way_to(&self.dirs.path(record.dir)));
+        let fd = dir.and_then(|dir| self.root.open_from(dir.as_fd(), self.files.name(record), flags));
+        let fd = fd.map_err(|errno| self.open_error(record, errno))?;
         let file = OpenFile { source: self, record, fd };
         file.finish()?;
         if record.size >= SEQUENTIAL_LEN {

@@ -14,6 +14,9 @@ use crate::node::Timestamp;
 /// The longest path that one system call takes, without the final NUL (Linux's `PATH_MAX` - 1).
 pub(super) const MAX_PATH_LEN: usize = 4095;
 
+/// How a directory is opened that only leads to others.
+const WAY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
 /// What an inode is known by: the device of its file system and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Identity {
@@ -100,36 +103,50 @@ impl Root {
         self.open_beneath(rel, OFlags::RDONLY | OFlags::DIRECTORY)
     }
 
+    /// The directory at a path from the root, to open what is in it.
+    pub(super) fn way_to(&self, rel: &[u8]) -> Result<OwnedFd, Errno> {
+        self.walk(self.fd.as_fd(), rel, WAY)
+    }
+
     /// Opens what is at a path from the root. No part of the path is followed if it is a symbolic link, and access times
     /// stay as they are where the kernel allows it. Paths may be of any length.
     pub(super) fn open_beneath(&self, rel: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+        self.open_from(self.fd.as_fd(), rel, flags)
+    }
+
+    /// The same for a path from a directory.
+    pub(super) fn open_from(
+        &self,
+        from: BorrowedFd<'_>,
+        rel: &[u8],
+        flags: OFlags,
+    ) -> Result<OwnedFd, Errno> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         if self.noatime.load(Ordering::Relaxed) {
-            match self.walk(rel, flags | OFlags::NOATIME) {
+            match self.walk(from, rel, flags | OFlags::NOATIME) {
                 Err(Errno::PERM) => {}
                 done => return done,
             }
-            let done = self.walk(rel, flags)?;
+            let done = self.walk(from, rel, flags)?;
             self.noatime.store(false, Ordering::Relaxed);
             return Ok(done);
         }
-        self.walk(rel, flags)
+        self.walk(from, rel, flags)
     }
 
-    fn walk(&self, rel: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    fn walk(&self, start: BorrowedFd<'_>, rel: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
         if rel.is_empty() {
-            return self.step(self.fd.as_fd(), b".", flags);
+            return self.step(start, b".", flags);
         }
         let mut reached: Option<OwnedFd> = None;
         let mut rest = rel;
         loop {
             let (piece, after) = self.first_piece(rest);
-            let from = reached.as_ref().map_or(self.fd.as_fd(), AsFd::as_fd);
+            let from = reached.as_ref().map_or(start, AsFd::as_fd);
             let Some(after) = after else {
                 return self.step(from, piece, flags);
             };
-            let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            reached = Some(self.step(from, piece, way)?);
+            reached = Some(self.step(from, piece, WAY)?);
             rest = after;
         }
     }
