@@ -132,7 +132,7 @@ impl<'a> Commit<'a> {
             spool,
             packed,
             bodies: vec![None; phase.files.len()],
-            originals: HashMap::new(),
+            originals: HashMap::with_capacity(phase.twins()),
             owners: BTreeMap::new(),
             heads: BTreeSet::new(),
             large: BTreeMap::new(),

@@ -73,7 +73,7 @@ pub(crate) fn run<'a>(
         encoded: BTreeMap::new(),
         next: 0,
         commit,
-        claims: HashMap::new(),
+        claims: HashMap::with_capacity(phase.twins()),
         spare: Vec::new(),
         in_use: 0,
         exhausted: false,

@@ -141,6 +141,12 @@ impl Phase<'_> {
         self.file_dedupe && self.files[file].has_twin && !self.is_owner(file)
     }
 
+    /// How many files may be given that or give theirs, at most: as many digests are remembered.
+    pub(crate) fn twins(&self) -> usize {
+        let remembered = self.file_dedupe && self.hasher().is_some();
+        self.files.iter().filter(|file| remembered && file.has_twin).count()
+    }
+
     /// Whether other parts refer to this file.
     pub(crate) fn is_owner(&self, file: usize) -> bool {
         self.recipe(file).is_some_and(Recipe::is_owner)
