@@ -2,6 +2,7 @@
 
 pub(crate) mod compose;
 pub(crate) mod dirs;
+mod gaps;
 pub(crate) mod order;
 pub(crate) mod plan;
 pub(crate) mod xattrs;

@@ -5,30 +5,28 @@
 //! and given to the next thing that fits it best, as long as it is near. So places ascend but for a
 //! short way back, and walking a mounted tree reads the area from front to end.
 
-use std::collections::BTreeSet;
-
 use erofs_format::BlockBits;
 use erofs_format::units::INODE_SLOT_SIZE;
 use erofs_format::xattr::SHARED_ID_UNIT;
 
+use super::gaps::Gaps;
+
 /// How far back a gap may be, in blocks. Further would fill a little better and let places jump further back.
 const REACH_BLOCKS: u64 = 1024;
-/// When there are more gaps than this, most are out of reach: a block has one at most, but for what fills gaps.
-const GAPS_MAX: usize = 4096;
 
 /// A metadata area that grows from some byte on.
 #[derive(Debug)]
 pub(crate) struct Zone {
     block_bits: BlockBits,
     end: u64,
-    /// Unused rests of blocks, by length and first byte, some of them out of reach.
-    gaps: BTreeSet<(u64, u64)>,
+    /// Unused rests of blocks.
+    gaps: Gaps,
 }
 
 impl Zone {
     /// An area whose first free byte is `start`.
     pub(crate) fn new(block_bits: BlockBits, start: u64) -> Self {
-        Self { block_bits, end: start, gaps: BTreeSet::new() }
+        Self { block_bits, end: start, gaps: Gaps::new(block_bits.size()) }
     }
 
     /// The first byte behind everything that was given out, rounded up to a whole block.
@@ -97,31 +95,19 @@ impl Zone {
     }
 
     fn remember(&mut self, at: u64, length: u64) {
-        if length >= INODE_SLOT_SIZE {
-            self.gaps.insert((length, at));
-        }
-        if self.gaps.len() > GAPS_MAX {
-            let first = self.first_in_reach();
-            self.gaps.retain(|&(_, at)| at >= first);
-        }
+        self.gaps.add(at, length, self.first_in_reach());
     }
 
     fn first_in_reach(&self) -> u64 {
         self.end.saturating_sub(REACH_BLOCKS * self.block_bits.size())
     }
 
-    /// The smallest gap that holds `size` bytes, the first of equal ones.
+    /// Room for `size` bytes in the smallest gap that holds them, the first of equal ones.
     fn take_gap(&mut self, size: u64) -> Option<u64> {
-        let first = self.first_in_reach();
-        loop {
-            let &(length, at) = self.gaps.range((size, 0)..).next()?;
-            self.gaps.remove(&(length, at));
-            if at >= first {
-                let used = size.next_multiple_of(INODE_SLOT_SIZE).min(length);
-                self.remember(at + used, length - used);
-                return Some(at);
-            }
-        }
+        let (at, length) = self.gaps.take(size, self.first_in_reach())?;
+        let used = size.next_multiple_of(INODE_SLOT_SIZE);
+        self.remember(at + used, length - used);
+        Some(at)
     }
 }
 
