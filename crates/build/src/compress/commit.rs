@@ -1,6 +1,7 @@
 //! Committing: units come in order, and each file gets its bytes of the data area, its entry in the packed inode, or
 //! the place of an equal file before it. What its inode will need goes to the spool.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
@@ -87,6 +88,31 @@ struct Original {
     tail: Range<u64>,
 }
 
+/// Contents by their digest. The map holds numbers alone: it is asked for every file, and contents are long.
+struct Originals {
+    numbers: HashMap<Digest, usize>,
+    contents: Vec<Original>,
+}
+
+impl Originals {
+    /// None yet, with room for so many.
+    fn new(room: usize) -> Self {
+        Self { numbers: HashMap::with_capacity(room), contents: Vec::new() }
+    }
+
+    fn get(&self, digest: &Digest) -> Option<&Original> {
+        self.numbers.get(digest).and_then(|&number| self.contents.get(number))
+    }
+
+    /// Adds a content, unless there is one with this digest.
+    fn add(&mut self, digest: Digest, original: Original) {
+        if let Entry::Vacant(free) = self.numbers.entry(digest) {
+            free.insert(self.contents.len());
+            self.contents.push(original);
+        }
+    }
+}
+
 /// The packed inode's content while it grows.
 #[derive(Debug)]
 pub(crate) struct Packed {
@@ -102,8 +128,7 @@ pub(crate) struct Commit<'a> {
     pub(crate) spool: Spool,
     pub(crate) packed: Option<Packed>,
     pub(crate) bodies: Vec<Option<Body>>,
-    /// Contents by their digest.
-    originals: HashMap<Digest, Original>,
+    originals: Originals,
     /// Where the content is of files to which others refer.
     owners: BTreeMap<usize, Content>,
     heads: BTreeSet<(u64, u128)>,
@@ -132,7 +157,7 @@ impl<'a> Commit<'a> {
             spool,
             packed,
             bodies: vec![None; phase.files.len()],
-            originals: HashMap::with_capacity(phase.twins()),
+            originals: Originals::new(phase.twins()),
             owners: BTreeMap::new(),
             heads: BTreeSet::new(),
             large: BTreeMap::new(),
@@ -232,7 +257,7 @@ impl<'a> Commit<'a> {
         if let Some(inline) = &mut content.inline {
             inline.bytes = Vec::new();
         }
-        self.originals.entry(digest).or_insert(Original { content, tail: body.tail_range() });
+        self.originals.add(digest, Original { content, tail: body.tail_range() });
     }
 
     /// The content of an equal file before this one, if an inode that has `tail` bytes of a plain file behind it can
