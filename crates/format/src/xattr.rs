@@ -163,6 +163,7 @@ impl<'a> Entry<'a> {
             })?),
         };
         let end = out.len().saturating_add(self.size());
+        out.reserve(self.size());
         out.extend_from_slice(record.as_bytes());
         out.extend_from_slice(self.name);
         out.extend_from_slice(self.value);

@@ -274,23 +274,22 @@ fn numbers(entry: Lcluster, last: bool) -> Result<(u32, u16), FormatError> {
     }
 }
 
-/// One pack of `entries`, which may be fewer than it has room for. `free` says which entries' blocks do not matter.
+/// Writes one pack of `entries`, which may be fewer than it has room for, over zeros. `free` says which entries' blocks do not matter.
 fn encode_pack(
     header: &IndexHeader,
-    size: usize,
+    pack: &mut [u8],
     entries: &[Lcluster],
     free: impl Fn(usize) -> bool,
-) -> Result<Vec<u8>, FormatError> {
-    let mut pack = vec![0; size];
-    let (count, bits) = if size == PACK_MAX { (16, 14) } else { (2_usize, 16_u32) };
+) -> Result<(), FormatError> {
+    let (count, bits) = if pack.len() == PACK_MAX { (16, 14) } else { (2_usize, 16_u32) };
     for (number, entry) in entries.iter().enumerate() {
         let (kind, low) = numbers(*entry, number.saturating_add(1) == count)?;
         let position = u32::try_from(number).unwrap_or(0).saturating_mul(bits);
-        put(&mut pack, position, low_bits(header.lcluster_bits), kind, low);
+        put(pack, position, low_bits(header.lcluster_bits), kind, low);
     }
     // Heads are found the way they will be read, so that an address that does not come out right is noticed here.
     let mut address = None;
-    let read = Entries::new(&pack, header.lcluster_bits);
+    let read = Entries::new(pack, header.lcluster_bits);
     for (number, entry) in entries.iter().enumerate() {
         let Lcluster::Head { block, .. } = entry else { continue };
         if free(number) {
@@ -304,11 +303,10 @@ fn encode_pack(
         }
         address = Some(base);
     }
-    let at = size.saturating_sub(4);
-    if let Some(field) = pack.get_mut(at..) {
-        field.copy_from_slice(&address.unwrap_or(0).to_le_bytes());
+    if let Some(field) = pack.last_chunk_mut() {
+        *field = address.unwrap_or(0).to_le_bytes();
     }
-    Ok(pack)
+    Ok(())
 }
 
 /// Map header and index of a file with these extents, to stand at [`map_header::at`] of the shape's `header_end`; inline
@@ -332,7 +330,9 @@ pub fn encode(shape: &Shape, extents: &[ZExtent]) -> Result<Vec<u8>, FormatError
             "less than 2^32 in a compact index",
         ));
     }
-    let mut out = MapHeader::Index(header).encode(shape.block_bits)?.to_vec();
+    let mut out =
+        Vec::with_capacity(encoded_size(shape).and_then(|size| usize::try_from(size).ok()).unwrap_or(0));
+    out.extend_from_slice(&MapHeader::Index(header).encode(shape.block_bits)?);
     let mut rest = entries.as_slice();
     let mut first = 0_u64;
     while !rest.is_empty() {
@@ -340,7 +340,9 @@ pub fn encode(shape: &Shape, extents: &[ZExtent]) -> Result<Vec<u8>, FormatError
         let count = usize::try_from(pack.entries()).unwrap_or(0).min(rest.len());
         let (now, later) = rest.split_at(count);
         let free = |number: usize| is_free(shape, extents, first.saturating_add(units_u64(number)));
-        out.extend_from_slice(&encode_pack(&header, pack.size, now, free)?);
+        let start = out.len();
+        out.resize(start.saturating_add(pack.size), 0);
+        encode_pack(&header, out.get_mut(start..).unwrap_or_default(), now, free)?;
         first = first.saturating_add(units_u64(count));
         rest = later;
     }
