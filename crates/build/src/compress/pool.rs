@@ -175,7 +175,7 @@ impl<'a> Pool<'a> {
         unit: &Unit,
         buffers: Buffers,
     ) -> Result<(), BuildError> {
-        let claim = |digest: Digest, file: usize| self.claim(digest, file);
+        let claim = |first: usize, digests: &[Option<Digest>]| self.claim(first, digests);
         let done = worker.unit(unit, buffers, &claim)?;
         let files = match done.segment {
             None => done.parts.len() as u64,
@@ -187,21 +187,19 @@ impl<'a> Pool<'a> {
         self.commit_ready(&mut state)
     }
 
-    /// Whether a file with this digest comes before the file with this index. If none does, this is the first one now:
-    /// files that are read later and come earlier still take its place.
-    fn claim(&self, digest: Digest, file: usize) -> bool {
+    /// Of each of these files, the first of which has index `first`, whether a file with its digest comes before. If none does,
+    /// it is the first one now: files that are read later and come earlier still take its place.
+    fn claim(&self, first: usize, digests: &[Option<Digest>]) -> Vec<bool> {
         let mut state = self.lock();
-        match state.claims.get_mut(&digest) {
-            Some(first) if *first < file => true,
-            Some(first) => {
-                *first = file;
-                false
-            }
-            None => {
-                state.claims.insert(digest, file);
-                false
-            }
-        }
+        let mut claim = |(number, digest): (usize, &Option<Digest>)| {
+            let Some(digest) = digest else { return false };
+            let file = first + number;
+            let earliest = state.claims.entry(*digest).or_insert(file);
+            let is_twin = *earliest < file;
+            *earliest = file.min(*earliest);
+            is_twin
+        };
+        digests.iter().enumerate().map(&mut claim).collect()
     }
 
     /// Commits everything whose turn it is.

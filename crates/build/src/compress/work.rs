@@ -237,8 +237,8 @@ pub(crate) fn digest_of(fingerprint: &Fingerprint) -> Digest {
     digest
 }
 
-/// Asks whether a file with this digest comes before the file with this index.
-pub(crate) type Claim<'c> = &'c dyn Fn(Digest, usize) -> bool;
+/// Asks of files one after the other, the first of which has this index, whether a file with the same digest comes before.
+pub(crate) type Claim<'c> = &'c dyn Fn(usize, &[Option<Digest>]) -> Vec<bool>;
 
 impl<'a> Worker<'a> {
     /// A worker without any encoder yet.
@@ -253,64 +253,74 @@ impl<'a> Worker<'a> {
         mut buffers: Buffers,
         claim: Claim<'_>,
     ) -> Result<Done, BuildError> {
-        let Buffers { content, encoded } = &mut buffers;
-        encoded.clear();
+        buffers.encoded.clear();
         match unit {
             Unit::Batch(range) => {
-                let files = &self.phase.files[range.clone()];
-                let length = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
-                // All of it will be filled; what the unit before left there need not be cleared.
-                content.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
-                let mut contents = Vec::with_capacity(range.len());
-                let mut rest = &mut content[..];
-                for (index, file) in range.clone().zip(files) {
-                    let bytes;
-                    (bytes, rest) = rest.split_at_mut(usize::try_from(file.size).unwrap_or(usize::MAX));
-                    self.phase.input.fill(file, 0, bytes)?;
-                    self.phase.check(index, 0, || key::of(bytes))?;
-                    contents.push(&*bytes);
-                }
-                let fingerprints = FingerprintOptions::each(self.phase.fingerprint, &contents);
-                let mut parts = Vec::with_capacity(range.len());
-                let mut start = 0;
-                for ((index, bytes), fingerprint) in range.clone().zip(contents).zip(fingerprints) {
-                    parts.push(self.whole(index, bytes, fingerprint, start, encoded, claim)?);
-                    start += bytes.len();
-                }
+                let parts = self.batch(range.clone(), &mut buffers, claim)?;
                 Ok(Done { parts, buffers, segment: None })
             }
             &Unit::Segment { file, offset, length, last } => {
-                content.resize(length, 0);
-                self.phase.input.fill(&self.phase.files[file], offset, content)?;
-                let key = key::of(content);
-                self.phase.check(file, usize::try_from(offset).unwrap_or(0) / SEGMENT_SIZE, || key)?;
-                let form = self.encode(file, offset, content, encoded)?;
-                let mut part = Part { file, range: 0..length, key, fingerprint: None, form, fragment: None };
-                self.name_fragment(&mut part, content);
+                let part = self.segment(file, offset, length, &mut buffers)?;
                 Ok(Done { parts: vec![part], buffers, segment: Some((offset, last)) })
             }
         }
     }
 
-    fn whole(
+    /// Whole files: all are read, then all are fingerprinted, then those are encoded that equal none before.
+    fn batch(
+        &mut self,
+        range: Range<usize>,
+        buffers: &mut Buffers,
+        claim: Claim<'_>,
+    ) -> Result<Vec<Part>, BuildError> {
+        let Buffers { content, encoded } = buffers;
+        let files = &self.phase.files[range.clone()];
+        let length = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
+        // All of it will be filled; what the unit before left there need not be cleared.
+        content.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
+        let mut contents = Vec::with_capacity(range.len());
+        let mut rest = &mut content[..];
+        for (index, file) in range.clone().zip(files) {
+            let bytes;
+            (bytes, rest) = rest.split_at_mut(usize::try_from(file.size).unwrap_or(usize::MAX));
+            self.phase.input.fill(file, 0, bytes)?;
+            self.phase.check(index, 0, || key::of(bytes))?;
+            contents.push(&*bytes);
+        }
+        let fingerprints = FingerprintOptions::each(self.phase.fingerprint, &contents);
+        let digests = range.clone().zip(&fingerprints).map(|(index, fingerprint)| {
+            fingerprint.as_ref().filter(|_| self.phase.may_twin(index)).map(digest_of)
+        });
+        let twins = claim(range.start, &digests.collect::<Vec<_>>());
+        let mut parts = Vec::with_capacity(range.len());
+        let mut start = 0;
+        for (((file, bytes), fingerprint), is_twin) in range.zip(contents).zip(fingerprints).zip(twins) {
+            let range = start..start + bytes.len();
+            start = range.end;
+            let key = key::of(fingerprint.as_ref().map_or(bytes, |fingerprint| &fingerprint.digest));
+            let form = if is_twin { Form::Twin } else { self.encode(file, 0, bytes, encoded)? };
+            let mut part = Part { file, range, key, fingerprint, form, fragment: None };
+            self.name_fragment(&mut part, bytes);
+            parts.push(part);
+        }
+        Ok(parts)
+    }
+
+    fn segment(
         &mut self,
         file: usize,
-        bytes: &[u8],
-        fingerprint: Option<Fingerprint>,
-        start: usize,
-        encoded: &mut Vec<u8>,
-        claim: Claim<'_>,
+        offset: u64,
+        length: usize,
+        buffers: &mut Buffers,
     ) -> Result<Part, BuildError> {
-        let key = key::of(fingerprint.as_ref().map_or(bytes, |fingerprint| &fingerprint.digest));
-        let may_twin = self.phase.may_twin(file);
-        let digest = fingerprint.as_ref().map(digest_of).filter(|_| may_twin);
-        let form = match digest {
-            Some(digest) if claim(digest, file) => Form::Twin,
-            Some(_) | None => self.encode(file, 0, bytes, encoded)?,
-        };
-        let mut part =
-            Part { file, range: start..start + bytes.len(), key, fingerprint, form, fragment: None };
-        self.name_fragment(&mut part, bytes);
+        let Buffers { content, encoded } = buffers;
+        content.resize(length, 0);
+        self.phase.input.fill(&self.phase.files[file], offset, content)?;
+        let key = key::of(content);
+        self.phase.check(file, usize::try_from(offset).unwrap_or(0) / SEGMENT_SIZE, || key)?;
+        let form = self.encode(file, offset, content, encoded)?;
+        let mut part = Part { file, range: 0..length, key, fingerprint: None, form, fragment: None };
+        self.name_fragment(&mut part, content);
         Ok(part)
     }
 
