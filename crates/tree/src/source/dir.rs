@@ -2,7 +2,8 @@
 //!
 //! The scan looks at everything once (`walk`), then sorts it into a tree (`assemble`). What it saw of each regular file
 //! is kept and compared when the file is opened and again after it is read, so that a tree that changes underneath gives
-//! an error and never a wrong image.
+//! an error and never a wrong image. Compared is the file, not the way to it: where a directory is moved meanwhile, its files may
+//! still be found.
 
 mod assemble;
 mod place;
@@ -150,6 +151,27 @@ impl DirSource {
         TreeError::Changed { path, what, found: found.to_string(), wanted: wanted.to_string() }
     }
 
+    /// Opens a file by its name in its directory, or by its path.
+    fn open_in_place(&self, record: &FileRecord, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let name = self.files.name(record);
+        let way_to = || self.root.way_to(&self.dirs.path(record.dir));
+        if let Some(dir) = self.recent.get(record.dir, way_to) {
+            match self.root.open_from(dir.as_fd(), name, flags) {
+                // Directories must not take the descriptors that files need.
+                Err(Errno::MFILE | Errno::NFILE) => {}
+                done => return done,
+            }
+        }
+        let path = self.dirs.path_of_entry(record.dir, name);
+        match self.root.open_beneath(&path, flags) {
+            Err(Errno::MFILE | Errno::NFILE) => {
+                self.recent.clear();
+                self.root.open_beneath(&path, flags)
+            }
+            done => done,
+        }
+    }
+
     fn open_error(&self, record: &FileRecord, errno: Errno) -> TreeError {
         match errno {
             Errno::NOENT => TreeError::Vanished { path: self.path_of(record) },
@@ -169,6 +191,7 @@ impl Source for DirSource {
         let scanned = walked.and_then(|walked| {
             let (tree, files) = assemble(&walked.dirs, walked.parts, self.options.hard_dereference)?;
             self.dirs = walked.dirs;
+            // Numbers begin anew.
             self.recent = Recent::default();
             self.files = files;
             self.excluded = walked.excluded;
@@ -183,9 +206,7 @@ impl Source for DirSource {
         let record = self.record(content)?;
         // Without O_NONBLOCK a pipe that has taken the place of the file would hang here for ever.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let dir = self.recent.get(record.dir, || self.root.way_to(&self.dirs.path(record.dir)));
-        let fd = dir.and_then(|dir| self.root.open_from(dir.as_fd(), self.files.name(record), flags));
-        let fd = fd.map_err(|errno| self.open_error(record, errno))?;
+        let fd = self.open_in_place(record, flags).map_err(|errno| self.open_error(record, errno))?;
         let file = OpenFile { source: self, record, fd };
         file.finish()?;
         if record.size >= SEQUENTIAL_LEN {

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use erofs_tree::{Source as _, Timestamp, TreeError};
+use erofs_tree::{Silent, Source as _, Timestamp, TreeError};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::support::{content, scan, set_mtime};
@@ -89,7 +89,9 @@ fn make() -> tempfile::TempDir {
     let path = dir.path().join("dir/file");
     fs::write(&path, b"0123456789").unwrap();
     set_mtime(&path, TIME);
-    fs::write(dir.path().join("dir/other"), b"other").unwrap();
+    for name in ["other", "third"] {
+        fs::write(dir.path().join("dir").join(name), b"other").unwrap();
+    }
     dir
 }
 
@@ -109,14 +111,14 @@ fn between_scan_and_open() {
         ("to socket", to_socket, "file type"),
         ("parent to link", parent_to_link, "file type"),
     ];
-    // A directory is open if another of its files was opened before; it need not be reached by its name again then.
+    // A directory stays open if others of its files were opened before; it need not be reached by its name again then.
     let ways = cases.into_iter().flat_map(|case| [(case, false), (case, true)]);
     for ((name, deed, wanted), is_open) in ways.filter(|way| !(way.1 && way.0.0 == "parent to link")) {
         let dir = make();
         let path = dir.path().join("dir/file");
         let (source, tree) = scan(dir.path());
-        if is_open {
-            source.open(content(&tree, "dir/other")).unwrap().finish().unwrap();
+        for other in ["dir/other", "dir/third"].into_iter().filter(|_| is_open) {
+            source.open(content(&tree, other)).unwrap().finish().unwrap();
         }
         deed(&path);
         let error = source.open(content(&tree, "dir/file")).err().unwrap_or_else(|| panic!("{name}: opened"));
@@ -211,11 +213,30 @@ fn a_renamed_root_stays_the_same_tree() {
 fn a_directory_in_which_files_were_opened_stays_the_same_one() {
     let dir = make();
     let (source, tree) = scan(dir.path());
-    source.open(content(&tree, "dir/other")).unwrap().finish().unwrap();
+    for other in ["dir/other", "dir/third"] {
+        source.open(content(&tree, other)).unwrap().finish().unwrap();
+    }
     parent_to_link(&dir.path().join("dir/file"));
     let opened = source.open(content(&tree, "dir/file")).unwrap();
     let mut bytes = [0; 10];
     assert_eq!(opened.read_at(0, &mut bytes).unwrap(), 10);
     opened.finish().unwrap();
     assert_eq!(&bytes, b"0123456789");
+}
+
+#[test]
+fn the_next_scan_opens_its_own_directories() {
+    let dir = make();
+    let (mut source, tree) = scan(dir.path());
+    for other in ["dir/other", "dir/third"] {
+        source.open(content(&tree, other)).unwrap().finish().unwrap();
+    }
+    let elsewhere = tempfile::tempdir_in(dir.path().parent().unwrap()).unwrap();
+    fs::rename(dir.path().join("dir"), elsewhere.path().join("dir")).unwrap();
+    fs::create_dir(dir.path().join("dir")).unwrap();
+    fs::write(dir.path().join("dir/file"), b"another").unwrap();
+    let tree = source.scan(&Silent).unwrap();
+    for _ in 0..3 {
+        source.open(content(&tree, "dir/file")).unwrap().finish().unwrap();
+    }
 }

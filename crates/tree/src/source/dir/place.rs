@@ -291,6 +291,18 @@ mod tests {
             assert!(matches!(open(b"link/deep/file"), Err(Errno::LOOP | Errno::NOTDIR)));
             assert_eq!(open(b"real/deep/link"), Err(Errno::LOOP));
             assert_eq!(open(b"real/none"), Err(Errno::NOENT));
+            for (dir, name, want) in [
+                (&b""[..], &b"link"[..], Err(Errno::LOOP)),
+                (b"real", b"deep", Ok(())),
+                (b"real/deep", b"file", Ok(())),
+                (b"real/deep", b"link", Err(Errno::LOOP)),
+                (b"real/deep", b"none", Err(Errno::NOENT)),
+            ] {
+                let way = root.way_to(dir).unwrap();
+                assert_eq!(root.open_from(way.as_fd(), name, OFlags::RDONLY).map(drop), want);
+            }
+            assert!(matches!(root.way_to(b"link"), Err(Errno::LOOP | Errno::NOTDIR)));
+            assert!(matches!(root.way_to(b"real/deep/file"), Err(Errno::NOTDIR)));
         }
     }
 }
