@@ -307,9 +307,12 @@ fn hints_choose_size_and_algorithm() {
     let dir = place::scratch().unwrap();
     let hints = dir.path().join("hints");
     fs::write(&hints, "0 ^text-70000$\n4096 1 ^mixed\n").unwrap();
+    fs::copy(source.path().join("text-70000"), source.path().join("without-hint")).unwrap();
     let hints = format!("--compress-hints={}", hints.display());
     let (_dir, image) = build(&["-zlz4:zstd,3", "-C65536", &hints, KEY_OPTION], source.path());
     assert!(!is_compressed(&image, "text-70000"));
+    // An equal file has what its own hints say, whichever of them is read first.
+    assert!(is_compressed(&image, "without-hint"));
     assert!(is_compressed(&image, "mixed") && is_compressed(&image, "text-200001"));
     let Some(()) = need("the kernel reads two algorithms", mount::supported(Backing::Loop)) else { return };
     let mounted = Mount::new(&image, Backing::Loop).unwrap();

@@ -14,7 +14,7 @@ use super::body::{self, Body, Content, Fragment, Inline};
 use super::dedupe::Reference;
 use super::encode::{Encoded, Extent, Rest};
 use super::spool::Spool;
-use super::work::{self, Buffers, Digest, Done, Form, Part, Phase, Span};
+use super::work::{Buffers, Done, Form, Likeness, Part, Phase, Span};
 use crate::error::BuildError;
 use crate::key;
 use crate::layout::plan::Plan;
@@ -88,25 +88,25 @@ struct Original {
     tail: Range<u64>,
 }
 
-/// Contents by their digest. The map holds numbers alone: it is asked for every file, and contents are long.
+/// Contents by their likeness. The map holds numbers alone: it is asked for every file, and contents are long.
 struct Originals {
-    numbers: HashMap<Digest, usize>,
+    numbers: HashMap<Likeness, usize>,
     contents: Vec<Original>,
 }
 
 impl Originals {
-    /// None yet, with room for so many.
+    /// None yet, with room for the numbers of so many.
     fn new(room: usize) -> Self {
         Self { numbers: HashMap::with_capacity(room), contents: Vec::new() }
     }
 
-    fn get(&self, digest: &Digest) -> Option<&Original> {
-        self.numbers.get(digest).and_then(|&number| self.contents.get(number))
+    fn get(&self, likeness: &Likeness) -> Option<&Original> {
+        self.numbers.get(likeness).and_then(|&number| self.contents.get(number))
     }
 
-    /// Adds a content, unless there is one with this digest.
-    fn add(&mut self, digest: Digest, original: Original) {
-        if let Entry::Vacant(free) = self.numbers.entry(digest) {
+    /// Adds a content, unless there is one like it.
+    fn add(&mut self, likeness: Likeness, original: Original) {
+        if let Entry::Vacant(free) = self.numbers.entry(likeness) {
             free.insert(self.contents.len());
             self.contents.push(original);
         }
@@ -157,7 +157,7 @@ impl<'a> Commit<'a> {
             spool,
             packed,
             bodies: vec![None; phase.files.len()],
-            originals: Originals::new(phase.twins()),
+            originals: Originals::new(phase.twins_max()),
             owners: BTreeMap::new(),
             heads: BTreeSet::new(),
             large: BTreeMap::new(),
@@ -209,9 +209,9 @@ impl<'a> Commit<'a> {
     fn small(&mut self, part: Part, job: &mut WriteJob) -> Result<(), BuildError> {
         let Part { file, range, key, fingerprint, form, fragment } = part;
         self.keys[file] = key;
-        let digest = fingerprint.as_ref().map(work::digest_of);
+        let likeness = fingerprint.as_ref().map(|fingerprint| self.phase.likeness(file, fingerprint));
         let (header, tail) = self.header(file)?;
-        let sought = digest.filter(|_| self.phase.may_twin(file));
+        let sought = likeness.filter(|_| self.phase.may_twin(file));
         if let Some(content) = self.original(sought, tail)? {
             self.sums.deduplicated_bytes += self.phase.files[file].size;
             let value = self.value_of(file, fingerprint)?;
@@ -241,29 +241,29 @@ impl<'a> Commit<'a> {
         if self.phase.is_owner(file) {
             self.owners.insert(file, content.clone());
         }
-        if let Some(digest) = digest
+        if let Some(likeness) = likeness
             && self.phase.file_dedupe
             && self.phase.files[file].has_twin
         {
-            self.remember(digest, file, content);
+            self.remember(likeness, file, content);
         }
         Ok(())
     }
 
     /// Lets equal files refer to the content of a file that has its body. The bytes behind its inode stay in the spool alone:
     /// all small files of a tree may wait here.
-    fn remember(&mut self, digest: Digest, file: usize, mut content: Content) {
+    fn remember(&mut self, likeness: Likeness, file: usize, mut content: Content) {
         let Some(body) = self.bodies[file] else { return };
         if let Some(inline) = &mut content.inline {
             inline.bytes = Vec::new();
         }
-        self.originals.add(digest, Original { content, tail: body.tail_range() });
+        self.originals.add(likeness, Original { content, tail: body.tail_range() });
     }
 
     /// The content of an equal file before this one, if an inode that has `tail` bytes of a plain file behind it can
     /// refer to it.
-    fn original(&self, digest: Option<Digest>, tail: usize) -> Result<Option<Content>, BuildError> {
-        let Some(original) = digest.and_then(|digest| self.originals.get(&digest)) else { return Ok(None) };
+    fn original(&self, sought: Option<Likeness>, tail: usize) -> Result<Option<Content>, BuildError> {
+        let Some(original) = sought.and_then(|sought| self.originals.get(&sought)) else { return Ok(None) };
         let stored = original.tail.clone();
         if original.content.flat.is_some() && stored.end - stored.start != tail as u64 {
             return Ok(None);
@@ -571,9 +571,10 @@ impl<'a> Commit<'a> {
             None => large.key,
         };
         let may_twin = self.phase.file_dedupe && self.phase.files[file].has_twin;
-        let digest = fingerprint.as_ref().map(work::digest_of).filter(|_| may_twin);
+        let compared = fingerprint.as_ref().filter(|_| may_twin);
+        let likeness = compared.map(|fingerprint| self.phase.likeness(file, fingerprint));
         let (header, _) = self.header(file)?;
-        let original = self.original(digest.filter(|_| candidate), 0)?;
+        let original = self.original(likeness.filter(|_| candidate), 0)?;
         let value = self.value_of(file, fingerprint)?;
         if let Some(content) = original {
             self.area.rewind(large.start);
@@ -592,8 +593,8 @@ impl<'a> Commit<'a> {
             if self.phase.is_owner(file) {
                 self.owners.insert(file, large.content.clone());
             }
-            if let Some(digest) = digest {
-                self.remember(digest, file, large.content);
+            if let Some(likeness) = likeness {
+                self.remember(likeness, file, large.content);
             }
         }
         if self.barrier == Some(file) {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use erofs_tree::Progress;
 
 use super::commit::{Commit, HashJob, Run, WriteJob};
-use super::work::{Buffers, Digest, Done, Phase, Worker};
+use super::work::{Buffers, Done, Likeness, Phase, Worker};
 use crate::content::{Unit, Units};
 use crate::error::BuildError;
 use crate::image_file::ImageFile;
@@ -26,8 +26,8 @@ struct State<'a> {
     /// The number of the next unit to commit.
     next: usize,
     commit: Commit<'a>,
-    /// The first file with each digest, as far as they were read.
-    claims: HashMap<Digest, usize>,
+    /// The first file of each likeness, as far as they were read.
+    claims: HashMap<Likeness, usize>,
     spare: Vec<Buffers>,
     /// Units that were taken and whose buffer is not free yet.
     in_use: usize,
@@ -73,7 +73,7 @@ pub(crate) fn run<'a>(
         encoded: BTreeMap::new(),
         next: 0,
         commit,
-        claims: HashMap::with_capacity(phase.twins()),
+        claims: HashMap::with_capacity(phase.twins_max()),
         spare: Vec::new(),
         in_use: 0,
         exhausted: false,
@@ -175,7 +175,7 @@ impl<'a> Pool<'a> {
         unit: &Unit,
         buffers: Buffers,
     ) -> Result<(), BuildError> {
-        let claim = |first: usize, digests: &[Option<Digest>]| self.claim(first, digests);
+        let claim = |first: usize, sought: &[Option<Likeness>]| self.claim(first, sought);
         let done = worker.unit(unit, buffers, &claim)?;
         let files = match done.segment {
             None => done.parts.len() as u64,
@@ -187,19 +187,22 @@ impl<'a> Pool<'a> {
         self.commit_ready(&mut state)
     }
 
-    /// Of each of these files, the first of which has index `first`, whether a file with its digest comes before. If none does,
+    /// Of each of these files, the first of which has index `first`, whether one like it comes before. If none does,
     /// it is the first one now: files that are read later and come earlier still take its place.
-    fn claim(&self, first: usize, digests: &[Option<Digest>]) -> Vec<bool> {
+    fn claim(&self, first: usize, sought: &[Option<Likeness>]) -> Vec<bool> {
+        if sought.iter().all(Option::is_none) {
+            return vec![false; sought.len()];
+        }
         let mut state = self.lock();
-        let mut claim = |(number, digest): (usize, &Option<Digest>)| {
-            let Some(digest) = digest else { return false };
+        let is_twin = |(number, likeness): (usize, &Option<Likeness>)| {
+            let Some(likeness) = likeness else { return false };
             let file = first + number;
-            let earliest = state.claims.entry(*digest).or_insert(file);
+            let earliest = state.claims.entry(*likeness).or_insert(file);
             let is_twin = *earliest < file;
             *earliest = file.min(*earliest);
             is_twin
         };
-        digests.iter().enumerate().map(&mut claim).collect()
+        sought.iter().enumerate().map(is_twin).collect()
     }
 
     /// Commits everything whose turn it is.

@@ -25,7 +25,7 @@ pub(crate) trait Input: Sync {
 }
 
 /// How one file is to be encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Choice {
     /// Index of the algorithm; `None` for a file that a hint leaves uncompressed.
     pub(crate) algorithm: Option<usize>,
@@ -141,10 +141,17 @@ impl Phase<'_> {
         self.file_dedupe && self.files[file].has_twin && !self.is_owner(file)
     }
 
-    /// How many files may be given that or give theirs, at most: as many digests are remembered.
-    pub(crate) fn twins(&self) -> usize {
-        let remembered = self.file_dedupe && self.hasher().is_some();
-        self.files.iter().filter(|file| remembered && file.has_twin).count()
+    /// How many files have another one of their size, and digests to be compared: at most so many are remembered.
+    pub(crate) fn twins_max(&self) -> usize {
+        if !self.file_dedupe || !self.fingerprint.is_some_and(FingerprintOptions::is_computed) {
+            return 0;
+        }
+        self.files.iter().filter(|file| file.has_twin).count()
+    }
+
+    /// What a file shares with those that may be given its content.
+    pub(crate) fn likeness(&self, file: usize, fingerprint: &Fingerprint) -> Likeness {
+        Likeness { digest: digest_of(fingerprint), choice: self.choice(file) }
     }
 
     /// Whether other parts refer to this file.
@@ -228,8 +235,16 @@ pub(crate) struct Worker<'a> {
 /// What tells contents apart: the first 256 bits of a digest.
 pub(crate) type Digest = [u8; 32];
 
+/// What equal files have in common that may be stored once. The choice belongs to it: if one of them did not get the content of
+/// another, because its inode has another tail behind it, what becomes of it would depend on which of them was read first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Likeness {
+    digest: Digest,
+    choice: Choice,
+}
+
 /// The digest that a fingerprint is made from.
-pub(crate) fn digest_of(fingerprint: &Fingerprint) -> Digest {
+fn digest_of(fingerprint: &Fingerprint) -> Digest {
     let mut digest = [0; 32];
     for (to, from) in digest.iter_mut().zip(&fingerprint.digest) {
         *to = *from;
@@ -237,8 +252,8 @@ pub(crate) fn digest_of(fingerprint: &Fingerprint) -> Digest {
     digest
 }
 
-/// Asks of files one after the other, the first of which has this index, whether a file with the same digest comes before.
-pub(crate) type Claim<'c> = &'c dyn Fn(usize, &[Option<Digest>]) -> Vec<bool>;
+/// Asks of files one after the other, the first of which has this index, whether one like it comes before.
+pub(crate) type Claim<'c> = &'c dyn Fn(usize, &[Option<Likeness>]) -> Vec<bool>;
 
 impl<'a> Worker<'a> {
     /// A worker without any encoder yet.
@@ -288,10 +303,11 @@ impl<'a> Worker<'a> {
             contents.push(&*bytes);
         }
         let fingerprints = FingerprintOptions::each(self.phase.fingerprint, &contents);
-        let digests = range.clone().zip(&fingerprints).map(|(index, fingerprint)| {
-            fingerprint.as_ref().filter(|_| self.phase.may_twin(index)).map(digest_of)
+        let sought = range.clone().zip(&fingerprints).map(|(file, fingerprint)| {
+            let fingerprint = fingerprint.as_ref().filter(|_| self.phase.may_twin(file))?;
+            Some(self.phase.likeness(file, fingerprint))
         });
-        let twins = claim(range.start, &digests.collect::<Vec<_>>());
+        let twins = claim(range.start, &sought.collect::<Vec<_>>());
         let mut parts = Vec::with_capacity(range.len());
         let mut start = 0;
         for (((file, bytes), fingerprint), is_twin) in range.zip(contents).zip(fingerprints).zip(twins) {

@@ -132,21 +132,32 @@ mod tests {
         for block in [512, 4096, 65_536] {
             for reach in [10, 1000, 1 << 20] {
                 let (mut gaps, mut slow) = (Gaps::new(block), Slow::default());
-                let mut found = 0;
-                for step in 1..20_000_u64 {
+                let (mut found, mut forgotten) = (0, false);
+                for step in 1..9000_u64 {
                     let first = (step * block).saturating_sub(reach * block);
-                    if random(3) != 0 {
-                        let length = INODE_SLOT_SIZE * random(block / INODE_SLOT_SIZE + 1);
-                        gaps.add(step * block, length, first);
-                        slow.add(step * block, length, first);
-                    } else {
+                    let mut add = |at, length| {
+                        let before = slow.0.len();
+                        gaps.add(at, length, first);
+                        slow.add(at, length, first);
+                        forgotten |= slow.0.len() < before;
+                    };
+                    add(step * block, INODE_SLOT_SIZE * random(block / INODE_SLOT_SIZE));
+                    // Nothing but additions at first, until they are too many.
+                    if step > 5000 && random(3) == 0 {
                         let size = 1 + random(block);
                         let want = slow.take(size, first);
                         assert_eq!(gaps.take(size, first), want, "{size} bytes from {first} on");
-                        found += u64::from(want.is_some());
+                        if let Some((at, length)) = want {
+                            // What is left lies before most others.
+                            let used = size.next_multiple_of(INODE_SLOT_SIZE);
+                            gaps.add(at + used, length - used, first);
+                            slow.add(at + used, length - used, first);
+                            found += 1;
+                        }
                     }
                     assert_eq!(gaps.count, slow.0.len());
                 }
+                assert_eq!(forgotten, reach < 1 << 20, "{block} {reach}");
                 assert!(found > 100, "{block} {reach} {found}");
             }
         }

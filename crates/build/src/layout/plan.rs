@@ -190,8 +190,7 @@ impl<'t> Plan<'t> {
         shapes: &[Option<Shape>],
         packed: Option<(Shape, u64)>,
     ) -> Result<u64, BuildError> {
-        let zone = Zone::new(self.block_bits, end);
-        self.meta_at = zone.end();
+        self.meta_at = end.next_multiple_of(self.block_bits.size());
         let mut zone = Zone::new(self.block_bits, self.meta_at);
         self.lay_out(&mut zone, Some(shapes))?;
         if let Some((shape, size)) = packed.filter(|_| !self.has_metabox) {
