@@ -6,7 +6,7 @@ uuid\t'a UUID made of the content and --ishare-namespace'
 source\t'what the file of SOURCE has in the attribute NAME: nothing checks it'"
 complete -c mkfs-erofs -l ishare-namespace -d 'The publisher\'s namespace for --ishare-digest=uuid' -r
 complete -c mkfs-erofs -s b -d 'Size of a block: a power of two from 512 to 65536 [default: 4096]' -r
-complete -c mkfs-erofs -s E -d 'Words that change the layout, separated by commas: force-inode-compact, force-inode-extended, force-chunk-indexes, force-inode-blockmap, nosbcrc, inline_data, ^inline_data, noinline_data, plain-xattr-prefixes, dot-omitted, ^dot-omitted, xattr-name-filter, ^xattr-name-filter, legacy-compress, ztailpacking, fragments[=BYTES], all-fragments, fragdedupe=full|inode|off, 48bit, dedupe, head2[=PERCENT], ^WORD' -r
+complete -c mkfs-erofs -s E -d 'Words that change the layout, separated by commas: force-inode-compact, force-inode-extended, force-chunk-indexes, force-inode-blockmap, nosbcrc, inline_data, ^inline_data, noinline_data, holes, ^holes, plain-xattr-prefixes, dot-omitted, ^dot-omitted, xattr-name-filter, ^xattr-name-filter, legacy-compress, ztailpacking, fragments[=BYTES], all-fragments, fragdedupe=full|inode|off, 48bit, dedupe, head2[=PERCENT], ^WORD' -r
 complete -c mkfs-erofs -s L -d 'Volume label, at most 15 bytes' -r
 complete -c mkfs-erofs -s U -d 'UUID of the volume: a UUID, `random`, or `clear` for zeros [default: derived from the contents]' -r
 complete -c mkfs-erofs -s x -d 'Store an extended attribute once for all its files if more than N have it; below 0 none is taken from the source, from 2147483647 on none is shared [default: 2]' -r

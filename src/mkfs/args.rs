@@ -29,7 +29,8 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\nlayout 1");
 /// file carries a fingerprint of its content, so that Linux 7.0 and newer keep one copy in memory of files that many
 /// mounted images contain.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "mkfs-erofs", version = VERSION, args_override_self = true, next_line_help = false)]
+#[command(name = "mkfs-erofs", version = VERSION, args_override_self = true, next_line_help = false,
+          after_help = "Short options take their values with or without a blank, as in mkfs.erofs: -b#, -C#, -T#, -U X.")]
 pub struct Args {
     /// The image: a file to be made or replaced, or a block device to be written
     #[arg(value_name = "IMAGE", value_hint = ValueHint::FilePath)]
@@ -108,7 +109,8 @@ pub struct Layout {
     pub block_size: Option<BlockBits>,
 
     /// Words that change the layout.
-    #[arg(short = 'E', value_name = "WORD[,...]", allow_hyphen_values = true, help = extended::help())]
+    #[arg(short = 'E', value_name = "WORD[,...]", allow_hyphen_values = true, help = extended::help(),
+          long_help = extended::long_help())]
     pub extended: Vec<String>,
 
     /// Volume label, at most 15 bytes

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::ValueHint;
 use erofs_build::BuildOptions;
 use erofs_build::options::{
-    AlgorithmOptions, CompressClass, CompressHint, CompressionOptions, FragmentOptions, IndexForm,
+    AlgorithmOptions, ChunkOptions, CompressClass, CompressHint, CompressionOptions, FragmentOptions,
+    IndexForm,
 };
 use erofs_encode::Algorithm;
 use erofs_format::BlockBits;
@@ -167,30 +168,27 @@ impl Words {
         }
         Ok(())
     }
-
-    fn any(&self) -> bool {
-        *self != Self::default()
-    }
 }
 
 impl Compression {
-    /// Puts what the flags mean into the options of the build.
+    /// Puts what the flags mean into the options of the build; what has no effect becomes a warning.
     pub(super) fn apply(
         &self,
         mut words: Words,
         metadata: &Metadata,
         build: &mut BuildOptions,
+        warnings: &mut Vec<String>,
     ) -> Result<(), String> {
         if let Some(bits) = self.zfeature_bits {
             words.apply_bits(bits)?;
         }
         let algorithms = self.compress.as_deref().map_or(Ok(Vec::new()), algorithms)?;
         build.layout.metabox = metadata.metabox(&algorithms)?;
-        build.layout.pack_directories = metadata.packs_directories();
         if algorithms.is_empty() {
             build.layout.wide = std::mem::take(&mut words.wide);
-            return self.without(words, metadata);
+            return self.without(words, metadata, build, warnings);
         }
+        build.layout.pack_directories = metadata.packs_directories();
         let block_bits = build.content.block_bits;
         let pcluster_size = self.pcluster_size.map_or(Ok(block_bits.bytes()), |size| {
             pcluster(size, block_bits).map_err(|error| format!("-C: {error}"))
@@ -204,7 +202,7 @@ impl Compression {
             return Err("--chunksize: contradicts -z, chunks are not compressed".into());
         }
         let hints = match &self.compress_hints {
-            Some(path) => hints(path, algorithms.len(), block_bits)?,
+            Some(path) => hints(path, algorithms.len(), block_bits, warnings)?,
             None => Vec::new(),
         };
         build.content.compression = Some(CompressionOptions {
@@ -237,20 +235,38 @@ impl Compression {
         Ok(())
     }
 
-    /// Refuses what has no meaning without `-z`.
-    fn without(&self, words: Words, metadata: &Metadata) -> Result<(), String> {
-        let flags = [
+    /// What the flags mean without `-z`: nothing but a warning, as in mkfs.erofs, so that scripts can switch compression off by
+    /// leaving `-z` out. `-E dedupe` stores equal chunks once.
+    fn without(
+        &self,
+        words: Words,
+        metadata: &Metadata,
+        build: &mut BuildOptions,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), String> {
+        if self.compress_class == "always" {
+            return Err("--compress-class=always: needs -z, which names the algorithm".to_owned());
+        }
+        if words.dedupe && build.content.chunks.is_none() {
+            build.content.chunks = Some(ChunkOptions { bits: build.least_chunk_bits() });
+        }
+        let no_effect = [
             (self.compress_hints.is_some(), "--compress-hints"),
-            (self.compress_class == "always", "--compress-class=always"),
             (self.squeeze, "--squeeze"),
             (metadata.packs_directories(), "--zD"),
-            (words.dedupe, "-E dedupe (see --chunksize for what is not compressed)"),
-            (words.any(), "-E with words of compression"),
+            (words.legacy, "-E legacy-compress"),
+            (words.tail_packing, "-E ztailpacking"),
+            (words.all_fragments, "-E all-fragments"),
+            (words.fragments && !words.all_fragments, "-E fragments"),
+            (!words.fragment_dedupe, "-E fragdedupe"),
+            (words.head2.is_some(), "-E head2"),
         ];
-        match flags.into_iter().find(|(given, _)| *given) {
-            Some((_, flag)) => Err(format!("{flag}: needs -z, which names the algorithm")),
-            None => Ok(()),
+        let flags: Vec<&str> =
+            no_effect.into_iter().filter(|(given, _)| *given).map(|(_, flag)| flag).collect();
+        if !flags.is_empty() {
+            warnings.push(format!("{}: no effect without -z", flags.join(", ")));
         }
+        Ok(())
     }
 }
 
@@ -314,38 +330,61 @@ pub(super) fn algorithm(flag: &str, typed: &str) -> Result<AlgorithmOptions, Str
     Ok(chosen)
 }
 
-/// Reads a file of hints.
-fn hints(path: &Path, algorithms: usize, block_bits: BlockBits) -> Result<Vec<CompressHint>, String> {
+/// Reads a file of hints. A line with a size that cannot be is left out with a warning, as in mkfs.erofs.
+fn hints(
+    path: &Path,
+    algorithms: usize,
+    block_bits: BlockBits,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<CompressHint>, String> {
     let shown = path.display();
     let text =
         std::fs::read_to_string(path).map_err(|error| format!("--compress-hints: {shown}: {error}"))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    lines
-        .map(|(number, line)| {
-            hint(line, algorithms, block_bits)
-                .map_err(|error| format!("--compress-hints: {shown}: line {}: {error}", number + 1))
-        })
-        .collect()
+    let mut hints = Vec::new();
+    for (number, line) in lines {
+        let place = format!("--compress-hints: {shown}: line {}", number + 1);
+        match hint(line, algorithms, block_bits) {
+            Ok(hint) => hints.push(hint),
+            Err(BadHint::Size(error)) => warnings.push(format!("{place}: {error}; the line is left out")),
+            Err(BadHint::Line(error)) => return Err(format!("{place}: {error}")),
+        }
+    }
+    Ok(hints)
+}
+
+/// What is wrong with a line of hints.
+#[derive(Debug)]
+enum BadHint {
+    /// Its size.
+    Size(String),
+    /// Anything else.
+    Line(String),
 }
 
 /// Reads `BYTES [NUMBER] REGEX`.
-fn hint(line: &str, algorithms: usize, block_bits: BlockBits) -> Result<CompressHint, String> {
-    let (size, rest) = line.split_once([' ', '\t']).ok_or("found one word, want BYTES [NUMBER] REGEX")?;
-    let size = value::unsigned(size).map_err(|error| error.to_string())?;
-    let size = if size == 0 { 0 } else { pcluster(size, block_bits).map(|_| size)? };
+fn hint(line: &str, algorithms: usize, block_bits: BlockBits) -> Result<CompressHint, BadHint> {
+    let wrong = |error: String| BadHint::Line(error);
+    let words = line.split_once([' ', '\t']);
+    let (size, rest) = words.ok_or_else(|| wrong("found one word, want BYTES [NUMBER] REGEX".to_owned()))?;
+    let size = value::unsigned(size).map_err(|error| wrong(error.to_string()))?;
     let rest = rest.trim_start();
     let (number, pattern) = match rest.split_once([' ', '\t']) {
         Some((number, pattern)) if !pattern.trim().is_empty() => {
-            let wrong = || format!("found algorithm {number:?}, want a number below {algorithms}");
+            let unknown = || wrong(format!("found algorithm {number:?}, want a number below {algorithms}"));
             (
-                number.parse::<usize>().ok().filter(|&number| number < algorithms).ok_or_else(wrong)?,
+                number.parse::<usize>().ok().filter(|&number| number < algorithms).ok_or_else(unknown)?,
                 pattern.trim_start(),
             )
         }
         Some((pattern, _)) => (0, pattern),
         None => (0, rest),
     };
-    let pattern = regex::bytes::Regex::new(pattern).map_err(|error| format!("pattern {pattern}: {error}"))?;
+    let pattern = regex::bytes::Regex::new(pattern);
+    let pattern = pattern.map_err(|error| wrong(format!("pattern {}: {error}", rest)))?;
+    if size != 0 {
+        pcluster(size, block_bits).map_err(BadHint::Size)?;
+    }
     Ok(CompressHint { pattern, pcluster_size: size, algorithm: number })
 }
 
@@ -385,6 +424,10 @@ mod tests {
 
     #[test]
     fn lines_of_hints() {
+        let size = |line| matches!(hint(line, 2, BlockBits::DEFAULT), Err(BadHint::Size(_)));
+        assert!(
+            size("100 x") && size("2097152 1 x") && !size("4096 2 x") && !size("100 a(b") && !size("100")
+        );
         for (line, want) in [
             ("65536 1 \\.so$", Some((65_536, 1, "\\.so$"))),
             ("4096 ^usr/", Some((4096, 0, "^usr/"))),

@@ -52,8 +52,9 @@ impl Plan {
         let mut build =
             BuildOptions { shape: shape(&args.contents, time), threads, ..BuildOptions::default() };
         build.layout.build_time = build_time;
+        let mut warnings = warnings(args);
         content(args, &mut build)?;
-        layout(args, &mut build)?;
+        layout(args, &mut build, &mut warnings)?;
         build.check().map_err(|error| error.to_string())?;
         let source = DirOptions {
             hard_dereference: args.contents.hard_dereference,
@@ -64,7 +65,7 @@ impl Plan {
         };
         Ok(Self {
             source,
-            warnings: warnings(args),
+            warnings,
             build,
             offset: args.layout.offset.unwrap_or(0),
             verity: args.verity.plan(&args.image, args.layout.offset.unwrap_or(0), threads)?,
@@ -143,13 +144,13 @@ fn fingerprint(flags: &Sharing) -> Result<Option<FingerprintOptions>, String> {
     Ok(Some(FingerprintOptions { key, value, strict: flags.strict }))
 }
 
-fn layout(args: &Args, build: &mut BuildOptions) -> Result<(), String> {
+fn layout(args: &Args, build: &mut BuildOptions, warnings: &mut Vec<String>) -> Result<(), String> {
     let flags = &args.layout;
     let mut compression = Words::default();
     for words in &flags.extended {
         extended::apply(words, build, &mut compression)?;
     }
-    args.compression.apply(compression, &args.metadata, build)?;
+    args.compression.apply(compression, &args.metadata, build, warnings)?;
     let layout = &mut build.layout;
     layout.ignore_mtime = (layout.ignore_mtime || args.times.ignore_mtime) && !args.times.preserve_mtime;
     layout.xattr_tolerance = tolerance(flags.xattr_tolerance);
@@ -209,7 +210,7 @@ fn warnings(args: &Args) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use erofs_build::options::{ChunkTable, InodeForm, MetaboxOptions};
+    use erofs_build::options::{ChunkTable, HoleRule, InodeForm, MetaboxOptions};
 
     use super::*;
     use crate::exit::{Failure, USAGE};
@@ -257,6 +258,12 @@ mod tests {
             (&["--root-xattr-isize=0x200"], |o| o.layout.root_xattr_isize = 512),
             (&["--chunksize=4096"], |o| o.content.chunks = Some(ChunkOptions { bits: 12 })),
             (&["--chunksize", "2M"], |o| o.content.chunks = Some(ChunkOptions { bits: 21 })),
+            (&["-Ededupe"], |o| o.content.chunks = Some(ChunkOptions { bits: 12 })),
+            (&["-Ededupe", "-b512"], |o| {
+                o.content.block_bits = BlockBits::new(9).unwrap();
+                o.content.chunks = Some(ChunkOptions { bits: 9 });
+            }),
+            (&["-Ededupe", "--chunksize=8192"], |o| o.content.chunks = Some(ChunkOptions { bits: 13 })),
             (&["--dsunit=512"], |o| o.content.dsunit = 512),
             (&["--fsalignblks=010"], |o| o.layout.fsalignblks = 8),
             (&["--no-file-dedupe"], |o| o.content.file_dedupe = false),
@@ -291,6 +298,8 @@ mod tests {
             (&["-E^inline_data"], |o| o.content.inline_data = false),
             (&["-Enoinline_data"], |o| o.content.inline_data = false),
             (&["-Enoinline_data,inline_data"], |_| ()),
+            (&["-E^holes"], |o| o.content.holes = HoleRule::Never),
+            (&["-E^holes,holes"], |o| o.content.holes = HoleRule::Always),
             (&["-Eplain-xattr-prefixes,xattr-name-filter"], |_| ()),
             (&["-E^xattr-name-filter"], |o| o.layout.xattr_filter = false),
             (&["-E48bit"], |o| o.layout.wide = true),
@@ -395,6 +404,25 @@ mod tests {
             assert_eq!(found.source.exclude.matches(path), excluded, "{path:?}");
         }
         assert!(!plan(&["-x-1"]).source.read_xattrs);
+        for (flags, want) in [
+            (&["-E48bit,ztailpacking", "--zD"][..], "--zD, -E ztailpacking: no effect without -z"),
+            (&["-Eall-fragments", "--squeeze"], "--squeeze, -E all-fragments: no effect without -z"),
+            (
+                &["-Efragments,fragdedupe=off,head2"],
+                "-E fragments, -E fragdedupe, -E head2: no effect without -z",
+            ),
+            (
+                &["--compress-hints=/absent", "-Elegacy-compress"],
+                "--compress-hints, -E legacy-compress: no effect without -z",
+            ),
+        ] {
+            let found = plan(flags);
+            assert_eq!(found.warnings, [want], "{flags:?}");
+            assert!(
+                found.build.content.compression.is_none() && !found.build.layout.pack_directories,
+                "{flags:?}"
+            );
+        }
         for (flags, quiet) in [
             (&["--quiet"][..], true),
             (&["-d0"], true),
@@ -426,12 +454,15 @@ mod tests {
             (Some(""), &["-T1"], "SOURCE_DATE_EPOCH: found \"\""),
             (None, &["-zlz4hc,13"], "-z lz4hc: level 13, want "),
             (None, &["--tar=f", "--aufs"], "--tar: tarballs as sources are not in this version"),
-            (None, &["-E48bit,ztailpacking"], "-E with words of compression: needs -z"),
-            (None, &["-Enosbcrc,dedupe"], "-E dedupe (see --chunksize for what is not compressed): needs -z"),
+            (None, &["--compress-class=always"], "--compress-class=always: needs -z"),
             (None, &["-Enosbcrc,dot-omitted=1"], "-E dot-omitted=1: found an unknown word"),
             (None, &["-m5000"], "pcluster of the metadata: found 5000 bytes"),
             (None, &["-m4096:2", "-zlz4:zstd"], "-m: found algorithm 2, want a number below 2"),
-            (None, &["--zD"], "--zD: needs -z"),
+            (
+                None,
+                &["-b1024", "--chunksize=1024", "--ishare-key"],
+                "chunk size: found 1024 bytes, want at least 4096 with fingerprints",
+            ),
             (None, &["-Efoo"], "-E foo: found an unknown word, want force-inode-compact, "),
             (None, &["-E^nosbcrc"], "-E ^nosbcrc: found an unknown word"),
             (None, &["-E", ""], "-E : found an unknown word"),

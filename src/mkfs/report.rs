@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use erofs_build::Summary;
 use erofs_build::summary::{CompressionSummary, FingerprintSummary, MetaboxSummary};
-use erofs_format::feature;
+use erofs_format::feature::{self, KernelNeed};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -60,12 +60,23 @@ pub struct Report {
     pub incompat: Vec<&'static str>,
     /// The first Linux that mounts the image, with pages of 4096 bytes.
     pub kernel_to_mount: String,
+    /// What in the image older kernels do not mount, the newest need first.
+    pub kernel_needs: Vec<KernelNeedReport>,
     /// The first Linux that shares page cache between images like this one; null without fingerprints.
     pub kernel_to_share: Option<String>,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// How long it took.
     pub seconds: f64,
+}
+
+/// What `--json` prints about a feature, an algorithm or a block size that not every kernel mounts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KernelNeedReport {
+    /// Its name.
+    pub name: String,
+    /// The first Linux that mounts it.
+    pub since: String,
 }
 
 /// What `--json` prints about compression. Sizes are in bytes.
@@ -182,6 +193,7 @@ impl Report {
             // Images of this program have no devices beside their own.
             incompat: feature::incompatible(summary.incompat, false).map(|feature| feature.name).collect(),
             kernel_to_mount: summary.kernel_to_mount.to_string(),
+            kernel_needs: summary.kernel_needs.into_iter().map(KernelNeedReport::from).collect(),
             kernel_to_share: summary.kernel_to_share.map(|version| version.to_string()),
             warnings,
             seconds: (took.as_secs_f64() * 1000.0).round() / 1000.0,
@@ -218,6 +230,12 @@ impl Report {
         }
         line("fingerprints", self.fingerprints.as_ref().map_or_else(|| "none".into(), Fingerprints::text));
         let mut kernel = format!("mounts with Linux {}", self.kernel_to_mount);
+        if !self.kernel_needs.is_empty() {
+            let needs: Vec<String> =
+                self.kernel_needs.iter().map(|need| format!("{} {}", need.name, need.since)).collect();
+            // A String takes everything.
+            let _ = write!(kernel, " ({})", needs.join(", "));
+        }
         if let Some(version) = &self.kernel_to_share {
             // A String takes everything.
             let _ = write!(kernel, ", shares page cache with Linux {version}");
@@ -252,6 +270,12 @@ impl Report {
             }
         }
         text
+    }
+}
+
+impl From<KernelNeed> for KernelNeedReport {
+    fn from(need: KernelNeed) -> Self {
+        Self { name: need.name, since: need.since.to_string() }
     }
 }
 
@@ -309,6 +333,7 @@ mod tests {
             compat: compat::SB_CHKSUM | compat::ISHARE_XATTRS,
             incompat: incompat::XATTR_PREFIXES,
             kernel_to_mount: KernelVersion(6, 4),
+            kernel_needs: vec![KernelNeed { name: "xattr_prefixes".into(), since: KernelVersion(6, 4) }],
             kernel_to_share: Some(KernelVersion(7, 0)),
             warnings: vec!["second".into()],
         }
@@ -332,7 +357,8 @@ mod tests {
             },
             "verity": null,
             "compat": ["sb_chksum", "ishare_xattrs"], "incompat": ["xattr_prefixes"],
-            "kernel_to_mount": "6.4", "kernel_to_share": "7.0", "warnings": ["first", "second"], "seconds": 1.235
+            "kernel_to_mount": "6.4", "kernel_needs": [{ "name": "xattr_prefixes", "since": "6.4" }],
+            "kernel_to_share": "7.0", "warnings": ["first", "second"], "seconds": 1.235
         });
         assert_eq!(value, want);
         let none = Summary { fingerprints: None, kernel_to_share: None, ..summary() };
@@ -348,13 +374,17 @@ mod tests {
              inodes        1,236: 1,000 files, 100 directories, 135 symlinks, 1 special file, 7 hard links\n  \
              contents      14.3 MiB in files, 11.9 MiB stored, 2.3 MiB saved by equal contents\n  \
              fingerprints  990 files, sha256 in trusted.erofs.fingerprint, 1 left out that the source claimed\n  \
-             kernel        mounts with Linux 6.4, shares page cache with Linux 7.0\n"
+             kernel        mounts with Linux 6.4 (xattr_prefixes 6.4), shares page cache with Linux 7.0\n"
         );
         let none = Summary { fingerprints: None, kernel_to_share: None, ..summary() };
         let text = report(none).text();
         let metabox = Some(MetaboxSummary { content_bytes: 3 << 20, stored_bytes: 1 << 20 });
         let boxed = report(Summary { metabox, ..summary() }).text();
         assert!(boxed.contains("\n  metadata      3.0 MiB to 1.0 MiB\n"), "{boxed}");
-        assert!(text.contains("fingerprints  none\n") && text.ends_with("mounts with Linux 6.4\n"), "{text}");
+        assert!(
+            text.contains("fingerprints  none\n")
+                && text.ends_with("mounts with Linux 6.4 (xattr_prefixes 6.4)\n"),
+            "{text}"
+        );
     }
 }

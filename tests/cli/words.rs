@@ -132,7 +132,7 @@ fn the_summary_for_people() {
         "{text}"
     );
     assert_eq!(lines[3], "  fingerprints  2 files, sha256 in trusted.erofs.fingerprint");
-    assert_eq!(lines[4], "  kernel        mounts with Linux 6.4, shares page cache with Linux 7.0");
+    assert_eq!(lines[4], "  kernel        mounts with Linux 6.4 (xattr_prefixes 6.4), shares page cache with Linux 7.0");
 }
 
 #[test]

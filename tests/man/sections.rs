@@ -183,6 +183,10 @@ pub(crate) const MKFS_EROFS: &[Section] = &[
                 "kernel_to_mount, kernel_to_share",
                 "The first Linux that mounts the image and that shares its files; the second is null without fingerprints.",
             ),
+            Item(
+                "kernel_needs",
+                "A list of objects with name and since: what in the image older kernels do not mount, the newest need first.",
+            ),
             Item("warnings, seconds", "A list of texts; how long it took."),
         ],
     },

@@ -86,7 +86,7 @@ fn plain(
     pour::clear(&plan, &image)?;
     let metabox = plan.has_metabox.then(|| Metabox::new(image.folder()));
     let area = InodeArea::new(&image, metabox.as_ref());
-    let stored = content::store(&plan, source, &image, area, &options.content, threads(options), progress)?;
+    let stored = content::store(&plan, source, &image, area, options, progress)?;
     let pouring = Pouring {
         plan: &plan,
         image: &image,
@@ -113,7 +113,12 @@ fn compressed(
     let announced = compress::Announced::new(&compressions, plan.block_bits);
     plan.data_at = plan.front(announced.records.len() as u64)?.end();
     pour::clear(&plan, &image)?;
-    let contents = compress::Contents { source, options: &options.content, compression: &compressions };
+    let contents = compress::Contents {
+        source,
+        options: &options.content,
+        compression: &compressions,
+        hole_bits: options.hole_bits(),
+    };
     let mut outcome = compress::store(&plan, contents, &image, threads(options), progress)?;
     let packed = outcome.packed.map(|(body, size)| (body.shape(), size));
     let end = plan.behind(outcome.end, &outcome.shapes(), packed)?;
@@ -169,6 +174,7 @@ fn summarise(plan: &Plan<'_>, sums: &Sums, poured: &Poured, options: &BuildOptio
         compat: superblock.compat,
         incompat: superblock.incompat,
         kernel_to_mount: superblock.first_kernel(),
+        kernel_needs: superblock.kernel_needs(),
         warnings: Vec::new(),
     }
 }

@@ -3,6 +3,7 @@
 use erofs_algo::fingerprint::{Fingerprint, FingerprintKind, Hasher};
 use erofs_format::BlockBits;
 use erofs_format::compression::PCLUSTER_MAX_SIZE;
+use erofs_format::feature::{self, KernelVersion, incompat};
 use erofs_format::superblock::LABEL_MAX;
 use erofs_tree::ShapeOptions;
 use uuid::Uuid;
@@ -14,6 +15,13 @@ pub const DEFAULT_ISHARE_KEY: &str = "erofs.fingerprint.v1";
 /// How often an xattr must occur before it is stored once for all its inodes, where nothing else is said: more often
 /// than this (`-x`, as in mkfs.erofs).
 pub const DEFAULT_XATTR_TOLERANCE: u32 = 2;
+
+/// Pages of the machines on which files share page cache, as a power of two of bytes.
+const PAGE_BITS: u8 = 12;
+/// Holes for which an image may come to need Linux 5.15 are at least so long, as a power of two of bytes.
+const LARGE_HOLE_BITS: u8 = 20;
+/// The first kernel that reads chunk-based files.
+const CHUNKED_SINCE: KernelVersion = KernelVersion(5, 15);
 
 /// Everything that decides which image a tree becomes.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +47,8 @@ pub struct ContentOptions {
     pub file_dedupe: bool,
     /// Every regular file in chunks of this size, equal chunks stored once; `None` leaves the choice to the content.
     pub chunks: Option<ChunkOptions>,
+    /// Where zeros of regular files take no space.
+    pub holes: HoleRule,
     /// Tails of regular files behind their inodes.
     pub inline_data: bool,
     /// Data of each file starts at a multiple of this many blocks (`--dsunit`); 0 or 1 for none.
@@ -54,6 +64,7 @@ impl Default for ContentOptions {
             fingerprint: None,
             file_dedupe: true,
             chunks: None,
+            holes: HoleRule::ByNeed,
             inline_data: true,
             dsunit: 0,
             compression: None,
@@ -171,6 +182,17 @@ pub struct CompressHint {
     pub pcluster_size: u32,
     /// Index of the algorithm.
     pub algorithm: usize,
+}
+
+/// Where zeros of regular files take no space. A file with a hole is chunk-based, which Linux reads from 5.15 on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoleRule {
+    /// As [`Self::Always`] where the options need Linux 5.15 or newer anyway; else only where a hole saves a mebibyte.
+    ByNeed,
+    /// Wherever a hole saves space (`-E holes`).
+    Always,
+    /// Nowhere (`-E ^holes`).
+    Never,
 }
 
 /// Chunk-based files for everything.
@@ -351,6 +373,46 @@ impl BuildOptions {
             || self.content.compression.as_ref().is_some_and(extents)
     }
 
+    /// The first kernel that mounts any image with these options, as far as the options alone tell.
+    fn kernel_floor(&self) -> KernelVersion {
+        let bit = |set: bool, bit: u32| if set { bit } else { 0 };
+        let content = &self.content;
+        let has_prefixes = content.fingerprint.is_some() || !self.layout.xattr_prefixes.is_empty();
+        let mut bits = bit(has_prefixes, incompat::XATTR_PREFIXES)
+            | bit(self.is_wide(), incompat::BIT48)
+            | bit(self.layout.metabox.is_some(), incompat::METABOX)
+            | bit(content.chunks.is_some(), incompat::CHUNKED_FILE);
+        let mut newest = KernelVersion(0, 0);
+        if let Some(compression) = &content.compression {
+            bits |= bit(compression.head2.is_some(), incompat::COMPR_HEAD2)
+                | bit(compression.tail_packing, incompat::ZTAILPACKING)
+                | bit(compression.fragments.is_some(), incompat::FRAGMENTS);
+            let (major, minor) =
+                compression.algorithms.iter().map(|row| row.algorithm.first_kernel).max().unwrap_or((0, 0));
+            newest = KernelVersion(major, minor);
+        }
+        feature::first_kernel(bits, content.block_bits).max(newest)
+    }
+
+    /// The least size of chunks, as a power of two of bytes: a block, and with fingerprints a page. A page that has more than one
+    /// extent breaks Linux 7.2 and 7.3 where its file is read through shared pages, because a hidden inode has blocks of a page
+    /// (`erofs_ishare_fill_inode`).
+    pub fn least_chunk_bits(&self) -> u8 {
+        let block = self.content.block_bits.bits();
+        if self.content.fingerprint.is_some() { block.max(PAGE_BITS) } else { block }
+    }
+
+    /// The least unit in which holes are looked for, as a power of two of bytes; `None` for no holes.
+    pub(crate) fn hole_bits(&self) -> Option<u8> {
+        let least = self.least_chunk_bits();
+        match self.content.holes {
+            HoleRule::Never => None,
+            HoleRule::Always => Some(least),
+            HoleRule::ByNeed if self.kernel_floor() >= CHUNKED_SINCE => Some(least),
+            HoleRule::ByNeed => Some(least.max(LARGE_HOLE_BITS)),
+        }
+    }
+
     /// How contents and the metabox are compressed, the algorithm of the metabox being the last one; without any
     /// algorithm where neither is.
     pub(crate) fn compressions(&self) -> CompressionOptions {
@@ -388,7 +450,16 @@ impl BuildOptions {
             ));
         }
         if let Some(chunks) = self.content.chunks {
-            let least = self.content.block_bits.bits();
+            let block = self.content.block_bits.bits();
+            if (block..self.least_chunk_bits()).contains(&chunks.bits) {
+                return wrong(format!(
+                    "chunk size: found {} bytes, want at least {} with fingerprints: Linux 7.2 and 7.3 return wrong data or \
+                     crash where a shared page has several chunks",
+                    1_u64 << chunks.bits,
+                    1_u64 << PAGE_BITS
+                ));
+            }
+            let least = block;
             if !(least..=erofs_format::datalayout::chunk::CHUNK_BITS_MAX).contains(&chunks.bits) {
                 return wrong(format!(
                     "chunk size: found 2^{} bytes, want 2^{least} (the block size) to 2^{}",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use erofs_format::compression::Algorithm;
-use erofs_format::feature::KernelVersion;
+use erofs_format::feature::{KernelNeed, KernelVersion};
 
 /// What a build did.
 #[derive(Debug, Clone)]
@@ -46,6 +46,8 @@ pub struct Summary {
     pub incompat: u32,
     /// The first kernel that mounts the image (on a machine with 4096-byte pages).
     pub kernel_to_mount: KernelVersion,
+    /// What makes it need that kernel, the newest need first; empty where every kernel with EROFS mounts the image.
+    pub kernel_needs: Vec<KernelNeed>,
     /// The first kernel that shares its files' pages; `None` without fingerprints.
     pub kernel_to_share: Option<KernelVersion>,
     /// What the user should know.
@@ -69,6 +71,8 @@ pub(crate) struct Sums {
     pub(crate) deduplicated_bytes: u64,
     pub(crate) hole_bytes: u64,
     pub(crate) fingerprints: u64,
+    /// Whether any file has chunks.
+    pub(crate) chunked: bool,
     pub(crate) compression: CompressionSummary,
 }
 
@@ -80,6 +84,7 @@ impl Sums {
             deduplicated_bytes: stored.deduplicated_bytes,
             hole_bytes: stored.hole_bytes,
             fingerprints: stored.fingerprints,
+            chunked: stored.chunked,
             compression: CompressionSummary::default(),
         }
     }

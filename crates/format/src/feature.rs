@@ -100,6 +100,15 @@ pub const SUBPAGE_BLOCKS_SINCE: KernelVersion = KernelVersion(6, 4);
 /// The first kernel that shares page cache between images that carry fingerprints.
 pub const PAGE_CACHE_SHARE_SINCE: KernelVersion = KernelVersion(7, 0);
 
+/// Something in an image that older kernels do not mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelNeed {
+    /// The name of a feature or algorithm, or the block size.
+    pub name: String,
+    /// The first kernel that mounts it.
+    pub since: KernelVersion,
+}
+
 /// The rows of `table` whose bits are set in `bits`, in ascending order.
 pub fn named(table: &'static [Feature], bits: u32) -> impl Iterator<Item = &'static Feature> {
     table.iter().filter(move |feature| bits & feature.bit != 0)
@@ -135,7 +144,7 @@ pub fn check_incompat(bits: u32, at: u64) -> Result<(), FormatError> {
 
 /// The first kernel that mounts an image with these incompatible features and this block size, on a machine with
 /// 4096-byte pages. What its algorithms need comes on top: see `Superblock::first_kernel`.
-pub(crate) fn first_kernel(incompat_bits: u32, block_bits: crate::units::BlockBits) -> KernelVersion {
+pub fn first_kernel(incompat_bits: u32, block_bits: crate::units::BlockBits) -> KernelVersion {
     let blocks =
         if block_bits == crate::units::BlockBits::DEFAULT { CORE_SINCE } else { SUBPAGE_BLOCKS_SINCE };
     named(&INCOMPAT, incompat_bits).map(|feature| feature.since).fold(blocks, Ord::max)

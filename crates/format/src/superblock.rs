@@ -14,7 +14,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::compression::Algorithm;
 use crate::error::FormatError;
-use crate::feature::{self, KernelVersion, check_incompat, incompat};
+use crate::feature::{
+    self, CORE_SINCE, KernelNeed, KernelVersion, SUBPAGE_BLOCKS_SINCE, check_incompat, incompat,
+};
 use crate::units::{BlockBits, Nid};
 
 /// Where the superblock starts, in bytes from the start of the image (`EROFS_SUPER_OFFSET`).
@@ -190,13 +192,28 @@ impl Superblock {
     }
 
     /// The first kernel that mounts the image, on a machine with 4096-byte pages: the newest that a feature, the block
-    /// size or an announced algorithm needs (`z_erofs_parse_cfgs` refuses algorithms that it does not know).
+    /// size or an announced algorithm needs.
     pub fn first_kernel(&self) -> KernelVersion {
-        let features = feature::first_kernel(self.incompat, self.block_bits);
+        self.kernel_needs().first().map_or(CORE_SINCE, |need| need.since.max(CORE_SINCE))
+    }
+
+    /// What makes the image need a kernel newer than [`CORE_SINCE`], on a machine with 4096-byte pages, the newest need first
+    /// (`z_erofs_parse_cfgs` refuses algorithms that the kernel does not know).
+    pub fn kernel_needs(&self) -> Vec<KernelNeed> {
+        let need = |name: String, since| KernelNeed { name, since };
+        let features = feature::incompatible(self.incompat, self.extra_devices != 0);
+        let features = features.map(|feature| need(feature.name.to_owned(), feature.since));
         // Without configurations the field is LZ4's distance.
         let announced = if self.incompat & incompat::COMPR_CFGS == 0 { 0 } else { self.compression };
         let algorithms = Algorithm::ALL.into_iter().filter(|algorithm| announced & algorithm.bit() != 0);
-        algorithms.map(Algorithm::since).fold(features, Ord::max)
+        let algorithms = algorithms.map(|algorithm| need(algorithm.name().to_owned(), algorithm.since()));
+        let block = self.block_bits.size();
+        let blocks = (self.block_bits != BlockBits::DEFAULT)
+            .then(|| need(format!("blocks of {block} bytes"), SUBPAGE_BLOCKS_SINCE));
+        let mut needs: Vec<KernelNeed> =
+            features.chain(algorithms).chain(blocks).filter(|need| need.since > CORE_SINCE).collect();
+        needs.sort_by(|a, b| b.since.cmp(&a.since));
+        needs
     }
 
     fn from_record(record: &Record) -> Result<Self, FormatError> {
@@ -445,16 +462,19 @@ mod tests {
     #[test]
     fn the_first_kernel_knows_the_algorithms() {
         let zstd = Algorithm::Zstd.bit();
-        for (incompat, compression, want) in [
-            (0, 0, "5.4"),
-            (0, 65_535, "5.4"),
-            (incompat::COMPR_CFGS, Algorithm::Lz4.bit(), "5.13"),
-            (incompat::COMPR_CFGS, Algorithm::Lzma.bit(), "5.16"),
-            (incompat::COMPR_CFGS, Algorithm::Lz4.bit() | zstd, "6.10"),
-            (incompat::COMPR_CFGS | incompat::BIT48, zstd, "6.15"),
+        for (incompat, compression, want, needs) in [
+            (0, 0, "5.4", ""),
+            (0, 65_535, "5.4", ""),
+            (incompat::LZ4_0PADDING, 65_535, "5.4", ""),
+            (incompat::COMPR_CFGS, Algorithm::Lz4.bit(), "5.13", "compr_cfgs"),
+            (incompat::COMPR_CFGS, Algorithm::Lzma.bit(), "5.16", "lzma compr_cfgs"),
+            (incompat::COMPR_CFGS, Algorithm::Lz4.bit() | zstd, "6.10", "zstd compr_cfgs"),
+            (incompat::COMPR_CFGS | incompat::BIT48, zstd, "6.15", "48bit zstd compr_cfgs"),
         ] {
             let superblock = Superblock { incompat, compression, ..Superblock::default() };
             assert_eq!(superblock.first_kernel().to_string(), want, "{incompat:#x} {compression:#x}");
+            let names: Vec<String> = superblock.kernel_needs().into_iter().map(|need| need.name).collect();
+            assert_eq!(names.join(" "), needs, "{incompat:#x} {compression:#x}");
         }
     }
 

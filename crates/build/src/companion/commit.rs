@@ -8,7 +8,7 @@ use erofs_tree::{InodeId, Progress};
 
 use super::encoded::{Encoded, Starts};
 use super::fingerprint::{self, File};
-use super::refer::{PACKED, Pieces, Place, Referral, Referrals, named};
+use super::refer::{PACKED, Piece, Pieces, Place, Referral, Referrals, named};
 use crate::compress::{Body, Outcome, Spool};
 use crate::error::BuildError;
 use crate::image_file::ImageFile;
@@ -17,6 +17,9 @@ use crate::layout::compose::{HOLE, block_32};
 use crate::layout::plan::{Plan, Shape};
 use crate::options::{FingerprintOptions, FingerprintValue};
 use crate::summary::Sums;
+
+/// Contents are copied in pieces of this many bytes, a multiple of every block size.
+const COPY_BYTES: usize = 1 << 20;
 
 /// Everything that is known when places are.
 #[derive(Debug, Clone, Copy)]
@@ -145,11 +148,7 @@ impl Work<'_> {
                 Place::Hole => sums.hole_bytes += piece.length,
                 Place::Original(block) if !is_chunked => i_u = block_32(block + u64::from(self.start))?,
                 Place::Original(_) => {}
-                Place::Own(block) => {
-                    let mut tail = vec![0; bits.bytes()];
-                    data.read_range(piece.start, &mut tail)?;
-                    self.write_own(block, &tail, sums, image)?;
-                }
+                Place::Own(block) => self.copy(data, piece, block, sums, image)?,
                 Place::Inline => {
                     let tail_at = bytes.len();
                     bytes.resize(tail_at + usize::try_from(piece.length).unwrap_or(usize::MAX), 0);
@@ -159,6 +158,29 @@ impl Work<'_> {
             }
         }
         Ok(i_u)
+    }
+
+    /// Copies a piece to the blocks of the companion from `block` on.
+    fn copy(
+        &self,
+        data: &FileData,
+        piece: &Piece,
+        mut block: u64,
+        sums: &mut Sums,
+        image: &ImageFile,
+    ) -> Result<(), BuildError> {
+        let bits = self.plan.block_bits;
+        let (mut at, end) = (piece.start, piece.start + piece.length);
+        while at < end {
+            let length = usize::try_from(end - at).map_or(COPY_BYTES, |rest| rest.min(COPY_BYTES));
+            let mut bytes = vec![0; length];
+            data.read_range(at, &mut bytes)?;
+            bytes.resize(length.next_multiple_of(bits.bytes()), 0);
+            self.write_own(block, &bytes, sums, image)?;
+            block += bits.blocks_floor(bytes.len() as u64);
+            at += length as u64;
+        }
+        Ok(())
     }
 
     /// Appends map header, index and tail of a compressed file; tells the union of its inode.
@@ -196,7 +218,7 @@ impl Work<'_> {
     ) -> Result<(), BuildError> {
         let bits = self.plan.block_bits;
         image.write_at((self.first_own() + block) * bits.size(), bytes)?;
-        sums.stored_bytes += bits.size();
+        sums.stored_bytes += bytes.len() as u64;
         Ok(())
     }
 
@@ -216,7 +238,7 @@ impl Work<'_> {
             let block = match piece.place {
                 Place::Hole => HOLE,
                 Place::Original(block) => block_32(block + skip + u64::from(self.start))?,
-                Place::Own(block) => block_32(self.first_own() + block)?,
+                Place::Own(block) => block_32(self.first_own() + block + skip)?,
                 Place::Inline => return Err(BuildError::Internal("a chunk behind its inode".into())),
             };
             out.extend_from_slice(&block.to_le_bytes());

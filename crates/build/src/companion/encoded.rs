@@ -107,7 +107,7 @@ pub(super) fn find(
             None if fits => {}
             None => {
                 found = of(Last::Own(room.own_blocks), blocks.saturating_add(1))?;
-                room.own_blocks += 1;
+                room.take_own(1)?;
             }
         }
     }

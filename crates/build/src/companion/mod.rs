@@ -15,6 +15,7 @@
 mod commit;
 mod encoded;
 mod fingerprint;
+mod pages;
 mod refer;
 mod room;
 mod tree;

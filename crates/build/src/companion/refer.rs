@@ -11,6 +11,7 @@ use erofs_tree::{InodeId, Kind};
 
 use super::Form;
 use super::encoded::{self, Encoded, Uses};
+use super::pages;
 use super::room::Room;
 use crate::error::BuildError;
 use crate::layout::compose::block_32;
@@ -25,7 +26,7 @@ pub(super) enum Place {
     Hole,
     /// From this block of the original on.
     Original(u64),
-    /// In one block of the companion, by its number, to be copied.
+    /// In blocks of the companion, from this one on, to be copied.
     Own(u64),
     /// Behind the inode, to be copied.
     Inline,
@@ -84,6 +85,20 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
+    /// The block of the original behind the last piece before piece `at` that is not a hole, if that is in the original. Holes
+    /// are not read, so they do not end a request.
+    fn before(&self, at: usize, bits: BlockBits) -> Option<u64> {
+        self.list[..at].iter().rev().find(|piece| piece.place != Place::Hole)?.end(bits)
+    }
+
+    /// The first block of the first piece after piece `at` that is not a hole, if that is in the original.
+    fn after(&self, at: usize) -> Option<u64> {
+        match self.list[at + 1..].iter().find(|piece| piece.place != Place::Hole)?.place {
+            Place::Original(block) => Some(block),
+            Place::Hole | Place::Own(_) | Place::Inline => None,
+        }
+    }
+
     fn size(&self) -> u64 {
         self.list.last().map_or(0, |last| last.start + last.length)
     }
@@ -133,24 +148,26 @@ impl Referrals {
 
     /// Gives the blocks that the companion has for contents their final numbers, the first of which stands at block `first`.
     ///
-    /// Linux (`iomap_bio_read_folio_range`) lengthens a request by what stands behind its last sector and does not ask
-    /// whether that is on the same device. So no such block may have the address, in the companion, at which the piece in front
-    /// of it ends in the original; a block is left out there.
+    /// Linux (`iomap_bio_read_folio_range`) lengthens a request by what follows its last sector and does not ask whether that
+    /// is on the same device. So no such blocks may start at the address, in the companion, at which the piece before them
+    /// ends in the original, or end at that at which the piece after them starts; a block is left out there.
     pub(super) fn settle(&mut self, first: u64) {
         let bits = self.room.block_bits;
         let mut next = 0;
         for referral in self.list.iter_mut().flatten().chain(self.packed.as_mut().map(|(packed, _)| packed)) {
             match referral {
                 Referral::Plain(pieces) => {
-                    let Some((last, front)) = pieces.list.split_last_mut() else { continue };
-                    let Place::Own(block) = &mut last.place else { continue };
-                    let before = front.last().and_then(|piece| piece.end(bits));
-                    if before == Some(first + next) {
-                        self.room.gaps.push(next);
-                        next += 1;
+                    for at in 0..pieces.list.len() {
+                        let Piece { length, place: Place::Own(_), .. } = pieces.list[at] else { continue };
+                        let (before, after) = (pieces.before(at, bits), pieces.after(at));
+                        let blocks = bits.blocks_ceil(length);
+                        while before == Some(first + next) || after == Some(first + next + blocks) {
+                            self.room.gaps.push(next);
+                            next += 1;
+                        }
+                        pieces.list[at].place = Place::Own(next);
+                        next += blocks;
                     }
-                    *block = next;
-                    next += 1;
                 }
                 Referral::Encoded(encoded) if encoded.own().is_some() => {
                     encoded.set_own(next);
@@ -234,6 +251,9 @@ impl Finder<'_> {
             return Ok(Referral::Encoded(found));
         }
         let mut pieces = self.pieces(data)?;
+        if self.room.block_bits.size() < pages::PAGE {
+            pieces = pages::copied(pieces, self.room.block_bits);
+        }
         if let Some(last) = pieces.len().checked_sub(1).filter(|&last| pieces[last].place == Place::Inline) {
             let in_front = matches!(pieces[..last], [] | [Piece { place: Place::Original(_), .. }]);
             if in_front && tail == pieces[last].length {
@@ -243,8 +263,10 @@ impl Finder<'_> {
                     chunk_bits: 0,
                 }));
             }
-            pieces[last].place = Place::Own(self.room.take_block());
+            pieces[last].place = Place::Own(0);
         }
+        let own = pieces.iter().filter(|piece| matches!(piece.place, Place::Own(_)));
+        self.room.take_own(own.map(|piece| self.room.block_bits.blocks_ceil(piece.length)).sum())?;
         Ok(Referral::Plain(chunked(pieces, self.room.block_bits)))
     }
 

@@ -4,8 +4,11 @@ use erofs_format::datalayout::chunk::MAP_ENTRY_SIZE;
 use erofs_format::datalayout::extents;
 use erofs_format::feature::incompat;
 use erofs_format::map_header::MapHeader;
+use erofs_format::units::INODE_SLOT_SIZE;
 use erofs_format::{BlockBits, FormatError};
 use erofs_image::{FileData, Image};
+
+use super::pages::PAGE;
 
 /// Tables of small images that are always taken, in bytes.
 const TABLES_ALWAYS: u64 = 4096;
@@ -29,6 +32,8 @@ pub(super) struct Room {
     pub(super) own_blocks: u64,
     /// Those among them that hold nothing.
     pub(super) gaps: Vec<u64>,
+    /// How many more of them there may be.
+    own_left: u64,
     tables: u64,
     /// How many more chunks the original can have.
     chunks_left: u64,
@@ -53,6 +58,7 @@ impl Room {
             may_name_bytes,
             own_blocks: 0,
             gaps: Vec::new(),
+            own_left: own_max(block_bits, length),
             tables,
             chunks_left: tables / MAP_ENTRY_SIZE as u64,
             entries_left: tables / ENTRY_MIN,
@@ -69,6 +75,7 @@ impl Room {
             may_name_bytes: false,
             own_blocks: 0,
             gaps: Vec::new(),
+            own_left: 0,
             tables: 0,
             chunks_left: 0,
             entries_left: 0,
@@ -89,11 +96,20 @@ impl Room {
         Err(FormatError::field("extent", byte, format!("{length} bytes"), want))
     }
 
-    /// One more block of the companion for contents, by its number.
-    pub(super) fn take_block(&mut self) -> u64 {
-        let block = self.own_blocks;
-        self.own_blocks += 1;
-        block
+    /// Counts blocks of the companion for contents. What is copied is at most a page for each block of the original, beside a
+    /// block for each inode: more would be the same blocks again and again.
+    pub(super) fn take_own(&mut self, blocks: u64) -> Result<(), FormatError> {
+        let left = self.own_left.checked_sub(blocks);
+        let more = || {
+            FormatError::limit(
+                "bytes to be copied",
+                format!("{blocks} more blocks"),
+                "fewer than a page for each block of the image",
+            )
+        };
+        self.own_left = left.ok_or_else(more)?;
+        self.own_blocks += blocks;
+        Ok(())
     }
 
     /// Counts the chunks of a file.
@@ -115,6 +131,13 @@ impl Room {
         let found = format!("{more} more");
         FormatError::limit(what, found, format!("as many as {} bytes of tables have room for", self.tables))
     }
+}
+
+/// The most blocks of the companion for contents: those of a page for each block of the original, and one for each inode, which
+/// takes 32 bytes.
+fn own_max(block_bits: BlockBits, length: u64) -> u64 {
+    let pages = block_bits.blocks_ceil(length).saturating_mul(block_bits.blocks_ceil(PAGE).max(1));
+    pages.saturating_add(length / INODE_SLOT_SIZE)
 }
 
 /// How many lclusters the index of a compressed file of `size` bytes has, or extent records.

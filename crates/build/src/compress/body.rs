@@ -58,6 +58,14 @@ pub(crate) fn drop_short(placed: &mut Vec<Placed>, (end, size, block): (u64, u64
     length
 }
 
+/// A file in chunks, some of which are holes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Chunks {
+    pub(crate) format: ChunkFormat,
+    /// The first block of each chunk; [`HOLE`](crate::layout::compose::HOLE) for zeros.
+    pub(crate) blocks: Vec<u32>,
+}
+
 /// Where the content of a file is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Content {
@@ -65,6 +73,8 @@ pub(crate) struct Content {
     extents: Vec<Placed>,
     /// The first byte of a file that is stored as it is.
     pub(crate) flat: Option<u64>,
+    /// The chunks of a file that is stored as it is and has holes.
+    pub(crate) chunks: Option<Chunks>,
     pub(crate) inline: Option<Inline>,
     pub(crate) fragment: Option<Fragment>,
 }
@@ -203,7 +213,14 @@ pub(crate) struct Body {
 impl Body {
     /// What the plan has to know.
     pub(crate) fn shape(&self) -> Shape {
-        Shape { layout: self.layout, table: self.table, tail: self.tail }
+        // The spool has four bytes for each chunk, whatever the form of the table will be.
+        let is_long = self.layout == DataLayout::ChunkBased
+            && ChunkFormat::decode(self.i_u, 0).is_ok_and(|format| format.entry_size() > CHUNK_IN_SPOOL);
+        Shape {
+            layout: self.layout,
+            table: if is_long { 2 * self.table } else { self.table },
+            tail: self.tail,
+        }
     }
 }
 
@@ -244,6 +261,9 @@ impl Body {
     }
 }
 
+/// Bytes of the spool for each chunk: its first block.
+const CHUNK_IN_SPOOL: usize = 4;
+
 /// Encodes what the inode of a file needs.
 pub(crate) fn encode<'c>(content: &'c Content, form: &Form) -> Result<Made<'c>, FormatError> {
     let tail = content.inline.as_ref().map_or(&[][..], |inline| &inline.bytes);
@@ -251,6 +271,16 @@ pub(crate) fn encode<'c>(content: &'c Content, form: &Form) -> Result<Made<'c>, 
         let layout = if tail.is_empty() { DataLayout::FlatPlain } else { DataLayout::FlatInline };
         let i_u = block_32(form.block_bits.blocks_floor(start))?;
         return Ok(Made { layout, i_u, table: Vec::new(), tail, two_heads: false });
+    }
+    if let Some(Chunks { format, blocks }) = &content.chunks {
+        let table = blocks.iter().flat_map(|block| block.to_le_bytes()).collect();
+        return Ok(Made {
+            layout: DataLayout::ChunkBased,
+            i_u: format.encode(),
+            table,
+            tail,
+            two_heads: false,
+        });
     }
     let extents = content.list(form);
     // Extent records name the algorithm of each extent.

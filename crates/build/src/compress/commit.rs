@@ -8,15 +8,18 @@ use std::sync::Arc;
 
 use erofs_algo::fingerprint::{Fingerprint, Hasher};
 use erofs_format::compression::Algorithm;
+use erofs_format::datalayout::chunk::ChunkFormat;
 
 use super::area::ByteArea;
-use super::body::{self, Body, Content, Fragment, Inline};
+use super::body::{self, Body, Chunks, Content, Fragment, Inline};
 use super::dedupe::Reference;
 use super::encode::{Encoded, Extent, Rest};
 use super::spool::Spool;
 use super::work::{Buffers, Done, Form, Likeness, Part, Phase, Span};
+use crate::content::holes;
 use crate::error::BuildError;
 use crate::key;
+use crate::layout::compose::{HOLE, block_32};
 use crate::layout::plan::Plan;
 use crate::options::CompressClass;
 use crate::summary::Sums;
@@ -76,7 +79,10 @@ struct Large {
     /// An earlier file begins with the same bytes and is as long.
     candidate: bool,
     smaller: bool,
+    /// The first blocks of its units, as a power of two of bytes, where it is stored as it is and may have holes.
+    units: Option<(u8, Vec<u32>)>,
     stored: u64,
+    holes: u64,
     key: u128,
 }
 
@@ -220,16 +226,21 @@ impl<'a> Commit<'a> {
         let mut content = Content::default();
         match form {
             Form::Plain | Form::Twin => {
-                let stored = range.end - tail;
-                content.flat = Some(self.plain(range.start..stored, job)?);
-                content.inline = Some(Inline {
-                    length: 0,
-                    algorithm: None,
-                    bytes: job.buffers.content[stored..range.end].to_vec(),
-                })
-                .filter(|inline| !inline.bytes.is_empty());
                 self.sums.compression.plain_bytes += range.len() as u64;
-                self.sums.stored_bytes += tail as u64;
+                if let Some(bits) = self.hole_unit(&job.buffers.content[range.clone()], tail) {
+                    let blocks = self.pieces(range, bits, true, job)?;
+                    content.chunks = Some(self.chunked(bits, blocks));
+                } else {
+                    let stored = range.end - tail;
+                    content.flat = Some(self.plain(range.start..stored, true, job)?);
+                    content.inline = Some(Inline {
+                        length: 0,
+                        algorithm: None,
+                        bytes: job.buffers.content[stored..range.end].to_vec(),
+                    })
+                    .filter(|inline| !inline.bytes.is_empty());
+                    self.sums.stored_bytes += tail as u64;
+                }
             }
             Form::Encoded(spans) => {
                 self.spans(file, &mut content, spans, job)?;
@@ -284,13 +295,50 @@ impl<'a> Commit<'a> {
         self.plan.behind_header(self.phase.files[file].inode)
     }
 
-    /// Gives bytes of the buffer a place as they are.
-    fn plain(&mut self, range: Range<usize>, job: &mut WriteJob) -> Result<u64, BuildError> {
+    /// Gives bytes of the buffer a place as they are; `begins` tells that they are the first ones of their file.
+    fn plain(&mut self, range: Range<usize>, begins: bool, job: &mut WriteJob) -> Result<u64, BuildError> {
         let whole = range.len().next_multiple_of(self.phase.block) as u64;
-        let at = self.area.take_plain(whole)?;
+        let at = if begins { self.area.take_plain(whole)? } else { self.area.take(whole)? };
         self.sums.stored_bytes += whole;
         job.push(at, false, range);
         Ok(at)
+    }
+
+    /// The unit of a small file's holes, as a power of two of bytes, if holes make the image smaller. `tail` bytes of it could
+    /// follow the inode otherwise.
+    fn hole_unit(&self, content: &[u8], tail: usize) -> Option<u8> {
+        let bits = holes::unit_bits(content.len() as u64, self.phase.hole_bits?);
+        holes::chunks_pay(content, 1 << bits, self.plan.block_bits, tail as u64).then_some(bits)
+    }
+
+    /// Gives units of the buffer places as they are, but none to zeros: the first block of each. `begins` tells that they
+    /// are the first ones of their file.
+    fn pieces(
+        &mut self,
+        range: Range<usize>,
+        bits: u8,
+        mut begins: bool,
+        job: &mut WriteJob,
+    ) -> Result<Vec<u32>, BuildError> {
+        let mut blocks = Vec::with_capacity(range.len().div_ceil(1 << bits));
+        for start in range.clone().step_by(1 << bits) {
+            let unit = start..range.end.min(start + (1 << bits));
+            if holes::is_zero(&job.buffers.content[unit.clone()]) {
+                self.sums.hole_bytes += unit.len() as u64;
+                blocks.push(HOLE);
+                continue;
+            }
+            let at = self.plain(unit, std::mem::take(&mut begins), job)?;
+            blocks.push(block_32(self.plan.block_bits.blocks_floor(at))?);
+        }
+        Ok(blocks)
+    }
+
+    fn chunked(&mut self, bits: u8, blocks: Vec<u32>) -> Chunks {
+        self.sums.chunked = true;
+        let blkbits = bits - self.plan.block_bits.bits();
+        let format = ChunkFormat { blkbits, indexes: self.plan.forces_chunk_indexes(), wide: false };
+        Chunks { format, blocks }
     }
 
     /// Gives the parts of a file their places.
@@ -499,7 +547,7 @@ impl<'a> Commit<'a> {
         } else {
             self.large.remove(&file).unwrap_or_default()
         };
-        let before = self.sums.stored_bytes;
+        let (before, holes_before) = (self.sums.stored_bytes, self.sums.hole_bytes);
         match form {
             Form::Encoded(spans) => {
                 large.smaller |= spans.iter().any(|span| match span {
@@ -511,11 +559,19 @@ impl<'a> Commit<'a> {
             }
             Form::Plain | Form::Twin => {
                 self.sums.compression.plain_bytes += range.len() as u64;
-                let at = self.plain(range, &mut job)?;
-                large.content.flat.get_or_insert(at);
+                let known = &self.phase.files[file];
+                if let Some(least) = self.phase.hole_bits {
+                    let bits = holes::unit_bits(known.size, least);
+                    let blocks = self.pieces(range, bits, large.stored == 0, &mut job)?;
+                    large.units.get_or_insert((bits, Vec::new())).1.extend(blocks);
+                } else {
+                    let at = self.plain(range, offset == 0, &mut job)?;
+                    large.content.flat.get_or_insert(at);
+                }
             }
         }
         large.stored += self.sums.stored_bytes - before;
+        large.holes += self.sums.hole_bytes - holes_before;
         large.key = key::joined(&[large.key, key]);
         if large.hasher.is_some() || large.hashing {
             large.waiting.push_back(Arc::clone(&job.buffers));
@@ -579,9 +635,18 @@ impl<'a> Commit<'a> {
         if let Some(content) = original {
             self.area.rewind(large.start);
             self.sums.stored_bytes -= large.stored;
+            self.sums.hole_bytes -= large.holes;
             self.sums.deduplicated_bytes += size;
             self.finish(file, header, &content, value)?;
         } else {
+            if let Some((bits, blocks)) = large.units.take() {
+                if blocks.contains(&HOLE) {
+                    large.content.chunks = Some(self.chunked(bits, blocks));
+                } else {
+                    let first = blocks.first().map_or(0, |&block| u64::from(block));
+                    large.content.flat = Some(first * self.plan.block_bits.size());
+                }
+            }
             if !large.smaller
                 && !self.phase.is_tight()
                 && self.phase.recipes.is_none()

@@ -111,6 +111,8 @@ pub(crate) struct Contents<'a> {
     pub(crate) source: &'a dyn Source,
     pub(crate) options: &'a ContentOptions,
     pub(crate) compression: &'a CompressionOptions,
+    /// The least unit of holes; see [`crate::options::BuildOptions::hole_bits`].
+    pub(crate) hole_bits: Option<u8>,
 }
 
 /// Encodes and stores the contents of all files of the tree in the plan's data area.
@@ -121,7 +123,7 @@ pub(crate) fn store(
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<Outcome, BuildError> {
-    let Contents { source, options, compression } = contents;
+    let Contents { source, options, compression, hole_bits } = contents;
     let files = files(plan.tree, &plan.walk());
     let bytes = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
     let input = Files(source);
@@ -134,6 +136,7 @@ pub(crate) fn store(
         fingerprint: options.fingerprint.as_ref(),
         file_dedupe: options.file_dedupe,
         block: plan.block_bits.bytes(),
+        hole_bits,
         is_packed: false,
         recipes: None,
     };
@@ -214,6 +217,7 @@ fn pack(
         fingerprint: None,
         file_dedupe: false,
         block: phase.block,
+        hole_bits: None,
         is_packed: true,
         recipes: None,
     };

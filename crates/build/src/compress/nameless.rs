@@ -77,6 +77,7 @@ pub(crate) fn store(
         fingerprint: None,
         file_dedupe: false,
         block: plan.block_bits.bytes(),
+        hole_bits: None,
         is_packed: true,
         recipes: None,
     };

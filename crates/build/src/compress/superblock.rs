@@ -166,6 +166,7 @@ impl Announced {
         let bit = |set: bool, bit: u32| if set { bit } else { 0 };
         self.incompat
             | bit(sums.compression.big_pclusters, incompat::COMPR_CFGS)
+            | bit(sums.chunked, incompat::CHUNKED_FILE)
             | bit(sums.compression.inline_pclusters, incompat::ZTAILPACKING)
             | bit(sums.compression.two_heads, incompat::COMPR_HEAD2)
             // Kernels that do not know this bit would not turn interlaced blocks.

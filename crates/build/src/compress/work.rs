@@ -54,6 +54,9 @@ pub(crate) struct Phase<'a> {
     /// Equal files are stored once.
     pub(crate) file_dedupe: bool,
     pub(crate) block: usize,
+    /// The least unit in which holes of files that are stored as they are are looked for, as a power of two of bytes;
+    /// `None` for no holes.
+    pub(crate) hole_bits: Option<u8>,
     /// Whether this is the packed inode, which ends in blocks and has no attributes.
     pub(crate) is_packed: bool,
     /// What refers to what, where equal parts of files are stored once.

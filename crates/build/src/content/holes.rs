@@ -10,14 +10,14 @@ pub(crate) const SEGMENT_SIZE: usize = 1 << SEGMENT_BITS;
 /// The same as a power of two.
 pub(crate) const SEGMENT_BITS: u8 = 20;
 
-/// The unit in which holes of a file of `size` bytes are looked for, as a power of two of bytes: at least a block, and
+/// The unit in which holes of a file of `size` bytes are looked for, as a power of two of bytes: at least `least`, and
 /// so large that the chunk table (4 bytes per unit) costs less than a single hole saves: about 4 × √size, and twice
 /// that where the file is too long to be judged as a whole. At most a segment, so that each segment is judged alone.
-pub(crate) fn unit_bits(size: u64, block_bits: BlockBits) -> u8 {
+pub(crate) fn unit_bits(size: u64, least: u8) -> u8 {
     let factor = if size > SEGMENT_SIZE as u64 { 8 } else { 4 };
     let wanted = factor * size.isqrt();
     let bits = u8::try_from(wanted.next_power_of_two().trailing_zeros()).unwrap_or(u8::MAX);
-    bits.min(SEGMENT_BITS).max(block_bits.bits())
+    bits.min(SEGMENT_BITS).max(least)
 }
 
 /// Whether all bytes are zero. Stops at the first that is not, so that ordinary data costs nothing.
@@ -64,7 +64,7 @@ mod tests {
         for bits in 9..=16 {
             let block_bits = BlockBits::new(bits).unwrap();
             for size in [1_u64, 4096, 100_000, 1 << 20, 1 << 30, 1 << 36] {
-                let unit = 1_u64 << unit_bits(size, block_bits);
+                let unit = 1_u64 << unit_bits(size, bits);
                 assert!(unit >= block_bits.size() && unit <= (SEGMENT_SIZE as u64).max(block_bits.size()));
                 if unit < SEGMENT_SIZE as u64 {
                     assert!(4 * size.div_ceil(unit) <= unit, "{size} in units of {unit}");

@@ -10,7 +10,7 @@
 
 mod area;
 mod commit;
-mod holes;
+pub(crate) mod holes;
 mod large;
 mod pool;
 mod read;
@@ -30,7 +30,7 @@ use crate::image_file::ImageFile;
 use crate::layout::compose::Data;
 use crate::layout::plan::Plan;
 use crate::metabox::InodeArea;
-use crate::options::ContentOptions;
+use crate::options::BuildOptions;
 
 /// What became of the contents.
 #[derive(Debug, Default)]
@@ -62,15 +62,20 @@ pub(crate) fn store(
     source: &dyn Source,
     image: &ImageFile,
     area: InodeArea<'_>,
-    options: &ContentOptions,
-    threads: usize,
+    options: &BuildOptions,
     progress: &dyn Progress,
 ) -> Result<Stored, BuildError> {
     let files = files(plan.tree, &plan.order);
     let bytes = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
     progress.begin(Stage::Content, files.len() as u64, bytes);
-    let reader = read::Reader { source, plan, files: &files, options };
-    let outcome = pool::run(reader, image, area, threads, progress);
+    let reader = read::Reader {
+        source,
+        plan,
+        files: &files,
+        options: &options.content,
+        hole_bits: options.hole_bits(),
+    };
+    let outcome = pool::run(reader, image, area, crate::threads(options), progress);
     progress.end(Stage::Content);
     outcome
 }

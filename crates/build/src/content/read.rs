@@ -77,6 +77,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) plan: &'a Plan<'a>,
     pub(crate) files: &'a [File],
     pub(crate) options: &'a ContentOptions,
+    /// The least unit in which holes are looked for, as a power of two of bytes; `None` for no holes.
+    pub(crate) hole_bits: Option<u8>,
 }
 
 impl Reader<'_> {
@@ -139,8 +141,9 @@ impl Reader<'_> {
         let inode = self.files[file].inode;
         let reserved = u64::from(self.plan.placed[inode.index()].reserved);
         let bits = self.piece_bits(bytes.len() as u64);
-        let wanted =
-            self.options.chunks.is_some() || chunks_pay(bytes, 1 << bits, self.plan.block_bits, reserved);
+        let pays =
+            || self.hole_bits.is_some() && chunks_pay(bytes, 1 << bits, self.plan.block_bits, reserved);
+        let wanted = self.options.chunks.is_some() || pays();
         let pieces = wanted.then(|| (bits, self.pieces(bytes, bits)));
         ReadPart { file, range, key, fingerprint, pieces }
     }
@@ -149,14 +152,14 @@ impl Reader<'_> {
     fn piece_bits(&self, size: u64) -> u8 {
         match self.options.chunks {
             Some(chunks) => chunks.bits.min(SEGMENT_BITS),
-            None => unit_bits(size, self.plan.block_bits),
+            None => unit_bits(size, self.hole_bits.unwrap_or(self.plan.block_bits.bits())),
         }
     }
 
     fn pieces(&self, bytes: &[u8], bits: u8) -> Vec<Piece> {
         let keyed = self.options.chunks.is_some_and(|chunks| chunks.bits <= SEGMENT_BITS);
         let judge = |piece: &[u8]| {
-            if is_zero(piece) {
+            if self.hole_bits.is_some() && is_zero(piece) {
                 Piece::Zero
             } else {
                 Piece::Bytes(keyed.then(|| erofs_algo::chunk_key(piece)))

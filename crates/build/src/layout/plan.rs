@@ -191,7 +191,8 @@ impl<'t> Plan<'t> {
         packed: Option<(Shape, u64)>,
     ) -> Result<u64, BuildError> {
         self.meta_at = end.next_multiple_of(self.block_bits.size());
-        let mut zone = Zone::new(self.block_bits, self.meta_at);
+        // Nid 0 stays unused: it would be inode number 0, whose name readdir(3) does not return.
+        let mut zone = Zone::new(self.block_bits, self.meta_at + INODE_SLOT_SIZE);
         self.lay_out(&mut zone, Some(shapes))?;
         if let Some((shape, size)) = packed.filter(|_| !self.has_metabox) {
             self.packed = Some((self.place_nameless(&shape, 1, &mut zone)?, size));
