@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::error::{ContextKind, ContextValue};
 use clap::{ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, ValueHint};
 use erofs_algo::fingerprint;
 use erofs_build::options::DEFAULT_ISHARE_KEY;
@@ -29,8 +30,7 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\nlayout 1");
 /// file carries a fingerprint of its content, so that Linux 7.0 and newer keep one copy in memory of files that many
 /// mounted images contain.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "mkfs-erofs", version = VERSION, args_override_self = true, next_line_help = false,
-          after_help = "Short options take their values with or without a blank, as in mkfs.erofs: -b#, -C#, -T#, -U X.")]
+#[command(name = "mkfs-erofs", version = VERSION, args_override_self = true, next_line_help = false)]
 pub struct Args {
     /// The image: a file to be made or replaced, or a block device to be written
     #[arg(value_name = "IMAGE", value_hint = ValueHint::FilePath)]
@@ -276,7 +276,15 @@ fn spellings(command: &clap::Command) -> String {
         .map(|name| format!("--{name}="))
         .collect();
     names.sort();
-    format!("Long options take their value behind an equals sign: {}", names.join(" "))
+    let short = command.get_arguments().filter(|argument| argument.get_action().takes_values());
+    let mut letters: Vec<String> =
+        short.filter_map(clap::Arg::get_short).map(|letter| format!("-{letter}#")).collect();
+    letters.sort();
+    format!(
+        "Long options take their value after an equals sign: {}\n\nShort options take it with or without a blank: {}",
+        names.join(" "),
+        letters.join(" ")
+    )
 }
 
 impl Args {
@@ -299,7 +307,8 @@ impl Args {
         {
             return Err(Failure::Usage(text));
         }
-        let mut matches = refused::add_to(command()).try_get_matches_from(&line)?;
+        let mut matches =
+            refused::add_to(command()).try_get_matches_from(&line).map_err(|error| with_tip(error, &line))?;
         let root_owns = is_later(&matches, "all_root", "force_uid");
         let root_is_group = is_later(&matches, "all_root", "force_gid");
         let mut args = Self::from_arg_matches_mut(&mut matches)?;
@@ -311,6 +320,22 @@ impl Args {
         }
         Ok(args)
     }
+}
+
+/// Adds a tip to an error where the value of a flag with an optional value was given as a word of its own, which makes it
+/// one more path.
+fn with_tip(mut error: clap::Error, line: &[OsString]) -> clap::Error {
+    for flag in ["--ishare-key", "--ishare_key", "--xattr-inode-digest"] {
+        let typed = line.iter().position(|word| word == flag).and_then(|at| line.get(at + 1));
+        if let Some(name) = typed.and_then(|name| name.to_str())
+            && erofs_format::xattr::split_name(name.as_bytes()).is_some()
+            && error.use_stderr()
+        {
+            let tip = format!("NAME is given after an equals sign: {flag}={name}");
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+        }
+    }
+    error
 }
 
 /// Whether `one` was given, and after `other` if that was given as well.

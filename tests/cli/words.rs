@@ -59,8 +59,7 @@ fn what_is_not_in_this_version_is_refused_by_name() {
         ("--aufs", "--aufs: whiteouts of AUFS are not in this version\n"),
         ("--sort=none", "--sort: tarballs as sources are not in this version\n"),
         ("--file-contexts=x", "--file-contexts: SELinux file contexts are not in this version"),
-        ("-Eztailpacking", "-E with words of compression: needs -z"),
-        ("-Eztailpacking,dedupe", "-E dedupe (see --chunksize for what is not compressed): needs -z"),
+        ("--compress-class=always", "--compress-class=always: needs -z, which names the algorithm"),
         ("-Esuper", "-E super: found an unknown word, want force-inode-compact, "),
     ] {
         room.build(&[flag], &room.path("img")).assert_refused(2, line);
@@ -83,6 +82,8 @@ fn wrong_command_lines_end_with_2() {
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{flags:?}: {ran:?}");
         assert!(ran.stderr.starts_with("error: ") && ran.stderr.contains("--help"), "{flags:?}: {ran:?}");
     }
+    let tip = mkfs(&["--ishare-key", "trusted.key", "img", "dir"]).stderr;
+    assert!(tip.contains("tip: NAME is given after an equals sign: --ishare-key=trusted.key"), "{tip}");
     let room = Room::new();
     room.build(&["-L", "sixteen bytes is"], &room.path("img"))
         .assert_refused(2, "volume label: found 16 bytes");
@@ -132,7 +133,10 @@ fn the_summary_for_people() {
         "{text}"
     );
     assert_eq!(lines[3], "  fingerprints  2 files, sha256 in trusted.erofs.fingerprint");
-    assert_eq!(lines[4], "  kernel        mounts with Linux 6.4 (xattr_prefixes 6.4), shares page cache with Linux 7.0");
+    assert_eq!(
+        lines[4],
+        "  kernel        mounts with Linux 6.4 (xattr_prefixes 6.4), shares page cache with Linux 7.0"
+    );
 }
 
 #[test]
@@ -169,6 +173,7 @@ fn the_summary_for_machines() {
         ("hard_links", serde_json::json!(1)),
         ("logical_bytes", serde_json::json!(10_000)),
         ("hole_bytes", serde_json::json!(0)),
+        ("kernel_needs", serde_json::json!([{ "name": "xattr_prefixes", "since": "6.4" }])),
         ("kernel_to_mount", serde_json::json!("6.4")),
         ("kernel_to_share", serde_json::json!("7.0")),
         ("incompat", serde_json::json!(["xattr_prefixes"])),

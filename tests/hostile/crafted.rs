@@ -35,7 +35,7 @@ const ROWS: [Row; 20] = [
     Row {
         name: "not-erofs",
         make: || vec![0x5a; 4096],
-        error: "superblock.magic at byte 1024: found 0x5a5a5a5a, want 0xe0f5e1e2",
+        error: "not an EROFS image: found the magic number 0x5a5a5a5a at byte 1024, want 0xe0f5e1e2",
     },
     Row {
         name: "cut-superblock",

@@ -3,6 +3,16 @@
 /// A rule of the format that bytes or values break. Every message names the place, what was found and what was wanted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
+    /// The bytes where a superblock should be are those of something else.
+    #[error("not an EROFS image: found the magic number {found:#010x} at byte {at}, want {want:#010x}")]
+    NotErofs {
+        /// The number that was found.
+        found: u32,
+        /// Where it is, in bytes.
+        at: u64,
+        /// The magic number of EROFS.
+        want: u32,
+    },
     /// A field holds a value that the format does not allow.
     #[error("{field} at byte {at}: found {found}, want {want}")]
     Field {

@@ -376,7 +376,7 @@ fn check_magic(found: u32) -> Result<(), FormatError> {
     if found == MAGIC {
         return Ok(());
     }
-    Err(FormatError::field("superblock.magic", at(0), format!("{found:#010x}"), format!("{MAGIC:#010x}")))
+    Err(FormatError::NotErofs { found, at: at(0), want: MAGIC })
 }
 
 /// The length of the superblock that starts `bytes`, which are at least [`BASE_SIZE`] long, extension slots included. An
@@ -487,7 +487,7 @@ mod tests {
     #[test]
     fn wrong_bytes_are_named() {
         for (at, byte, want) in [
-            (0, 0, "superblock.magic at byte 1024"),
+            (0, 0, "not an EROFS image: found the magic number 0xe0f5e100 at byte 1024"),
             (12, 21, "superblock.blkszbits at byte 1036: found 21, want 9 to 16"),
             (90, 1, "superblock.dirblkbits at byte 1114"),
             (0x51, 0xff, "superblock.feature_incompat at byte 1104"),

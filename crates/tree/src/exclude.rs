@@ -1,7 +1,9 @@
 //! What is left out of the tree: exact paths and regular expressions, as `mkfs.erofs --exclude-path` and
 //! `--exclude-regex` mean them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -23,7 +25,8 @@ use crate::error::TreeError;
 /// * back-references such as `\1`, an extension of glibc, do not exist.
 #[derive(Clone, Debug, Default)]
 pub struct Exclude {
-    paths: BTreeSet<Box<[u8]>>,
+    /// Each path, and whether an entry had it.
+    paths: BTreeMap<Box<[u8]>, Arc<AtomicBool>>,
     regexes: Vec<Regex>,
 }
 
@@ -33,25 +36,23 @@ impl Exclude {
         Self::default()
     }
 
-    /// Leaves out the entry of exactly this path. Slashes before and after it are ignored.
+    /// Leaves out the entry of exactly this path. Empty components and those that are `.` are ignored.
     ///
     /// # Errors
     ///
     /// [`TreeError::BadExclude`] if nothing remains but the root, which cannot be left out.
     pub fn add_path(&mut self, path: impl AsRef<[u8]>) -> Result<(), TreeError> {
         let given = path.as_ref();
-        let leading = given.iter().take_while(|&&byte| byte == b'/').count();
-        let mut path = given.get(leading..).unwrap_or_default();
-        while let Some(shorter) = path.strip_suffix(b"/") {
-            path = shorter;
-        }
+        let components = given.split(|&byte| byte == b'/');
+        let components = components.filter(|component| !component.is_empty() && *component != b".");
+        let path = components.collect::<Vec<_>>().join(&b"/"[..]);
         if path.is_empty() {
             return Err(TreeError::BadExclude {
                 pattern: String::from_utf8_lossy(given).into_owned(),
                 reason: "found the root, wanted a path below it".into(),
             });
         }
-        self.paths.insert(path.into());
+        self.paths.insert(path.into(), Arc::default());
         Ok(())
     }
 
@@ -78,7 +79,17 @@ impl Exclude {
 
     /// Whether the entry of this path, relative to the root and without a leading slash, is left out.
     pub fn matches(&self, path: &[u8]) -> bool {
-        self.paths.contains(path) || self.regexes.iter().any(|regex| regex.is_match(path))
+        if let Some(seen) = self.paths.get(path) {
+            seen.store(true, Ordering::Relaxed);
+            return true;
+        }
+        self.regexes.iter().any(|regex| regex.is_match(path))
+    }
+
+    /// The exact paths that no entry has had so far, in byte order.
+    pub fn unmatched(&self) -> impl Iterator<Item = &[u8]> {
+        let unseen = self.paths.iter().filter(|(_, seen)| !seen.load(Ordering::Relaxed));
+        unseen.map(|(path, _)| &**path)
     }
 }
 
@@ -88,8 +99,11 @@ mod tests {
 
     #[test]
     fn exact_paths() {
-        let cases: [(&str, &[u8], bool); 8] = [
+        let cases: [(&str, &[u8], bool); 11] = [
             ("usr/bin", b"usr/bin", true),
+            ("./usr/bin", b"usr/bin", true),
+            ("usr//./bin/.", b"usr/bin", true),
+            ("./.hidden", b".hidden", true),
             ("/usr/bin", b"usr/bin", true),
             ("//usr/bin/", b"usr/bin", true),
             ("usr/bin", b"usr/bin/true", false),
@@ -102,6 +116,7 @@ mod tests {
             let mut exclude = Exclude::new();
             exclude.add_path(rule).unwrap();
             assert_eq!(exclude.matches(path), left_out, "{rule} on {path:?}");
+            assert_eq!(exclude.unmatched().count(), usize::from(!left_out), "{rule} on {path:?}");
         }
     }
 
