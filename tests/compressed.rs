@@ -10,8 +10,7 @@ use std::process::Command;
 
 use erofs_testkit::compare::{assert_extracted, assert_same};
 use erofs_testkit::require::need;
-use erofs_testkit::{Backing, Expect, Mount, content, corpora, mount, peers, place, random, trees};
-use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
+use erofs_testkit::{Backing, Expect, Mount, content, corpora, mount, peers, place, trees};
 
 /// The builder under test.
 const MKFS: &str = env!("CARGO_BIN_EXE_mkfs-erofs");
@@ -148,43 +147,6 @@ fn threads_do_not_change_the_image() {
         });
         let [one, others @ ..] = &mut images;
         assert!(others.iter().all(|other| other == one), "{options:?}");
-    }
-}
-
-/// Random trees in random forms; `PROPTEST_CASES` asks for more of them.
-#[test]
-fn random_trees() {
-    let Some(backings) = need("the kernel reads random compressed trees", mount::both()) else { return };
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(48);
-    let mut runner = TestRunner::new(Config {
-        cases,
-        max_shrink_iters: 200,
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
-            "tests/compressed.proptest-regressions",
-        ))),
-        ..Config::default()
-    });
-    let combinations: Vec<_> = PCLUSTERS.into_iter().flat_map(combinations).collect();
-    let inputs = (random::tree(60), 0..combinations.len());
-    let outcome = runner.run(&inputs, |(spec, number)| {
-        let source = place::scratch().unwrap();
-        spec.make(source.path()).unwrap();
-        let options = words(&combinations[number]);
-        let dir = place::disk_scratch().unwrap();
-        let image = dir.path().join("image");
-        let fail = |error: erofs_testkit::Error| TestCaseError::fail(format!("{options:?}: {error}"));
-        peers::build(MKFS, &options, &image, source.path()).map_err(fail)?;
-        let mounted = Mount::new(&image, backings[number % 2]).map_err(fail)?;
-        let expect = Expect::with_sha256(KEY);
-        let differences = erofs_testkit::compare(source.path(), mounted.path(), &expect).map_err(fail)?;
-        if differences.is_empty() {
-            Ok(())
-        } else {
-            Err(TestCaseError::fail(format!("{options:?}: {differences:#?}")))
-        }
-    });
-    if let Err(error) = outcome {
-        panic!("{error}");
     }
 }
 

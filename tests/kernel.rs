@@ -11,9 +11,8 @@ use std::path::{Path, PathBuf};
 use erofs_testkit::compare::assert_same;
 use erofs_testkit::require::need;
 use erofs_testkit::{
-    Backing, Digest, Expect, Fingerprint, Mount, content, corpora, mount, peers, place, random, trees,
+    Backing, Digest, Expect, Fingerprint, Mount, content, corpora, mount, peers, place, trees,
 };
-use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
 
 /// The builder under test.
 const MKFS: &str = env!("CARGO_BIN_EXE_mkfs-erofs");
@@ -153,47 +152,6 @@ fn directories_and_block_sizes() {
     }
     for option in ["-b512", "-b1024", "-b2048", "-b4096"] {
         check(&[option, KEY_OPTION], source.path(), &backings, &Expect::with_sha256(KEY));
-    }
-}
-
-/// Random trees in random layouts. A tree that fails is made smaller and printed, and its seed
-/// is kept beside this file; `PROPTEST_CASES` asks for more of them.
-#[test]
-fn random_trees() {
-    let Some(backings) = need("the kernel reads random trees", mount::both()) else { return };
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(128);
-    let mut runner = TestRunner::new(Config {
-        cases,
-        max_shrink_iters: 400,
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
-            "tests/kernel.proptest-regressions",
-        ))),
-        ..Config::default()
-    });
-    let inputs = (random::tree(80), 0..LAYOUTS.len(), 9..=12_u32);
-    let outcome = runner.run(&inputs, |(spec, layout, block_bits)| {
-        let source = place::scratch().unwrap();
-        spec.make(source.path()).unwrap();
-        let (_, layout) = LAYOUTS[layout];
-        let block_option = format!("-b{}", 1 << block_bits);
-        let mut options = vec![block_option.as_str(), KEY_OPTION];
-        options.extend(layout);
-        let dir = place::disk_scratch().unwrap();
-        let image = dir.path().join("image");
-        let fail = |error: erofs_testkit::Error| TestCaseError::fail(format!("{options:?}: {error}"));
-        peers::build(MKFS, &options, &image, source.path()).map_err(fail)?;
-        for backing in backings {
-            let mounted = Mount::new(&image, backing).map_err(fail)?;
-            let expect = Expect::with_sha256(KEY);
-            let differences = erofs_testkit::compare(source.path(), mounted.path(), &expect).map_err(fail)?;
-            if !differences.is_empty() {
-                return Err(TestCaseError::fail(format!("{options:?} by {backing:?}: {differences:#?}")));
-            }
-        }
-        Ok(())
-    });
-    if let Err(error) = outcome {
-        panic!("{error}");
     }
 }
 

@@ -271,7 +271,8 @@ fn an_image_inside_a_file_is_found_by_its_offset() {
     assert_eq!(ishare(["cat", "--offset", "8192", inside, "/same"]).out, "1\n");
     let message = ishare(["cat", inside, "/same"]).err;
     assert!(
-        message.contains("not an EROFS image: found the magic number 0x00000000 at byte 1024, want 0xe0f5e1e2"),
+        message
+            .contains("not an EROFS image: found the magic number 0x00000000 at byte 1024, want 0xe0f5e1e2"),
         "{message}"
     );
 }

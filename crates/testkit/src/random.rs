@@ -11,7 +11,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use rustix::fs::{AtFlags, CWD, FileType, Mode};
 
-use crate::content::{noise, sparse, symlink_target};
+use crate::compare::Expect;
+use crate::content::{noise, sparse, symlink_target, text};
 use crate::error::{At as _, Result};
 use crate::trees::set_mtime;
 
@@ -48,6 +49,8 @@ pub enum Kind {
     Directory,
     /// A regular file of pseudo-random bytes: seed and length in bytes.
     File(u64, usize),
+    /// A regular file of words, which compress: seed and length in bytes.
+    Text(u64, usize),
     /// A regular file of one byte repeated: the byte and the length in bytes.
     Repeated(u8, usize),
     /// A regular file with holes: its length in bytes, and where its pieces of data start and how long they are.
@@ -99,7 +102,8 @@ fn length() -> impl Strategy<Value = usize> {
     let near = |range: std::ops::Range<usize>| {
         (range, 0..140_usize).prop_map(|(blocks, less)| (blocks * 4096).saturating_sub(less) + less % 2)
     };
-    prop_oneof![2 => 0..200_usize, 3 => 0..6_000_usize, 3 => near(1..5), 1 => 0..300_000_usize]
+    // Rarely more than a mebibyte, which is where files begin to be read in parts.
+    prop_oneof![20 => 0..200_usize, 30 => 0..6_000_usize, 30 => near(1..5), 10 => 0..300_000_usize, 1 => near(254..800)]
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
@@ -107,6 +111,7 @@ fn kind() -> impl Strategy<Value = Kind> {
     prop_oneof![
         4 => Just(Kind::Directory),
         8 => (0..30_u64, length()).prop_map(|(seed, len)| Kind::File(seed, len)),
+        6 => (0..30_u64, length()).prop_map(|(seed, len)| Kind::Text(seed, len)),
         2 => (0..4_u8, length()).prop_map(|(byte, len)| Kind::Repeated(byte, len)),
         2 => (0..400_000_u64, vec(piece, 0..4)).prop_map(|(len, pieces)| Kind::Sparse(len, pieces)),
         2 => (1..=4095_usize).prop_map(Kind::Symlink),
@@ -122,6 +127,111 @@ fn attribute() -> impl Strategy<Value = (String, u64, usize)> {
     let len = prop_oneof![4 => 0..40_usize, 1 => 0..5_000_usize];
     (space, suffix, 0..5_u64, len)
         .prop_map(|(space, suffix, seed, len)| (format!("{space}.{suffix}"), seed, len))
+}
+
+/// Options of the builder and what they change about a tree.
+#[derive(Debug, Clone)]
+pub struct OptionsSpec {
+    /// The words of the command line.
+    pub words: Vec<String>,
+    /// What the mounted tree has.
+    pub expect: Expect,
+}
+
+/// Options of mkfs-erofs that go together. Fingerprints, where there are any, are SHA-256 in the attribute `key`.
+pub fn options(key: &'static str) -> impl Strategy<Value = OptionsSpec> {
+    let block = prop_oneof![6 => Just(12_u32), 1 => Just(9), 1 => Just(10), 1 => Just(11)];
+    (block, form(), any::<[bool; 16]>(), 0..8_u32).prop_map(move |(bits, form, on, number)| {
+        let block = 1_u32 << bits;
+        let mut words = vec![format!("-b{block}")];
+        let mut expect = Expect::default();
+        form.add(block, on[0], number, &mut words);
+        if on[0] {
+            words.push(format!("--ishare-key={key}"));
+            expect = Expect::with_sha256(key);
+        }
+        // Each of the rest is rare, so that what fails has few of them.
+        let rare = |one: usize, other: usize| on[one] && on[other];
+        let mut add = |given: bool, word: String| words.extend(given.then_some(word));
+        add(rare(1, 2), format!("--dsunit={number}"));
+        add(rare(2, 3), format!("--fsalignblks={number}"));
+        add(rare(3, 4), format!("-x{number}"));
+        add(rare(4, 5), format!("--root-xattr-isize={}", number * 600));
+        add(rare(5, 6), "--xattr-prefix=user.a".to_owned());
+        add(rare(6, 7), "-Enosbcrc".to_owned());
+        add(rare(7, 8), "-Eforce-inode-extended".to_owned());
+        add(rare(8, 9), "-Edot-omitted".to_owned());
+        add(rare(9, 10), "-E^xattr-name-filter,^inline_data".to_owned());
+        add(rare(10, 11), if on[12] { "-Eholes".to_owned() } else { "-E^holes".to_owned() });
+        add(rare(11, 12), "--no-file-dedupe".to_owned());
+        if rare(12, 13) {
+            words.push("--all-root".to_owned());
+            expect.owner = Some((0, 0));
+        }
+        if rare(13, 14) {
+            words.push("-T1700000000".to_owned());
+            expect.mtime = Some((1_700_000_000, 0));
+        }
+        if rare(14, 15) {
+            words.push("--hard-dereference".to_owned());
+            expect.hard_links = false;
+        }
+        OptionsSpec { words, expect }
+    })
+}
+
+/// How contents and metadata are stored.
+#[derive(Debug, Clone)]
+struct FormSpec {
+    /// The algorithm, if contents are compressed.
+    algorithm: Option<&'static str>,
+    /// The size of pclusters or chunks in blocks, as a power of two.
+    size: u32,
+    words: Vec<&'static str>,
+    /// The options of `-m` behind its size, if metadata is compressed.
+    metabox: Option<&'static str>,
+    class: &'static str,
+}
+
+fn form() -> impl Strategy<Value = FormSpec> {
+    let algorithm = prop_oneof![
+        6 => Just(None),
+        10 => proptest::sample::select(vec![
+            "lz4", "lz4hc,9", "zstd,3", "zstd,12", "deflate,1", "libdeflate,6", "lzma,1", "zstd:lz4",
+        ])
+        .prop_map(Some),
+    ];
+    let words = proptest::sample::subsequence(
+        vec!["legacy-compress", "ztailpacking", "fragments", "all-fragments", "dedupe", "48bit"],
+        0..=3,
+    );
+    let metabox = proptest::option::weighted(0.2, proptest::sample::select(vec!["", ":zstd", ":lz4"]));
+    let class = proptest::sample::select(vec!["auto", "auto", "auto", "always", "never"]);
+    (algorithm, 0..=4_u32, words, metabox, class).prop_map(|(algorithm, size, words, metabox, class)| {
+        FormSpec { algorithm, size, words, metabox, class }
+    })
+}
+
+impl FormSpec {
+    fn add(&self, block: u32, fingerprints: bool, number: u32, words: &mut Vec<String>) {
+        let bytes = block << self.size;
+        if let Some(algorithm) = self.algorithm {
+            words.extend([
+                format!("-z{algorithm}"),
+                format!("-C{bytes}"),
+                format!("--compress-class={}", self.class),
+            ]);
+            words.extend((algorithm.contains(':')).then(|| format!("-Ehead2={}", number * 10)));
+            words.extend((!self.words.is_empty()).then(|| format!("-E{}", self.words.join(","))));
+            words.extend((number == 7).then(|| "--zD".to_owned()));
+        } else if number > 4 {
+            // Chunks of files that are shared are pages at least.
+            let least = if fingerprints { block.max(4096) } else { block };
+            words.push(format!("--chunksize={}", bytes.max(least)));
+            words.extend((number == 7).then(|| "-Eforce-chunk-indexes".to_owned()));
+        }
+        words.extend(self.metabox.map(|named| format!("-m{bytes}{named}")));
+    }
 }
 
 /// One line for each node, however the list is asked for, because a failing tree is read by people.
@@ -158,6 +268,7 @@ impl TreeSpec {
                     directories.push(path.clone());
                 }
                 Kind::File(..)
+                | Kind::Text(..)
                 | Kind::Repeated(..)
                 | Kind::Sparse(..)
                 | Kind::Symlink(_)
@@ -180,6 +291,7 @@ impl Kind {
         match self {
             Self::Directory | Self::Link(_) => Ok(()),
             Self::File(seed, len) => fs::write(path, noise(*seed, *len)).at("write", path),
+            Self::Text(seed, len) => fs::write(path, text(*seed, *len)).at("write", path),
             Self::Repeated(byte, len) => fs::write(path, vec![*byte; *len]).at("write", path),
             Self::Sparse(len, pieces) => {
                 let pieces: Vec<_> = pieces.iter().map(|(at, len)| (*at, noise(*at, *len))).collect();
@@ -218,7 +330,7 @@ impl NodeSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::{Expect, assert_same};
+    use crate::compare::assert_same;
     use crate::{place, require};
     use proptest::strategy::ValueTree as _;
     use proptest::test_runner::TestRunner;

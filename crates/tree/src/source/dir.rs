@@ -197,9 +197,10 @@ impl Source for DirSource {
             self.excluded = walked.excluded;
             self.warnings = describe(&walked.notes);
             let unmatched = self.options.exclude.unmatched();
-            self.warnings.extend(unmatched.map(|path| {
-                format!("excluded path {}: no entry of the source has it", show_bytes(path))
-            }));
+            self.warnings
+                .extend(unmatched.map(|path| {
+                    format!("excluded path {}: no entry of the source has it", show_bytes(path))
+                }));
             Ok(tree)
         });
         progress.end(Stage::Scan);
