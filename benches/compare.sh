@@ -11,6 +11,8 @@
 #   EROFS_MKFS      the builder to measure (default: a release build of this workspace)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tools/help.sh
+source "$here/../tools/help.sh"
 cd "$here/.."
 # shellcheck source=tools/beside.sh
 source tools/beside.sh

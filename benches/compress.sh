@@ -12,6 +12,8 @@
 #   EROFS_PCLUSTER  another pcluster size
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tools/help.sh
+source "$here/../tools/help.sh"
 cd "$here/.."
 # shellcheck source=tools/beside.sh
 source tools/beside.sh

@@ -8,6 +8,8 @@
 # Each tree appears whole or not at all; a second call finds them and does nothing.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tools/help.sh
+source "$here/../tools/help.sh"
 # shellcheck source=tools/beside.sh
 source "$here/../tools/beside.sh"
 

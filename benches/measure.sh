@@ -23,9 +23,7 @@ prepare() {
 
 # need_time: GNU time is what measures memory; a shell built-in knows only seconds.
 need_time() {
-    if [ ! -x /usr/bin/time ]; then
-        apt-get -qq update && apt-get -qq -y install time >/dev/null || die "cannot install GNU time"
-    fi
+    [ -x /usr/bin/time ] || die "GNU time is not on this machine: install the package time"
 }
 
 # measure LOG OUT COMMAND...: runs the command, which makes OUT, and appends a line to LOG: wall and CPU seconds, peak KiB,

@@ -8,6 +8,8 @@
 # what was fetched and built; a second call makes only what is missing. Runs as root.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tools/help.sh
+source "$here/../tools/help.sh"
 # shellcheck source=tools/beside.sh
 source "$here/../tools/beside.sh"
 

@@ -12,6 +12,8 @@
 #   ROUNDS          rounds (default 3)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tools/help.sh
+source "$here/../tools/help.sh"
 cd "$here/.."
 # shellcheck source=tools/beside.sh
 source tools/beside.sh

@@ -8,6 +8,8 @@
 # anew, with the table of workloads behind that of pairs.sh.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tools/help.sh
+source "$here/../tools/help.sh"
 # shellcheck source=tools/beside.sh
 source "$here/../tools/beside.sh"
 

@@ -6,6 +6,12 @@
 # target/fuzz. Exit status: 0 nothing found, 1 something found, 3 the fuzzer cannot be built here.
 set -eu
 
+case ${1:-} in
+-h | --help)
+    awk 'NR == 1 { next } !/^#/ { exit } { sub(/^# ?/, ""); print }' "$0"
+    exit 0
+    ;;
+esac
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)

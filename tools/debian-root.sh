@@ -6,6 +6,8 @@
 # whole or not at all, a second call finds it and does nothing, and calls at the same time wait for each other.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tools/help.sh
+source "$here/help.sh"
 # shellcheck source=tools/beside.sh
 source "$here/beside.sh"
 

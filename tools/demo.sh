@@ -3,7 +3,10 @@
 #
 # The image is IMAGE, or target/demo.img. As root on a kernel with EROFS, it is also mounted for a moment.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tools/help.sh
+source "$here/help.sh"
+cd "$here/.."
 
 target=${CARGO_TARGET_DIR:-target}
 image=${1:-$target/demo.img}
@@ -11,7 +14,7 @@ key=trusted.erofs.fingerprint
 show() { printf '\n$ %s\n' "$*"; }
 
 printf 'Building; the first time takes a few minutes.\n'
-cargo build --release --quiet
+cargo build --release
 PATH=$(realpath "$target")/release:$PATH
 
 show mkfs-erofs "--ishare-key=$key" "$image" testdata/tree

@@ -2,6 +2,8 @@
 # erofs-utils.sh DIR: fetch the newest erofs-utils that Debian has, beside the system: DIR/bin/{mkfs,fsck,dump}.erofs.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tools/help.sh
+source "$here/help.sh"
 # shellcheck source=tools/beside.sh
 source "$here/beside.sh"
 

@@ -10,6 +10,8 @@
 # same time wait for each other.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tools/help.sh
+source "$here/help.sh"
 # shellcheck source=tools/beside.sh
 source "$here/beside.sh"
 

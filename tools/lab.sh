@@ -4,23 +4,18 @@
 #                                 `--write docs/conformance.md` make the table of all rows anew.
 #
 # Fetches a kernel beside the system (tools/kernel.sh) and starts it in a virtual machine, emulated in software. The
-# arguments are those of `erofs-lab run` and `erofs-lab conformance`. The program qemu-system-x86_64 is installed if it is
-# missing, as root only.
+# arguments are those of `erofs-lab run` and `erofs-lab conformance`. Needs the program qemu-system-x86_64 (Debian: the
+# package qemu-system-x86).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tools/help.sh
+source "$here/help.sh"
 # shellcheck source=tools/beside.sh
 source "$here/beside.sh"
 
 [ $# -gt 0 ] || die "usage: lab.sh SCENARIO.toml... [--json] [--memory MIB] [--timeout SECONDS], or: lab.sh conformance"
-if ! command -v qemu-system-x86_64 >/dev/null; then
-    [ "$(id -u)" = 0 ] || die "qemu-system-x86_64 is not on this machine: install the package qemu-system-x86"
-    command -v apt-get >/dev/null || die "qemu-system-x86_64 is not on this machine, and apt-get neither"
-    printf 'Installing qemu-system-x86.\n' >&2
-    log=$(mktemp)
-    trap 'rm -f "$log"' EXIT
-    { retry apt-get -qq update && DEBIAN_FRONTEND=noninteractive retry apt-get -qq -y --no-install-recommends \
-        install qemu-system-x86; } >"$log" 2>&1 || die "cannot install qemu-system-x86: $(tail -n 1 "$log")"
-fi
+command -v qemu-system-x86_64 >/dev/null ||
+    die "qemu-system-x86_64 is not on this machine: install the package qemu-system-x86"
 root=$(realpath "$here/..")
 target=${CARGO_TARGET_DIR:-$root/target}
 # Paths of scenarios are relative to the caller's directory, so it is not left.

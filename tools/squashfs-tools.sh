@@ -2,6 +2,8 @@
 # squashfs-tools.sh DIR: fetch the newest squashfs-tools that Debian has, beside the system: DIR/bin/mksquashfs.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tools/help.sh
+source "$here/help.sh"
 # shellcheck source=tools/beside.sh
 source "$here/beside.sh"
 

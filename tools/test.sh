@@ -3,7 +3,10 @@
 #
 # Arguments go to `cargo test`. With EROFS_INTEROP=require in the environment, a check that cannot be made is a failure.
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tools/help.sh
+source "$here/help.sh"
+cd "$here/.." || exit 1
 
 target=${CARGO_TARGET_DIR:-target}
 mkdir -p "$target" || exit 1

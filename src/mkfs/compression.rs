@@ -14,7 +14,7 @@ use erofs_encode::Algorithm;
 use erofs_format::BlockBits;
 
 use super::metadata::Metadata;
-use crate::value;
+use crate::{exit, value};
 
 /// The largest pcluster in bytes (`Z_EROFS_PCLUSTER_MAX_SIZE`).
 const PCLUSTER_MAX: u32 = 1 << 20;
@@ -380,8 +380,8 @@ fn hint(line: &str, algorithms: usize, block_bits: BlockBits) -> Result<Compress
         Some((pattern, _)) => (0, pattern),
         None => (0, rest),
     };
-    let pattern = regex::bytes::Regex::new(pattern);
-    let pattern = pattern.map_err(|error| wrong(format!("pattern {}: {error}", rest)))?;
+    let pattern = regex::bytes::Regex::new(pattern)
+        .map_err(|error| wrong(format!("pattern {pattern}: {}", exit::one_line(&error.to_string()))))?;
     if size != 0 {
         pcluster(size, block_bits).map_err(BadHint::Size)?;
     }

@@ -1,6 +1,7 @@
 //! Help, version, refusals, summaries.
 
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
 
 use crate::{MKFS, Ran, Room};
@@ -212,4 +213,27 @@ fn a_closed_stdout_is_no_failure() {
     let command = command.arg(room.path("img")).arg(room.source()).stdout(Stdio::from(writer));
     let output = command.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
+fn scripts_answer_when_asked_for_help() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut scripts = 0;
+    for folder in ["tools", "benches", "fuzz"] {
+        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let text = if path.is_file() { std::fs::read_to_string(&path).unwrap() } else { continue };
+            // What is sourced has no first line of a program.
+            if !text.starts_with("#!") || path.extension().is_none_or(|extension| extension != "sh") {
+                continue;
+            }
+            let output = Command::new(&path).arg("--help").output().unwrap();
+            let help = String::from_utf8(output.stdout.clone()).unwrap();
+            let head = text.lines().nth(1).and_then(|line| line.strip_prefix("# ")).unwrap();
+            assert!(output.status.success() && output.stderr.is_empty(), "{}: {output:?}", path.display());
+            assert!(help.starts_with(head) && help.lines().count() >= 1, "{}: {help}", path.display());
+            scripts += 1;
+        }
+    }
+    assert!(scripts > 10, "{scripts}");
 }

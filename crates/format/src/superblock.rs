@@ -212,7 +212,7 @@ impl Superblock {
             .then(|| need(format!("blocks of {block} bytes"), SUBPAGE_BLOCKS_SINCE));
         let mut needs: Vec<KernelNeed> =
             features.chain(algorithms).chain(blocks).filter(|need| need.since > CORE_SINCE).collect();
-        needs.sort_by(|a, b| b.since.cmp(&a.since));
+        needs.sort_by_key(|need| std::cmp::Reverse(need.since));
         needs
     }
 

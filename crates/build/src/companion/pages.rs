@@ -29,7 +29,7 @@ pub(super) fn copied(pieces: Vec<Piece>, bits: BlockBits) -> Vec<Piece> {
             match out.last_mut() {
                 _ if start == end => {}
                 Some(Piece { length, place: Place::Own(_), .. }) if matches!(place, Place::Own(_)) => {
-                    *length += end - start
+                    *length += end - start;
                 }
                 Some(_) | None => out.push(Piece { start, length: end - start, place }),
             }
