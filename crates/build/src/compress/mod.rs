@@ -245,9 +245,7 @@ fn choices(plan: &Plan<'_>, files: &[File], compression: &CompressionOptions) ->
     if compression.hints.is_empty() {
         return vec![usual];
     }
-    let chosen = |file: &File| {
-        let path = plan.tree.path_of(file.inode);
-        let path = path.strip_prefix(b"/").unwrap_or(&path);
+    let chosen = |path: &[u8]| {
         let hint = compression.hints.iter().find(|hint| hint.pattern.is_match(path));
         let hinted = |hint: &CompressHint| {
             let algorithm = (hint.pcluster_size != 0).then_some(hint.algorithm);
@@ -257,7 +255,17 @@ fn choices(plan: &Plan<'_>, files: &[File], compression: &CompressionOptions) ->
         };
         hint.map_or(usual, hinted)
     };
-    files.iter().map(chosen).collect()
+    let mut places = vec![None; plan.tree.len()];
+    for (place, file) in files.iter().enumerate() {
+        places[file.inode.index()] = Some(place);
+    }
+    let mut choices = vec![usual; files.len()];
+    plan.tree.for_each_path(|inode, path| {
+        if let Some(place) = places[inode.index()] {
+            choices[place] = chosen(path);
+        }
+    });
+    choices
 }
 
 /// How many threads work with how many units at the same time, in `memory` bytes; 0 for a share of what is free.

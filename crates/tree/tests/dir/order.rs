@@ -102,6 +102,12 @@ fn the_tree_does_not_depend_on_threads_or_on_the_order_of_creation() {
     for tree in &trees[1..] {
         assert_eq!(tree, &trees[0]);
     }
+    let mut visited = Vec::new();
+    trees[0].for_each_path(|inode, path| visited.push((inode.0, [b"/", path].concat())));
+    assert!(visited.iter().map(|(number, _)| *number).eq(0..u32::try_from(trees[0].len()).unwrap()));
+    for (number, path) in visited {
+        assert_eq!(trees[0].path_of(erofs_tree::InodeId(number)), path);
+    }
     // path_of searches; the walk is its slow twin.
     let mut seen = std::collections::BTreeSet::new();
     for (path, number) in paths(&trees[0]) {
