@@ -201,3 +201,53 @@ fn any_output() {
         }
     }
 }
+
+/// Trees that differ in nothing that is stored give the same image, UUID and order of everything included.
+#[test]
+fn what_is_not_stored_leaves_no_trace() {
+    let names = |root: &Path| -> Vec<PathBuf> {
+        let files = walkdir::WalkDir::new(root).into_iter().map(|entry| entry.unwrap());
+        files.filter(|entry| entry.file_type().is_file()).map(|entry| entry.into_path()).collect()
+    };
+    let times: &dyn Fn(&Path) = &|root| trees::set_times(root, 9).unwrap();
+    let attributes: &dyn Fn(&Path) = &|root| {
+        for name in names(root) {
+            xattr::set(&name, "user.b", b"another value").unwrap();
+            xattr::set(&name, "user.other", b"value").unwrap();
+        }
+    };
+    let left_out: &dyn Fn(&Path) = &|root| {
+        fs::create_dir(root.join("left out")).unwrap();
+        fs::write(root.join("left out/file"), vec![1; 9000]).unwrap();
+        trees::set_times(root, 4).unwrap();
+    };
+    // The same files, but no name leads to the inode of another.
+    let copies: &dyn Fn(&Path) = &|root| {
+        for name in names(root) {
+            run(Command::new("cp").arg("--preserve=all").arg(&name).arg(root.join("copy"))).unwrap();
+            fs::rename(root.join("copy"), name).unwrap();
+        }
+        trees::set_times(root, 4).unwrap();
+    };
+    let rows: [(&[&'static str], &dyn Fn(&Path)); 10] = [
+        (&["--ignore-mtime"], times),
+        (&["--ignore-mtime", "-T1700000000", "--mkfs-time", KEY_OPTION], times),
+        (&["--ignore-mtime", "-zlz4", "-Efragments"], times),
+        (&["--ignore-mtime", "-m4096:zstd", "-Edot-omitted"], times),
+        (&["-Eforce-inode-compact"], times),
+        (&["-T5"], times),
+        (&["-x-1"], attributes),
+        (&["--exclude-regex=^left"], left_out),
+        (&["--hard-dereference", "-T1"], copies),
+        (&["--hard-dereference", "--chunksize=4096", "--all-time"], copies),
+    ];
+    for (options, change) in rows {
+        let (one, other) = (place::scratch().unwrap(), place::scratch().unwrap());
+        for dir in [&one, &other] {
+            make(dir.path(), &(0..60).collect::<Vec<_>>());
+        }
+        change(other.path());
+        let image = |dir: &tempfile::TempDir| Run::with(options).image(dir.path());
+        assert_same_bytes(&image(&one), &image(&other), &format!("{options:?}"));
+    }
+}
