@@ -6,6 +6,7 @@
 //! still be found.
 
 mod assemble;
+mod holes;
 mod kept;
 mod owners;
 mod place;
@@ -25,6 +26,7 @@ use rustix::fs::{Advice, FileType, OFlags, Stat, fadvise, fstat};
 use rustix::io::Errno;
 
 use self::assemble::{FileRecord, FileTable, assemble};
+use self::holes::Holes;
 pub use self::owners::Unmapped;
 use self::place::{DirTable, Identity, Root, Way, ctime, io_error, mtime};
 use self::recent::Recent;
@@ -241,8 +243,9 @@ impl Source for DirSource {
         // Without O_NONBLOCK a pipe that has taken the place of the file would hang here for ever.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let fd = self.open_in_place(record, flags).map_err(|errno| self.open_error(record, errno))?;
-        let file = OpenFile { source: self, record, fd };
-        file.finish()?;
+        let stat = fstat(&fd).map_err(|errno| io_error("stat", self.path_of(record), errno))?;
+        self.check(record, &stat)?;
+        let file = OpenFile { source: self, record, fd, holes: Holes::new(&stat) };
         if record.size >= SEQUENTIAL_LEN {
             // Advice that is not taken costs time only.
             let _ = fadvise(&file.fd, 0, None, Advice::Sequential);
@@ -264,12 +267,13 @@ struct OpenFile<'a> {
     source: &'a DirSource,
     record: &'a FileRecord,
     fd: OwnedFd,
+    holes: Holes,
 }
 
 impl Content for OpenFile<'_> {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, TreeError> {
         let failed = |errno| io_error("read", self.source.path_of(self.record), errno);
-        let filled = same::read(self.fd.as_fd(), offset, buf).map_err(failed)?;
+        let filled = self.holes.read(self.fd.as_fd(), offset, buf).map_err(failed)?;
         let end = offset.saturating_add(filled as u64);
         // The size of a local file is checked by `finish`; others may have more content than they say.
         if !self.record.trust.sizes && end >= self.record.size && filled == buf.len() {
@@ -284,6 +288,10 @@ impl Content for OpenFile<'_> {
             }
         }
         Ok(filled)
+    }
+
+    fn data_from(&self, offset: u64) -> u64 {
+        self.holes.data_from(self.fd.as_fd(), offset)
     }
 
     fn finish(&self) -> Result<(), TreeError> {

@@ -454,7 +454,7 @@ mod tests {
             assert_eq!(steps(&way), want, "{dir}");
             root.open_directory(&way, Some(&recent)).unwrap();
         }
-        let found = Identity::of(&fstat(&root.reach(&dirs.way(last, None), &recent).unwrap()).unwrap());
+        let found = Identity::of(&fstat(root.reach(&dirs.way(last, None), &recent).unwrap()).unwrap());
         assert_eq!(found, Identity::of(&stat(&path).unwrap()));
     }
 }

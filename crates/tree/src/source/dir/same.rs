@@ -3,14 +3,15 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, fstat};
 use rustix::io::{Errno, pread};
 
+use super::holes::Holes;
 use super::place::{DirTable, Root, io_error};
 use crate::error::TreeError;
 
 /// So many bytes of each file are compared at once.
-const PIECE: usize = 64 << 10;
+const PIECE: usize = 256 << 10;
 
 /// A name in a directory.
 #[derive(Clone, Copy, Debug)]
@@ -32,14 +33,14 @@ impl Contents<'_> {
         if size == 0 {
             return Ok(true);
         }
-        let (open_one, open_other) = (self.open(one)?, self.open(other)?);
+        let ((fd, holes), (other_fd, other_holes)) = (self.open(one)?, self.open(other)?);
         let (mut bytes, mut others) = (vec![0; PIECE], vec![0; PIECE]);
         let mut at = 0;
         while at < size {
-            let found =
-                read(open_one.as_fd(), at, &mut bytes).map_err(|errno| self.error("read", one, errno))?;
-            let found_other = read(open_other.as_fd(), at, &mut others)
-                .map_err(|errno| self.error("read", other, errno))?;
+            at = holes.data_from(fd.as_fd(), at).min(other_holes.data_from(other_fd.as_fd(), at));
+            let found = read(fd.as_fd(), at, &mut bytes).map_err(|errno| self.error("read", one, errno))?;
+            let found_other =
+                read(other_fd.as_fd(), at, &mut others).map_err(|errno| self.error("read", other, errno))?;
             if bytes.get(..found) != others.get(..found_other) {
                 return Ok(false);
             }
@@ -51,10 +52,13 @@ impl Contents<'_> {
         Ok(true)
     }
 
-    fn open(&self, name: Name<'_>) -> Result<OwnedFd, TreeError> {
+    fn open(&self, name: Name<'_>) -> Result<(OwnedFd, Holes), TreeError> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let way = self.dirs.way(name.dir, None);
-        self.root.open_file(&way, name.name, flags).map_err(|errno| self.error("open", name, errno))
+        let fd =
+            self.root.open_file(&way, name.name, flags).map_err(|errno| self.error("open", name, errno))?;
+        let stat = fstat(&fd).map_err(|errno| self.error("stat", name, errno))?;
+        Ok((fd, Holes::new(&stat)))
     }
 
     /// The path of a name, for messages.
