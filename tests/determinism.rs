@@ -251,3 +251,49 @@ fn what_is_not_stored_leaves_no_trace() {
         assert_same_bytes(&image(&one), &image(&other), &format!("{options:?}"));
     }
 }
+
+/// A sparse file and one with its zeros written out are the same content.
+#[test]
+fn holes_of_the_source() {
+    let (sparse, full) = (place::disk_scratch().unwrap(), place::disk_scratch().unwrap());
+    let mib = 1 << 20;
+    for (name, length, data) in [
+        ("all", 33 * mib, &[][..]),
+        ("front", 34 * mib + 7, &[(34 * mib, 7)]),
+        ("middle", 36 * mib, &[(17 * mib + 100, mib)]),
+        ("small", 300_000, &[(100_000, 10)]),
+    ] {
+        let file = fs::File::create(sparse.path().join(name)).unwrap();
+        file.set_len(length).unwrap();
+        for &(at, length) in data {
+            let bytes = content::noise(at, usize::try_from(length).unwrap());
+            std::os::unix::fs::FileExt::write_all_at(&file, &bytes, at).unwrap();
+        }
+    }
+    run(Command::new("cp").args(["-a", "--sparse=never"]).arg(sparse.path().join(".")).arg(full.path()))
+        .unwrap();
+    let rows: [&[&'static str]; 14] = [
+        &[],
+        &[KEY_OPTION],
+        &["--chunksize=4096"],
+        &["--chunksize=1048576", KEY_OPTION],
+        &["--chunksize=8388608", KEY_OPTION],
+        &["-b512", "--no-file-dedupe", KEY_OPTION],
+        &["-zlz4", KEY_OPTION],
+        &["-zzstd,3", "-C65536"],
+        &["-zlz4", "-Ededupe", KEY_OPTION],
+        &["-zzstd", "-Efragments,dedupe"],
+        &["-zlz4", "-Eall-fragments"],
+        &["-zlz4:zstd", "-Ehead2", "-C16384", KEY_OPTION],
+        &["-zdeflate", "-E48bit", KEY_OPTION],
+        &["-zlz4", "--compress-class=never", KEY_OPTION],
+    ];
+    for options in rows {
+        let image = |dir: &tempfile::TempDir, workers| {
+            let options: Vec<_> = options.iter().copied().chain([workers, "-T1"]).collect();
+            Run::with(&options).image(dir.path())
+        };
+        let (sparse, full) = (image(&sparse, "--workers=3"), image(&full, "--workers=2"));
+        assert_same_bytes(&sparse, &full, &format!("{options:?}"));
+    }
+}
