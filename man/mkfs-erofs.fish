@@ -47,7 +47,7 @@ complete -c mkfs-erofs -l exclude-regex -d 'Leave out every path, relative to SO
 complete -c mkfs-erofs -l mount-point -d 'Accepted for scripts; changes nothing, because no option of this version looks at target paths' -r
 complete -c mkfs-erofs -l workers -d 'Number of threads; the image does not depend on it [default: one per processor]' -r
 complete -c mkfs-erofs -s d -d 'How much to say, 0 to 9: 0 is the same as --quiet' -r
-complete -c mkfs-erofs -l strict -d 'Fail if a file of the source has an extended attribute that would be taken for its fingerprint, instead of leaving the attribute out and counting it'
+complete -c mkfs-erofs -l strict -d 'Fail where otherwise a warning or the summary counts: a file of the source has an extended attribute that would be taken for its fingerprint, or an owner or group that this user namespace does not map'
 complete -c mkfs-erofs -l no-file-dedupe -d 'Store every file, even if an equal one is stored already'
 complete -c mkfs-erofs -l squeeze -d 'Try harder where the end of a file takes another block for a few bytes: smaller images, more time'
 complete -c mkfs-erofs -l all-time -d 'Give all files the build time'

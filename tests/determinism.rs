@@ -201,3 +201,99 @@ fn any_output() {
         }
     }
 }
+
+/// Trees that differ in nothing that is stored give the same image, UUID and order of everything included.
+#[test]
+fn what_is_not_stored_leaves_no_trace() {
+    let names = |root: &Path| -> Vec<PathBuf> {
+        let files = walkdir::WalkDir::new(root).into_iter().map(|entry| entry.unwrap());
+        files.filter(|entry| entry.file_type().is_file()).map(|entry| entry.into_path()).collect()
+    };
+    let times: &dyn Fn(&Path) = &|root| trees::set_times(root, 9).unwrap();
+    let attributes: &dyn Fn(&Path) = &|root| {
+        for name in names(root) {
+            xattr::set(&name, "user.b", b"another value").unwrap();
+            xattr::set(&name, "user.other", b"value").unwrap();
+        }
+    };
+    let left_out: &dyn Fn(&Path) = &|root| {
+        fs::create_dir(root.join("left out")).unwrap();
+        fs::write(root.join("left out/file"), vec![1; 9000]).unwrap();
+        trees::set_times(root, 4).unwrap();
+    };
+    // The same files, but no name leads to the inode of another.
+    let copies: &dyn Fn(&Path) = &|root| {
+        for name in names(root) {
+            run(Command::new("cp").arg("--preserve=all").arg(&name).arg(root.join("copy"))).unwrap();
+            fs::rename(root.join("copy"), name).unwrap();
+        }
+        trees::set_times(root, 4).unwrap();
+    };
+    let rows: [(&[&'static str], &dyn Fn(&Path)); 10] = [
+        (&["--ignore-mtime"], times),
+        (&["--ignore-mtime", "-T1700000000", "--mkfs-time", KEY_OPTION], times),
+        (&["--ignore-mtime", "-zlz4", "-Efragments"], times),
+        (&["--ignore-mtime", "-m4096:zstd", "-Edot-omitted"], times),
+        (&["-Eforce-inode-compact"], times),
+        (&["-T5"], times),
+        (&["-x-1"], attributes),
+        (&["--exclude-regex=^left"], left_out),
+        (&["--hard-dereference", "-T1"], copies),
+        (&["--hard-dereference", "--chunksize=4096", "--all-time"], copies),
+    ];
+    for (options, change) in rows {
+        let (one, other) = (place::scratch().unwrap(), place::scratch().unwrap());
+        for dir in [&one, &other] {
+            make(dir.path(), &(0..60).collect::<Vec<_>>());
+        }
+        change(other.path());
+        let image = |dir: &tempfile::TempDir| Run::with(options).image(dir.path());
+        assert_same_bytes(&image(&one), &image(&other), &format!("{options:?}"));
+    }
+}
+
+/// A sparse file and one with its zeros written out are the same content.
+#[test]
+fn holes_of_the_source() {
+    let (sparse, full) = (place::disk_scratch().unwrap(), place::disk_scratch().unwrap());
+    let mib = 1 << 20;
+    for (name, length, data) in [
+        ("all", 33 * mib, &[][..]),
+        ("front", 34 * mib + 7, &[(34 * mib, 7)]),
+        ("middle", 36 * mib, &[(17 * mib + 100, mib)]),
+        ("small", 300_000, &[(100_000, 10)]),
+    ] {
+        let file = fs::File::create(sparse.path().join(name)).unwrap();
+        file.set_len(length).unwrap();
+        for &(at, length) in data {
+            let bytes = content::noise(at, usize::try_from(length).unwrap());
+            std::os::unix::fs::FileExt::write_all_at(&file, &bytes, at).unwrap();
+        }
+    }
+    run(Command::new("cp").args(["-a", "--sparse=never"]).arg(sparse.path().join(".")).arg(full.path()))
+        .unwrap();
+    let rows: [&[&'static str]; 14] = [
+        &[],
+        &[KEY_OPTION],
+        &["--chunksize=4096"],
+        &["--chunksize=1048576", KEY_OPTION],
+        &["--chunksize=8388608", KEY_OPTION],
+        &["-b512", "--no-file-dedupe", KEY_OPTION],
+        &["-zlz4", KEY_OPTION],
+        &["-zzstd,3", "-C65536"],
+        &["-zlz4", "-Ededupe", KEY_OPTION],
+        &["-zzstd", "-Efragments,dedupe"],
+        &["-zlz4", "-Eall-fragments"],
+        &["-zlz4:zstd", "-Ehead2", "-C16384", KEY_OPTION],
+        &["-zdeflate", "-E48bit", KEY_OPTION],
+        &["-zlz4", "--compress-class=never", KEY_OPTION],
+    ];
+    for options in rows {
+        let image = |dir: &tempfile::TempDir, workers| {
+            let options: Vec<_> = options.iter().copied().chain([workers, "-T1"]).collect();
+            Run::with(&options).image(dir.path())
+        };
+        let (sparse, full) = (image(&sparse, "--workers=3"), image(&full, "--workers=2"));
+        assert_same_bytes(&sparse, &full, &format!("{options:?}"));
+    }
+}

@@ -90,9 +90,9 @@ pub struct Sharing {
     #[arg(long, value_name = "UUID", requires = "ishare_key", value_parser = value::namespace)]
     pub ishare_namespace: Option<Uuid>,
 
-    /// Fail if a file of the source has an extended attribute that would be taken for its fingerprint, instead of
-    /// leaving the attribute out and counting it
-    #[arg(long, requires = "ishare_key")]
+    /// Fail where otherwise a warning or the summary counts: a file of the source has an extended attribute that would be
+    /// taken for its fingerprint, or an owner or group that this user namespace does not map
+    #[arg(long)]
     pub strict: bool,
 
     /// Store every file, even if an equal one is stored already

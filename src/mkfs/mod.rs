@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
 use erofs_build::ImageFile;
-use erofs_tree::{DirOptions, DirSource, Progress, Silent};
+use erofs_tree::{DirSource, Progress, Silent};
 
 pub use args::{Args, command};
 pub use plan::Plan;
@@ -88,10 +88,12 @@ fn check_places(image: &Path, source: &Path) -> Result<(), anyhow::Error> {
 
 fn build(args: &Args, plan: &Plan) -> Result<(erofs_build::Summary, Option<verity::Made>), anyhow::Error> {
     let mut image = ImageFile::create(&args.image, plan.offset)?;
-    let mut options = DirOptions { skip: image.identities(), ..plan.source.clone() };
+    let mut options = plan.source.clone();
+    options.skip.push(image.path().to_owned());
+    options.skip_files.extend(image.identity());
     let mut tree = verity::Outcome::default();
     if let Some(wanted) = plan.verity.clone() {
-        options.skip.extend(wanted.identities());
+        options.skip.extend(wanted.files().map(Path::to_owned));
         (image, tree) = wanted.attach(image);
     }
     let mut source = DirSource::new(&args.source, options)?;

@@ -9,7 +9,7 @@ use erofs_build::options::{
 };
 use erofs_format::BlockBits;
 use erofs_format::xattr_prefix::LongPrefix;
-use erofs_tree::{DirOptions, Exclude, ShapeOptions, TimeRule, Timestamp};
+use erofs_tree::{DirOptions, Exclude, ShapeOptions, TimeRule, Timestamp, Unmapped};
 use uuid::Uuid;
 
 use super::args::{Args, Contents, DIGEST_SOURCE, Sharing, Times};
@@ -60,8 +60,10 @@ impl Plan {
             hard_dereference: args.contents.hard_dereference,
             read_xattrs: args.layout.xattr_tolerance.is_none_or(|tolerance| tolerance >= 0),
             exclude: exclude(&args.contents)?,
-            skip: Vec::new(),
+            unmapped_users: unmapped(args, build.shape.force_uid),
+            unmapped_groups: unmapped(args, build.shape.force_gid),
             threads,
+            ..DirOptions::default()
         };
         Ok(Self {
             source,
@@ -109,6 +111,15 @@ fn shape(flags: &Contents, time: TimeRule) -> ShapeOptions {
         uid_offset: flags.uid_offset.unwrap_or(0),
         gid_offset: flags.gid_offset.unwrap_or(0),
         time,
+    }
+}
+
+/// What becomes of owners, or groups, that are not mapped, where this one is stored for all.
+fn unmapped(args: &Args, forced: Option<u32>) -> Unmapped {
+    match forced {
+        Some(_) => Unmapped::Ignore,
+        None if args.sharing.strict => Unmapped::Refuse,
+        None => Unmapped::Warn,
     }
 }
 
@@ -400,6 +411,15 @@ mod tests {
             plan(&["--hard-dereference", "--exclude-path=a/b", "--exclude-regex=\\.o$", "--workers=2"]);
         assert!(found.source.hard_dereference && found.source.read_xattrs);
         assert_eq!(found.source.threads, 2);
+        for (flags, users, groups) in [
+            (&[][..], Unmapped::Warn, Unmapped::Warn),
+            (&["--strict"], Unmapped::Refuse, Unmapped::Refuse),
+            (&["--all-root", "--strict"], Unmapped::Ignore, Unmapped::Ignore),
+            (&["--force-gid=5"], Unmapped::Warn, Unmapped::Ignore),
+        ] {
+            let found = plan(flags).source;
+            assert_eq!((found.unmapped_users, found.unmapped_groups), (users, groups), "{flags:?}");
+        }
         for (path, excluded) in [(&b"a/b"[..], true), (b"x.o", true), (b"a", false)] {
             assert_eq!(found.source.exclude.matches(path), excluded, "{path:?}");
         }
@@ -510,7 +530,6 @@ mod tests {
             &["-xfew"],
             &["--chunksize=3000"],
             &["--workers=-1"],
-            &["--strict"],
             &["--ishare-digest=sha256"],
             &["--ishare-key", "--ishare-digest=md5"],
             &["--force-uid=4294967295"],

@@ -168,16 +168,9 @@ fn appended(path: &Path, suffix: &str) -> PathBuf {
 
 impl Wanted {
     /// The files beside the image.
-    fn files(&self) -> impl Iterator<Item = &Path> {
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
         let sidecars = self.sidecars.iter().map(|(_, path)| path);
         self.tree.iter().chain(&self.roothash).chain(sidecars).map(PathBuf::as_path)
-    }
-
-    /// Device and inode number of files that are there already and will be replaced, so that they do not become part of
-    /// the image.
-    pub(super) fn identities(&self) -> Vec<(u64, u64)> {
-        use std::os::unix::fs::MetadataExt as _;
-        self.files().filter_map(|file| std::fs::metadata(file).ok()).map(|m| (m.dev(), m.ino())).collect()
     }
 
     /// Has the tree made as the image's last step.

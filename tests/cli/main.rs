@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
 mod output;
+mod rootless;
 mod source;
 mod words;
 

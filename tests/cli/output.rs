@@ -96,6 +96,31 @@ fn an_image_in_its_own_source_is_skipped() {
     assert_eq!(fs::read(&image).unwrap(), bytes);
 }
 
+/// Snapshots made of hard links have the image of yesterday under another name.
+#[test]
+fn another_name_of_the_old_image_is_a_file_like_any_other() {
+    let room = Room::new();
+    let image = room.path("img");
+    let old = content::noise(3, 9000);
+    fs::write(&image, &old).unwrap();
+    for name in ["yesterday", "sub/img"] {
+        fs::hard_link(&image, room.source().join(name)).unwrap();
+    }
+    let ran = room.build(&["--json", "-T1"], &image);
+    let summary = ran.json();
+    assert_eq!((&summary["warnings"], &summary["files"]), (&serde_json::json!([]), &4.into()), "{ran:?}");
+    assert!(fs::read(&image).unwrap().windows(4096).any(|bytes| bytes == &old[..4096]));
+    // The same in the folder of the image, which itself is left out.
+    let inside = room.source().join("sub/img");
+    let summary = room.build(&["--json", "-T1"], &inside).json();
+    assert_eq!(
+        (summary["warnings"].as_array().unwrap().len(), &summary["files"]),
+        (1, &4.into()),
+        "{summary}"
+    );
+    assert_eq!(fs::read(room.source().join("yesterday")).unwrap(), old);
+}
+
 /// The process, once it has a file open in `folder` that has no name there, or once it has ended.
 fn started(mut child: Child, folder: &Path) -> Child {
     let descriptors = PathBuf::from(format!("/proc/{}/fd", child.id()));

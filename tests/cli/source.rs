@@ -82,6 +82,34 @@ fn an_unreadable_file_is_named() {
     assert_eq!(names(&room.path("out")), ["img"]);
 }
 
+/// A file such as /var/log/lastlog, where one user has a large number.
+#[test]
+fn long_holes_take_no_time() {
+    let room = Room::new();
+    let log = fs::File::create(room.source().join("lastlog")).unwrap();
+    let tib = 1 << 40;
+    log.set_len(tib).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&log, b"x", tib - 1).unwrap();
+    let image = room.path("img");
+    for flags in [&[][..], &["--chunksize=1M"], &["--chunksize=2G"], &["-b512"]] {
+        // Read at a gibibyte each second, it would take a quarter of an hour.
+        let mut command = Command::new("timeout");
+        let ran = Ran::of(command.args(["100", MKFS, "--json"]).args(flags).arg(&image).arg(room.source()));
+        let summary = ran.json();
+        assert!(summary["hole_bytes"].as_u64().unwrap() >= tib - (1 << 31), "{flags:?}: {summary}");
+    }
+    log.set_len(i64::MAX as u64).unwrap();
+    let found = "/lastlog: found a file of 9223372036854775807 bytes, want at most ";
+    for (flags, line) in [
+        (&[][..], "70368744177664: there is no room for more chunks, but --chunksize makes them longer"),
+        (&["--ishare-key"], "17592186044416: fingerprints of longer ones take hours"),
+        (&["-zlz4"], "8796093022208: an index has no room for more blocks"),
+    ] {
+        room.build(flags, &image).assert_refused(1, &format!("{found}{line}\n"));
+    }
+    room.build(&["--chunksize=2G"], &image).assert_refused(1, "/lastlog: chunk table of a file: found ");
+}
+
 #[test]
 fn a_file_that_grows_while_it_is_read_is_named() {
     let room = Room::new();

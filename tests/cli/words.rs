@@ -76,7 +76,6 @@ fn wrong_command_lines_end_with_2() {
         &["img", "dir", "another"],
         &["--unknown", "img", "dir"],
         &["-b1000", "img", "dir"],
-        &["--strict", "img", "dir"],
         &["--ishare-key", "trusted.key", "img", "dir"],
     ] {
         let ran = mkfs(flags);

@@ -51,6 +51,49 @@ pub(crate) const MKFS_EROFS: &[Section] = &[
         ],
     },
     Section {
+        title: "SOURCE",
+        blocks: &[
+            Text(
+                "SOURCE is a directory. Symbolic links are stored and not followed, unless SOURCE itself is one; what is mounted \
+                 inside is stored like anything else. A file that cannot be read, or that changes while it is read, \
+                 is an error.",
+            ),
+            Text(
+                "Names are one file with several names (hard links) if device and inode number are the same, the link count is above \
+                 one, and type, size, times, mode, owner and extended attributes are the same as well. On file systems that \
+                 make their inode numbers up, such as FUSE, overlayfs and network file systems, the content is compared too, \
+                 and an inode number that changes is no change of the file.",
+            ),
+            Text(
+                "A file that says it is empty and is not, as those of proc do, is stored with the content that it has when it is \
+                 scanned, up to 1 MiB each and 64 MiB together; a warning counts such files. Any other file whose content \
+                 is not as long as it says is an error.",
+            ),
+            Text(
+                "If IMAGE is inside SOURCE, it does not become a part of itself; a warning says so. The same holds for files of a hash \
+                 tree beside it. Other names of an older IMAGE are stored like other files.",
+            ),
+        ],
+    },
+    Section {
+        title: "BUILDING WITHOUT ROOT",
+        blocks: &[
+            Text(
+                "Owners, modes, devices and extended attributes are read by functions of libc, so that images that are made under \
+                 fakeroot and pseudo have what these show. A static program does not see them.",
+            ),
+            Text(
+                "In a user namespace owners are stored as they are seen inside. What is not mapped is seen as one number, mostly \
+                 65534: a warning counts files that have it, and --strict makes them an error. --all-root, --force-uid and \
+                 --force-gid store an owner of their own.",
+            ),
+            Text(
+                "Attributes of the namespace trusted are shown to root of the initial user namespace alone. Others do not see \
+                 that there are any.",
+            ),
+        ],
+    },
+    Section {
         title: "BUILD TIME AND FILE TIMES",
         blocks: &[
             Text(
@@ -141,10 +184,6 @@ pub(crate) const MKFS_EROFS: &[Section] = &[
                  file of that name stays as it is. A run that fails or is killed leaves nothing behind; only on file systems \
                  without nameless files (O_TMPFILE) a killed run leaves a file .mkfs-erofs-* beside IMAGE. Block devices \
                  are written in place, and are not to be used before the program has ended with 0.",
-            ),
-            Text(
-                "If IMAGE is inside SOURCE, it does not become a part of itself; a warning says so. A file of SOURCE that cannot be \
-                 read, or that changes while it is read, is an error.",
             ),
             Text(
                 "The summary goes to stdout, warnings and errors to stderr. With --json the summary is one object that \

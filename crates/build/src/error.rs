@@ -73,6 +73,18 @@ pub enum BuildError {
         /// The block size, which is the longest value that Linux takes.
         want: u64,
     },
+    /// A file is longer than the work on it has room or time for, which only files with holes can be.
+    #[error("{path}: found a file of {found} bytes, want at most {most}: {why}")]
+    Long {
+        /// The path in the tree.
+        path: String,
+        /// Its length in bytes.
+        found: u64,
+        /// The longest that would do, in bytes.
+        most: u128,
+        /// What there is no room or time for.
+        why: &'static str,
+    },
     /// A file was shorter or longer than the scan had seen.
     #[error("{}: changed while it was read: found {found} bytes, want {want}", erofs_tree::show_path(path))]
     Resized {

@@ -120,10 +120,10 @@ impl ImageFile {
         &self.path
     }
 
-    /// Device and inode number of the files that must not become part of the image: the image itself, finished or not.
-    pub fn identities(&self) -> Vec<(u64, u64)> {
-        let of = |metadata: io::Result<std::fs::Metadata>| metadata.ok().map(|m| (m.dev(), m.ino()));
-        [of(self.file.metadata()), of(std::fs::metadata(&self.path))].into_iter().flatten().collect()
+    /// Device and inode number of the file that is being written, which must not become part of the image. The file that
+    /// has the image's name until then is another one, unless it is written in place.
+    pub fn identity(&self) -> Option<(u64, u64)> {
+        self.file.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
     }
 
     /// The folder in which temporary files of this build belong.

@@ -27,6 +27,7 @@ mod layout;
 mod metabox;
 mod pour;
 mod seal;
+mod zeros;
 
 use erofs_format::feature::PAGE_CACHE_SHARE_SINCE;
 use erofs_tree::{Progress, Source};

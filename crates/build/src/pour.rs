@@ -275,7 +275,7 @@ fn write_front(
 }
 
 /// A UUID that stands for everything in the image: names and metadata, contents and fingerprints, and where all of it
-/// is.
+/// is. Nothing may enter it that is not stored, or equal images would have different ones.
 fn content_uuid(plan: &Plan<'_>, key: u128, value: &Superblock) -> Result<[u8; 16], BuildError> {
     let mut hash = key::Running::new();
     hash.add(&value.encode()?);
@@ -292,10 +292,12 @@ fn content_uuid(plan: &Plan<'_>, key: u128, value: &Superblock) -> Result<[u8; 1
         bytes.extend_from_slice(&placed.layout.number().to_le_bytes());
         bytes.extend_from_slice(&inode.permissions.to_le_bytes());
         bytes.push(dirs::file_type(inode).number());
-        for number in [id.0, inode.uid, inode.gid, inode.links, inode.mtime.nsec] {
+        // A compact inode has the time of the superblock, whatever its source has (`--ignore-mtime`).
+        let mtime = if placed.version == Version::Compact { plan.epoch } else { inode.mtime };
+        for number in [id.0, inode.uid, inode.gid, inode.links, mtime.nsec] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
-        bytes.extend_from_slice(&inode.mtime.sec.to_le_bytes());
+        bytes.extend_from_slice(&mtime.sec.to_le_bytes());
         for xattr in &inode.xattrs {
             push_counted(&mut bytes, &xattr.name);
             push_counted(&mut bytes, &xattr.value);

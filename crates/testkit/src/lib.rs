@@ -10,6 +10,7 @@
 //! - [`trees`]: a tree with one of each thing that a directory can hold;
 //! - [`random`]: random trees as proptest values;
 //! - [`fingerprint`]: content fingerprints, computed a second way;
+//! - [`fuse`]: a file system that says of its files what a test wants;
 //! - [`mount`]: the running kernel's view of an image;
 //! - [`mod@compare`]: everything that lstat, readdir, readlink, listxattr and read can tell, from two trees.
 //!
@@ -21,6 +22,7 @@ pub mod content;
 pub mod corpora;
 pub mod error;
 pub mod fingerprint;
+pub mod fuse;
 pub mod mount;
 pub mod peers;
 pub mod place;

@@ -6,6 +6,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::path::PathBuf;
 
 /// The environment variable that turns an absence into a failure when its value is `require`.
 pub const INTEROP: &str = "EROFS_INTEROP";
@@ -69,6 +70,16 @@ pub fn root() -> Result<(), Absent> {
     }
 }
 
+/// A program that the search path has.
+///
+/// # Errors
+/// When it has not.
+pub fn program(name: &str) -> Result<PathBuf, Absent> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
+    found.ok_or_else(|| Absent::because(format!("the program {name} is not installed")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +92,7 @@ mod tests {
     #[test]
     fn reasons_print_as_they_are() {
         assert_eq!(Absent::because("no loop devices").to_string(), "no loop devices");
+        let missing = program("no such program").unwrap_err().to_string();
+        assert_eq!(missing, "the program no such program is not installed");
     }
 }

@@ -96,6 +96,23 @@ pub enum TreeError {
         /// The offset.
         offset: u32,
     },
+    /// Owners or groups that this user namespace does not map are not to be stored.
+    #[error(
+        "{}: {what} {found}, which in this user namespace stands for what is not mapped, and {} more of this: wanted \
+         mapped ones, or another {what} to store",
+        show_path(path),
+        count.saturating_sub(1)
+    )]
+    Unmapped {
+        /// The first path inside the tree, from `/`.
+        path: PathBuf,
+        /// `owner` or `group`.
+        what: &'static str,
+        /// The number that stands for all of them.
+        found: u32,
+        /// How many inodes have it.
+        count: usize,
+    },
     /// A pattern of what to exclude cannot be used.
     #[error("exclude pattern {}: {reason}", show_bytes(pattern.as_bytes()))]
     BadExclude {
@@ -141,6 +158,7 @@ impl TreeError {
             | Self::Changed { path, .. }
             | Self::Vanished { path }
             | Self::Invalid { path, .. }
+            | Self::Unmapped { path, .. }
             | Self::IdOverflow { path, .. } => Some(path),
             Self::BadExclude { .. }
             | Self::TooMany { .. }

@@ -25,5 +25,5 @@ pub use node::{
 };
 pub use progress::{Progress, Silent, Stage};
 pub use shape::{ShapeOptions, TimeRule, apply};
-pub use source::dir::{DirOptions, DirSource};
+pub use source::dir::{DirOptions, DirSource, Unmapped};
 pub use source::port::{Content, Source};

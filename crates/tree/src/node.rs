@@ -226,6 +226,37 @@ impl Tree {
         found.unwrap_or_else(|| format!("inode {}", id.0).into_bytes())
     }
 
+    /// Every inode once, in canonical order, with the first path that leads to it: from the root, without a leading
+    /// slash, and empty for the root itself.
+    pub fn for_each_path(&self, mut visit: impl FnMut(InodeId, &[u8])) {
+        visit(self.root, &[]);
+        let entries = |id: InodeId| self.get(id).map_or(&[][..], Inode::entries).iter();
+        let mut path = Vec::new();
+        let mut last = self.root;
+        // Entries that are still to be visited, and the length of the path of their directory.
+        let mut stack = vec![(entries(self.root), 0)];
+        while let Some((rest, length)) = stack.last_mut() {
+            let Some(entry) = rest.next() else {
+                stack.pop();
+                continue;
+            };
+            // Inodes are numbered in the order in which they are met, so others have been visited.
+            if entry.inode <= last {
+                continue;
+            }
+            last = entry.inode;
+            path.truncate(*length);
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(&entry.name);
+            visit(entry.inode, &path);
+            if self.get(entry.inode).is_some_and(Inode::is_directory) {
+                stack.push((entries(entry.inode), path.len()));
+            }
+        }
+    }
+
     /// How much of everything there is.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();

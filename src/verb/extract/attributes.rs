@@ -1,11 +1,13 @@
 //! Owner, mode, extended attributes and time of an extracted file, in the order in which none undoes another: a change of
 //! owner clears set-id bits and capabilities, an ACL changes the mode, everything changes the time.
 
+use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::unix::fs::PermissionsExt as _;
 
 use erofs_image::{Image, Inode, Xattr, printable};
-use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 
 use super::{Trouble, host};
 
@@ -102,22 +104,28 @@ impl On<'_> {
         if uid == NO_ID || gid == NO_ID {
             return Err(io::Error::other(format!("{uid}:{gid} is not an owner that the system can set")));
         }
-        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
         match self {
-            Self::Open(fd) => rustix::fs::fchown(fd, uid, gid)?,
-            Self::Name(dir, name) => rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?,
+            // Those of rustix for descriptors, and its chmodat, are system calls even with its feature `use-libc`, and
+            // fakeroot and pseudo see the functions of libc alone.
+            Self::Open(fd) => std::os::unix::fs::fchown(fd, Some(uid), Some(gid)),
+            Self::Name(dir, name) => {
+                let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+                Ok(rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
+            }
         }
-        Ok(())
     }
 
     fn set_mode(self, mode: u16) -> io::Result<()> {
-        let mode = Mode::from_raw_mode(mode.into());
+        let mode = Permissions::from_mode(mode.into());
         match self {
-            Self::Open(fd) => rustix::fs::fchmod(fd, mode)?,
-            // The system call follows links. This name is no link, because it was made here a moment ago.
-            Self::Name(dir, name) => rustix::fs::chmodat(dir, name, mode, AtFlags::empty())?,
+            Self::Open(fd) => File::from(fd.try_clone_to_owned()?).set_permissions(mode),
+            Self::Name(dir, name) => {
+                // Through a descriptor of the file itself, so that no link is followed that takes the name meanwhile.
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let file = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+                std::fs::set_permissions(format!("/proc/self/fd/{}", file.as_raw_fd()), mode)
+            }
         }
-        Ok(())
     }
 
     fn set_xattr(self, xattr: &Xattr) -> io::Result<()> {

@@ -8,9 +8,8 @@ use rayon::prelude::*;
 use uuid::Uuid;
 
 use crate::error::BuildError;
+use crate::zeros;
 
-/// Zeros that stand for a hole, piece by piece.
-static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 /// As many bytes of content are hashed, in all: what is longer is holes or repeats, and would take hours.
 const CONTENT_MAX: u64 = 1 << 44;
 
@@ -64,17 +63,9 @@ fn of(original: &Image, file: &File, mut hasher: Box<dyn Hasher>) -> Result<Vec<
     data.copy(|piece| {
         match piece {
             Piece::Bytes(bytes) => hasher.update(bytes),
-            Piece::Hole(length) => zeros(hasher.as_mut(), length),
+            Piece::Hole(length) => zeros::hash(hasher.as_mut(), length),
         }
         Ok::<(), BuildError>(())
     })?;
     Ok(hasher.finish().value)
-}
-
-fn zeros(hasher: &mut dyn Hasher, mut length: u64) {
-    while length != 0 {
-        let now = usize::try_from(length).unwrap_or(usize::MAX).min(ZEROS.len());
-        hasher.update(&ZEROS[..now]);
-        length -= now as u64;
-    }
 }

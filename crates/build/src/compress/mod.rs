@@ -36,7 +36,7 @@ use std::path::Path;
 
 use erofs_tree::{ContentRef, Progress, Silent, Source, Stage};
 
-use crate::content::{File, Units, files, fill};
+use crate::content::{File, Input, Opened, Units, check_sizes, files};
 use crate::error::BuildError;
 use crate::image_file::ImageFile;
 use crate::key;
@@ -47,7 +47,7 @@ use area::ByteArea;
 use commit::{Commit, Packed};
 use dedupe::Recipes;
 use pool::Force;
-use work::{Choice, Input, Phase};
+use work::{Choice, Phase};
 
 /// Files up to this many bytes are encoded by one worker; longer ones in segments of this size, each on its own.
 const SEGMENT_SIZE: usize = 16 << 20;
@@ -76,19 +76,6 @@ impl Outcome {
     /// The shapes of the inodes, for the plan.
     pub(crate) fn shapes(&self) -> Vec<Option<Shape>> {
         self.bodies.iter().map(|body| body.map(|body| body.shape())).collect()
-    }
-}
-
-/// The files of the source.
-struct Files<'s>(&'s dyn Source);
-
-impl Input for Files<'_> {
-    fn fill(&self, file: &File, offset: u64, bytes: &mut [u8]) -> Result<(), BuildError> {
-        fill(self.0, file, offset, bytes)
-    }
-
-    fn changed(&self, file: &File) -> BuildError {
-        BuildError::Changed { path: self.0.path(file.content) }
     }
 }
 
@@ -125,8 +112,9 @@ pub(crate) fn store(
 ) -> Result<Outcome, BuildError> {
     let Contents { source, options, compression, hole_bits } = contents;
     let files = files(plan.tree, &plan.walk());
+    check_sizes(plan, &files, options, hole_bits)?;
     let bytes = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
-    let input = Files(source);
+    let input = Opened::new(source);
     let choices = choices(plan, &files, compression);
     let phase = Phase {
         input: &input,
@@ -249,9 +237,7 @@ fn choices(plan: &Plan<'_>, files: &[File], compression: &CompressionOptions) ->
     if compression.hints.is_empty() {
         return vec![usual];
     }
-    let chosen = |file: &File| {
-        let path = plan.tree.path_of(file.inode);
-        let path = path.strip_prefix(b"/").unwrap_or(&path);
+    let chosen = |path: &[u8]| {
         let hint = compression.hints.iter().find(|hint| hint.pattern.is_match(path));
         let hinted = |hint: &CompressHint| {
             let algorithm = (hint.pcluster_size != 0).then_some(hint.algorithm);
@@ -261,7 +247,17 @@ fn choices(plan: &Plan<'_>, files: &[File], compression: &CompressionOptions) ->
         };
         hint.map_or(usual, hinted)
     };
-    files.iter().map(chosen).collect()
+    let mut places = vec![None; plan.tree.len()];
+    for (place, file) in files.iter().enumerate() {
+        places[file.inode.index()] = Some(place);
+    }
+    let mut choices = vec![usual; files.len()];
+    plan.tree.for_each_path(|inode, path| {
+        if let Some(place) = places[inode.index()] {
+            choices[place] = chosen(path);
+        }
+    });
+    choices
 }
 
 /// How many threads work with how many units at the same time, in `memory` bytes; 0 for a share of what is free.

@@ -13,6 +13,7 @@ use super::work::{Buffers, Done, Likeness, Phase, Worker};
 use crate::content::{Unit, Units};
 use crate::error::BuildError;
 use crate::image_file::ImageFile;
+use crate::zeros;
 
 /// More threads than this only wait for each other, and each has buffers of its own.
 const THREADS_MAX: usize = 256;
@@ -181,7 +182,7 @@ impl<'a> Pool<'a> {
             None => done.parts.len() as u64,
             Some((_, last)) => u64::from(last),
         };
-        self.progress.advance(files, done.buffers.content.len() as u64);
+        self.progress.advance(files, done.buffers.len() as u64);
         let mut state = self.lock();
         state.encoded.insert(number, done);
         self.commit_ready(&mut state)
@@ -220,6 +221,7 @@ impl<'a> Pool<'a> {
     fn hash(&self, job: HashJob) -> Result<(), BuildError> {
         let HashJob { file, mut hasher, buffers } = job;
         hasher.update(&buffers.content);
+        zeros::hash(hasher.as_mut(), buffers.zeros as u64);
         self.after(buffers, |commit| commit.hashed(file, hasher))
     }
 

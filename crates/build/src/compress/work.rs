@@ -10,19 +10,11 @@ use erofs_format::compression::PCLUSTER_MAX_SIZE;
 use super::dedupe::{Piece, Recipe, Recipes, Reference};
 use super::encode::{Coder, Encoded, End, Rest, Sizes};
 use super::{SEGMENT_SIZE, own};
-use crate::content::{File, Unit};
+use crate::content::{File, Input, Unit};
 use crate::error::BuildError;
 use crate::key;
 use crate::options::{CompressClass, CompressionOptions, FingerprintOptions};
-
-/// Where contents come from.
-pub(crate) trait Input: Sync {
-    /// Fills `bytes` from byte `offset` of a file.
-    fn fill(&self, file: &File, offset: u64, bytes: &mut [u8]) -> Result<(), BuildError>;
-
-    /// The error for a file that had other bytes when it was read before.
-    fn changed(&self, file: &File) -> BuildError;
-}
+use crate::zeros;
 
 /// How one file is to be encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,6 +100,15 @@ pub(crate) struct Buffers {
     pub(crate) content: Vec<u8>,
     /// What it was encoded to.
     pub(crate) encoded: Vec<u8>,
+    /// So many zeros are the content: a hole, which nobody reads.
+    pub(crate) zeros: usize,
+}
+
+impl Buffers {
+    /// Bytes of content.
+    pub(crate) fn len(&self) -> usize {
+        self.content.len() + self.zeros
+    }
 }
 
 /// A unit that is ready for its turn.
@@ -233,6 +234,15 @@ struct Whole {
 pub(crate) struct Worker<'a> {
     phase: Phase<'a>,
     coders: BTreeMap<Choice, Coder>,
+    /// What a whole segment of zeros was encoded to.
+    zeros: BTreeMap<Choice, Zeros>,
+}
+
+/// A whole segment of zeros.
+struct Zeros {
+    key: u128,
+    encoded: Encoded,
+    bytes: Vec<u8>,
 }
 
 /// What tells contents apart: the first 256 bits of a digest.
@@ -261,7 +271,7 @@ pub(crate) type Claim<'c> = &'c dyn Fn(usize, &[Option<Likeness>]) -> Vec<bool>;
 impl<'a> Worker<'a> {
     /// A worker without any encoder yet.
     pub(crate) fn new(phase: Phase<'a>) -> Self {
-        Self { phase, coders: BTreeMap::new() }
+        Self { phase, coders: BTreeMap::new(), zeros: BTreeMap::new() }
     }
 
     /// Reads and encodes a unit.
@@ -272,6 +282,7 @@ impl<'a> Worker<'a> {
         claim: Claim<'_>,
     ) -> Result<Done, BuildError> {
         buffers.encoded.clear();
+        buffers.zeros = 0;
         match unit {
             Unit::Batch(range) => {
                 let parts = self.batch(range.clone(), &mut buffers, claim)?;
@@ -291,7 +302,7 @@ impl<'a> Worker<'a> {
         buffers: &mut Buffers,
         claim: Claim<'_>,
     ) -> Result<Vec<Part>, BuildError> {
-        let Buffers { content, encoded } = buffers;
+        let Buffers { content, encoded, .. } = buffers;
         let files = &self.phase.files[range.clone()];
         let length = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
         // All of it will be filled; what the unit before left there need not be cleared.
@@ -332,7 +343,10 @@ impl<'a> Worker<'a> {
         length: usize,
         buffers: &mut Buffers,
     ) -> Result<Part, BuildError> {
-        let Buffers { content, encoded } = buffers;
+        if let Some((form, key)) = self.hole(file, offset, length, buffers)? {
+            return Ok(Part { file, range: 0..length, key, fingerprint: None, form, fragment: None });
+        }
+        let Buffers { content, encoded, .. } = buffers;
         content.resize(length, 0);
         self.phase.input.fill(&self.phase.files[file], offset, content)?;
         let key = key::of(content);
@@ -341,6 +355,40 @@ impl<'a> Worker<'a> {
         let mut part = Part { file, range: 0..length, key, fingerprint: None, form, fragment: None };
         self.name_fragment(&mut part, content);
         Ok(part)
+    }
+
+    /// The form and the key of a whole segment, not the last of its file, that is a hole: nothing of it is read, and it is
+    /// encoded once.
+    fn hole(
+        &mut self,
+        file: usize,
+        offset: u64,
+        length: usize,
+        buffers: &mut Buffers,
+    ) -> Result<Option<(Form, u128)>, BuildError> {
+        let (phase, known) = (self.phase, &self.phase.files[file]);
+        let choice = phase.choice(file);
+        let is_encoded = choice.algorithm.is_some() && phase.compression.class != CompressClass::Never;
+        if length != SEGMENT_SIZE
+            || offset + length as u64 == known.size
+            || !is_encoded
+            || phase.recipes.is_some()
+            || phase.input.data_from(known, offset)? - offset < length as u64
+        {
+            return Ok(None);
+        }
+        if !self.zeros.contains_key(&choice) {
+            let mut bytes = Vec::new();
+            let encoded = self.coder(choice)?.encode(&vec![0; length], End::Blocks, &mut bytes);
+            self.zeros.insert(choice, Zeros { key: zeros::key(length), encoded, bytes });
+        }
+        let Some(Zeros { key, encoded, bytes }) = self.zeros.get(&choice) else { return Ok(None) };
+        buffers.content.clear();
+        buffers.zeros = length;
+        let start = buffers.encoded.len();
+        buffers.encoded.extend_from_slice(bytes);
+        let encoded = Encoded { bytes: start..buffers.encoded.len(), ..encoded.clone() };
+        Ok(Some((Form::Encoded(vec![Span::Own(encoded)]), *key)))
     }
 
     fn name_fragment(&self, part: &mut Part, bytes: &[u8]) {

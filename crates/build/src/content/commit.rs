@@ -52,6 +52,8 @@ pub(crate) enum Job {
     Hash { file: usize, hasher: Box<dyn Hasher>, buffer: Arc<Buffer>, length: usize },
     /// The same for a segment whose buffer was given back: it is read from byte `at` of the image.
     HashStored { file: usize, hasher: Box<dyn Hasher>, at: u64, length: usize },
+    /// The same for a hole.
+    HashZeros { file: usize, hasher: Box<dyn Hasher>, length: u64 },
 }
 
 /// A file that others can be equal to.
@@ -124,6 +126,7 @@ impl<'a> Commit<'a> {
         match unit {
             ReadUnit::Batch { parts, buffer } => self.batch(parts, buffer),
             ReadUnit::Segment { part, offset, last, buffer } => self.segment(&part, offset, last, buffer),
+            ReadUnit::Hole(hole) => self.hole(hole),
         }
     }
 

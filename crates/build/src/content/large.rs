@@ -14,12 +14,14 @@ use std::sync::Arc;
 
 use erofs_algo::fingerprint::Hasher;
 
-use super::commit::{Commit, Job, Run, push_run};
+use super::commit::{Commit, Job, push_run};
+use super::holes::SEGMENT_SIZE;
 use super::read::{Buffer, Piece, ReadPart};
-use super::units::File;
+use super::units::{File, Hole};
 use crate::error::BuildError;
 use crate::key;
 use crate::layout::compose::{Data, HOLE};
+use crate::zeros;
 
 /// The state of a fingerprint that is computed segment by segment.
 #[derive(Default)]
@@ -33,10 +35,13 @@ enum Hashing {
     Busy,
 }
 
-/// A segment that was committed and not hashed.
+/// Zeros are hashed in pieces of so many bytes, so that others get their turn and a failure ends all.
+const ZEROS_AT_ONCE: u64 = 1 << 28;
+
+/// A segment, or a hole, that was committed and not hashed.
 struct Waiting {
     offset: u64,
-    length: usize,
+    length: u64,
     bytes: Held,
     /// Where it is in the image, if it is there in one piece.
     stored_at: Option<u64>,
@@ -48,6 +53,8 @@ enum Held {
     Memory { buffer: Arc<Buffer>, written: bool },
     /// In the image alone.
     Image { at: u64 },
+    /// Nowhere: they are zeros.
+    Zeros,
 }
 
 /// A large file between its first segment and its inode.
@@ -85,8 +92,11 @@ impl Commit<'_> {
     ) -> Result<(), BuildError> {
         let file = part.file;
         let buffer = Arc::new(buffer);
-        let mut large =
-            if offset == 0 { self.begin_large(part) } else { self.large.remove(&file).unwrap_or_default() };
+        let mut large = if offset == 0 {
+            self.begin_large(file, part.key)
+        } else {
+            self.large.remove(&file).unwrap_or_default()
+        };
         let length = part.range.len();
         let mut runs = Vec::new();
         let before = (self.stored.stored_bytes, self.stored.hole_bytes);
@@ -95,7 +105,9 @@ impl Commit<'_> {
         };
         if self.chunk_bits().is_some_and(|chunk| chunk > *bits) {
             let zeros = pieces.iter().all(|piece| matches!(piece, Piece::Zero));
-            self.long_chunk(&mut large, offset, length, zeros, last, &mut runs)?;
+            if let Some(first) = self.long_chunk(&mut large, offset, length as u64, zeros, last)? {
+                push_run(&mut runs, first, 0..length, self.reader.plan.block_bits.bytes());
+            }
         } else {
             large.unit_bits = *bits;
             large.holes |= pieces.iter().any(|piece| matches!(piece, Piece::Zero));
@@ -118,7 +130,7 @@ impl Commit<'_> {
                 _ => None,
             };
             let bytes = Held::Memory { buffer: Arc::clone(&buffer), written: false };
-            large.waiting.push_back(Waiting { offset, length, bytes, stored_at });
+            large.waiting.push_back(Waiting { offset, length: length as u64, bytes, stored_at });
         }
         large.writing += 1;
         large.committed = last;
@@ -138,37 +150,84 @@ impl Commit<'_> {
         self.advance(file)
     }
 
+    /// Commits segments of a file that are a hole.
+    pub(super) fn hole(&mut self, hole: Hole) -> Result<(), BuildError> {
+        let Hole { file, offset, length, last } = hole;
+        let end = offset + length;
+        let segments = || (offset..end).step_by(SEGMENT_SIZE);
+        let key = |at: u64| {
+            let length = usize::try_from(end - at).map_or(SEGMENT_SIZE, |rest| rest.min(SEGMENT_SIZE));
+            if self.reader.wants_key(file, at) { zeros::key(length) } else { 0 }
+        };
+        let first_key = key(offset);
+        // Where a fingerprint stands for the content, nobody asks for the keys of the rest.
+        let rest = if self.reader.is_hashed() { 0 } else { usize::MAX };
+        self.keys[file] =
+            segments().take(rest).fold(self.keys[file], |joined, at| key::joined(&[joined, key(at)]));
+        let mut large = if offset == 0 {
+            self.begin_large(file, first_key)
+        } else {
+            self.large.remove(&file).unwrap_or_default()
+        };
+        let before = (self.stored.stored_bytes, self.stored.hole_bytes);
+        let bits = self.reader.piece_bits(self.reader.files[file].size);
+        if let Some(chunk) = self.chunk_bits().filter(|chunk| *chunk > bits) {
+            let mut at = offset;
+            while at < end {
+                let next = end.min(((at >> chunk) + 1) << chunk);
+                self.long_chunk(&mut large, at, next - at, true, last && next == end)?;
+                at = next;
+            }
+        } else {
+            large.unit_bits = bits;
+            large.holes = true;
+            let count = usize::try_from(length.div_ceil(1 << bits)).unwrap_or(usize::MAX);
+            large.blocks.extend(std::iter::repeat_n(HOLE, count));
+            self.stored.hole_bytes += length;
+        }
+        large.stored_bytes += self.stored.stored_bytes - before.0;
+        large.hole_bytes += self.stored.hole_bytes - before.1;
+        if !matches!(large.hashing, Hashing::Never) {
+            large.waiting.push_back(Waiting { offset, length, bytes: Held::Zeros, stored_at: None });
+        }
+        large.committed = last;
+        if last && large.candidate {
+            self.barrier = Some(file);
+        }
+        self.large.insert(file, large);
+        self.advance(file)
+    }
+
     fn chunk_bits(&self) -> Option<u8> {
         self.reader.options.chunks.map(|chunks| chunks.bits)
     }
 
-    /// Places a segment that is only a part of a chunk, behind the segment before it. A chunk has no place until
-    /// something in it is not zero.
+    /// Places a segment that is only a part of a chunk, behind the segment before it, and gives the block at which its
+    /// bytes are to be written. A chunk has no place until something in it is not zero.
     fn long_chunk(
         &mut self,
         large: &mut Large,
         offset: u64,
-        length: usize,
+        length: u64,
         zeros: bool,
         last: bool,
-        runs: &mut Vec<Run>,
-    ) -> Result<(), BuildError> {
+    ) -> Result<Option<u32>, BuildError> {
         let block_bits = self.reader.plan.block_bits;
         let chunk = self.chunk_bits().map_or(u64::MAX, |bits| 1 << bits);
         if offset.is_multiple_of(chunk) {
             large.leading_zeros = Some(0);
         }
         if zeros && let Some(leading) = &mut large.leading_zeros {
-            *leading += length as u64;
-            if last || (offset + length as u64).is_multiple_of(chunk) {
+            *leading += length;
+            if last || (offset + length).is_multiple_of(chunk) {
                 large.blocks.push(HOLE);
                 self.stored.hole_bytes += *leading;
             }
-            return Ok(());
+            return Ok(None);
         }
         let begins = large.leading_zeros.take();
         let before = block_bits.blocks_floor(begins.unwrap_or(0));
-        let count = before + block_bits.blocks_ceil(length as u64);
+        let count = before + block_bits.blocks_ceil(length);
         let start = self.area.take(count)?;
         self.stored.stored_bytes += count * block_bits.size();
         if begins.is_some() {
@@ -176,18 +235,22 @@ impl Commit<'_> {
             self.area.leave_zeros(u64::from(start), before);
         }
         let first = start + u32::try_from(before).unwrap_or(u32::MAX);
-        push_run(runs, first, 0..length, block_bits.bytes());
-        Ok(())
+        if zeros {
+            self.area.leave_zeros(u64::from(first), count - before);
+            return Ok(None);
+        }
+        Ok(Some(first))
     }
 
-    fn begin_large(&mut self, part: &ReadPart) -> Large {
-        let file = self.reader.files[part.file];
+    /// Begins a file whose first segment has this key.
+    fn begin_large(&mut self, file: usize, key: u128) -> Large {
+        let file = self.reader.files[file];
         let mut large = Large { start_block: self.area.next(), ..Large::default() };
         self.area.begin_file();
         if let Some(hasher) = self.reader.hasher() {
             large.hashing = Hashing::Idle(hasher);
             if file.has_twin && self.dedupes_files() {
-                let head = (file.size, part.key);
+                let head = (file.size, key);
                 large.candidate = !self.heads.insert(head);
             }
         }
@@ -198,12 +261,21 @@ impl Commit<'_> {
     fn advance(&mut self, file: usize) -> Result<(), BuildError> {
         let Some(large) = self.large.get_mut(&file) else { return Ok(()) };
         if let Hashing::Idle(_) = large.hashing
-            && let Some(Waiting { length, bytes, .. }) = large.waiting.pop_front()
+            && let Some(Waiting { offset, length, bytes, .. }) = large.waiting.pop_front()
             && let Hashing::Idle(hasher) = std::mem::replace(&mut large.hashing, Hashing::Busy)
         {
+            let bounded = usize::try_from(length).unwrap_or(usize::MAX);
             self.hashes.push_back(match bytes {
-                Held::Memory { buffer, .. } => Job::Hash { file, hasher, buffer, length },
-                Held::Image { at } => Job::HashStored { file, hasher, at, length },
+                Held::Memory { buffer, .. } => Job::Hash { file, hasher, buffer, length: bounded },
+                Held::Image { at } => Job::HashStored { file, hasher, at, length: bounded },
+                Held::Zeros => {
+                    let now = length.min(ZEROS_AT_ONCE);
+                    let rest = Waiting { offset: offset + now, length: length - now, bytes, stored_at: None };
+                    if rest.length != 0 {
+                        large.waiting.push_front(rest);
+                    }
+                    Job::HashZeros { file, hasher, length: now }
+                }
             });
             return Ok(());
         }

@@ -9,11 +9,12 @@ use erofs_tree::Progress;
 use super::Stored;
 use super::commit::{Commit, Job};
 use super::read::{Buffer, ReadUnit, Reader, new_buffer};
-use super::units::{Unit, Units};
+use super::units::{File, Unit, Units};
 use super::write;
 use crate::error::BuildError;
 use crate::image_file::ImageFile;
 use crate::metabox::InodeArea;
+use crate::zeros;
 
 /// Buffers in use at the same time: some for each worker, and some for segments that wait for their turn.
 const BUFFERS_PER_THREAD: usize = 3;
@@ -22,7 +23,9 @@ const BUFFERS_SHARED: usize = 6;
 const THREADS_MAX: usize = 64;
 
 struct State<'a> {
-    units: std::iter::Enumerate<Units<'a>>,
+    units: Units<'a>,
+    /// How many units were taken.
+    taken: usize,
     /// Read and not committed, by number of the unit.
     read: BTreeMap<usize, ReadUnit>,
     /// The number of the next unit to commit.
@@ -64,7 +67,8 @@ pub(super) fn run(
     progress: &dyn Progress,
 ) -> Result<Stored, BuildError> {
     let state = State {
-        units: Units::new(reader.files).enumerate(),
+        units: Units::new(reader.files),
+        taken: 0,
         read: BTreeMap::new(),
         next: 0,
         commit: Commit::new(reader),
@@ -154,7 +158,18 @@ impl<'a> Pool<'a> {
                 state.in_use -= 1;
             }
             if !state.exhausted && state.in_use < self.window {
-                if let Some((number, unit)) = state.units.next() {
+                match self.pass_hole(&mut state) {
+                    Ok(true) => continue,
+                    Ok(false) => {}
+                    Err(failure) => {
+                        state.failure = Some(failure);
+                        self.changed.notify_all();
+                        return None;
+                    }
+                }
+                if let Some(unit) = state.units.next() {
+                    let number = state.taken;
+                    state.taken += 1;
                     state.in_use += 1;
                     let buffer = state.spare.pop();
                     drop(state);
@@ -168,6 +183,17 @@ impl<'a> Pool<'a> {
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Takes the hole that comes next, if one does: nothing of it has to be read.
+    fn pass_hole(&self, state: &mut State<'_>) -> Result<bool, BuildError> {
+        let data_from = |file: &File, offset| self.reader.input.data_from(file, offset);
+        let Some(hole) = state.units.take_hole(data_from)? else { return Ok(false) };
+        state.read.insert(state.taken, ReadUnit::Hole(hole));
+        state.taken += 1;
+        self.progress.advance(u64::from(hole.last), hole.length);
+        self.commit_ready(state)?;
+        Ok(true)
     }
 
     fn read(&self, number: usize, unit: &Unit, buffer: Buffer) -> Result<(), BuildError> {
@@ -195,6 +221,10 @@ impl<'a> Pool<'a> {
                 let bytes = &mut scratch.get_or_insert_with(new_buffer)[..length];
                 self.image.read_at(at, bytes)?;
                 hasher.update(bytes);
+                self.after(None, false, |commit| commit.hashed(file, hasher))
+            }
+            Job::HashZeros { file, mut hasher, length } => {
+                zeros::hash(hasher.as_mut(), length);
                 self.after(None, false, |commit| commit.hashed(file, hasher))
             }
             Job::Hash { file, mut hasher, buffer, length } => {

@@ -6,10 +6,10 @@
 use std::ops::Range;
 
 use erofs_algo::fingerprint::{Fingerprint, Hasher};
-use erofs_tree::Source;
 
 use super::holes::{SEGMENT_BITS, SEGMENT_SIZE, chunks_pay, is_zero, unit_bits};
-use super::units::{File, Unit};
+use super::opened::Input;
+use super::units::{File, Hole, Unit};
 use crate::error::BuildError;
 use crate::key;
 use crate::layout::plan::Plan;
@@ -68,12 +68,14 @@ pub(crate) enum ReadUnit {
         /// Its bytes.
         buffer: Buffer,
     },
+    /// Segments of a large file that are a hole.
+    Hole(Hole),
 }
 
 /// What reading needs to know.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a> {
-    pub(crate) source: &'a dyn Source,
+    pub(crate) input: &'a dyn Input,
     pub(crate) plan: &'a Plan<'a>,
     pub(crate) files: &'a [File],
     pub(crate) options: &'a ContentOptions,
@@ -115,18 +117,26 @@ impl Reader<'_> {
                 let bits = self.piece_bits(self.files[file].size);
                 let bytes = &buffer[..length];
                 let pieces = Some((bits, self.pieces(bytes, bits)));
-                // Where a fingerprint will stand for the content, the key only tells whether two files begin alike.
-                let hashed = self.options.fingerprint.as_ref().is_some_and(FingerprintOptions::is_computed);
-                let wanted = !hashed || (offset == 0 && self.files[file].has_twin);
-                let key = if wanted { key::of(bytes) } else { 0 };
+                let key = if self.wants_key(file, offset) { key::of(bytes) } else { 0 };
                 let part = ReadPart { file, range: 0..length, key, fingerprint: None, pieces };
                 Ok(ReadUnit::Segment { part, offset, last, buffer })
             }
         }
     }
 
+    /// Whether a fingerprint will stand for each content.
+    pub(crate) fn is_hashed(&self) -> bool {
+        self.options.fingerprint.as_ref().is_some_and(FingerprintOptions::is_computed)
+    }
+
+    /// Whether the key of a segment is needed. Where a fingerprint will stand for the content, it only tells whether two
+    /// files begin alike.
+    pub(crate) fn wants_key(&self, file: usize, offset: u64) -> bool {
+        !self.is_hashed() || (offset == 0 && self.files[file].has_twin)
+    }
+
     fn fill(&self, file: usize, offset: u64, bytes: &mut [u8]) -> Result<(), BuildError> {
-        fill(self.source, &self.files[file], offset, bytes)
+        self.input.fill(&self.files[file], offset, bytes)
     }
 
     fn whole(
@@ -149,7 +159,7 @@ impl Reader<'_> {
     }
 
     /// The size of pieces for a file of `size` bytes: that of its chunks, but no more than a segment.
-    fn piece_bits(&self, size: u64) -> u8 {
+    pub(crate) fn piece_bits(&self, size: u64) -> u8 {
         match self.options.chunks {
             Some(chunks) => chunks.bits.min(SEGMENT_BITS),
             None => unit_bits(size, self.hole_bits.unwrap_or(self.plan.block_bits.bits())),
@@ -167,21 +177,4 @@ impl Reader<'_> {
         };
         bytes.chunks(1 << bits).map(judge).collect()
     }
-}
-
-/// Fills `bytes` from byte `offset` of a file, and makes sure that the file is still what the scan saw.
-pub(crate) fn fill(
-    source: &dyn Source,
-    file: &File,
-    offset: u64,
-    bytes: &mut [u8],
-) -> Result<(), BuildError> {
-    let &File { content, size, .. } = file;
-    let open = source.open(content)?;
-    let found = open.read_at(offset, bytes)?;
-    open.finish()?;
-    if found == bytes.len() {
-        return Ok(());
-    }
-    Err(BuildError::Resized { path: source.path(content), found: offset + found as u64, want: size })
 }

@@ -5,6 +5,7 @@
 use erofs_tree::{ContentRef, InodeId, Kind, Tree};
 
 use super::holes::SEGMENT_SIZE;
+use crate::error::BuildError;
 
 /// A run of small files ends after this many bytes or files.
 const BATCH_BYTES: u64 = SEGMENT_SIZE as u64;
@@ -36,6 +37,19 @@ pub(crate) enum Unit {
         /// Whether it is the file's last.
         last: bool,
     },
+}
+
+/// A part of a large file that need not be read: whole segments, or all up to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hole {
+    /// Index of the file.
+    pub(crate) file: usize,
+    /// First byte.
+    pub(crate) offset: u64,
+    /// Length in bytes.
+    pub(crate) length: u64,
+    /// Whether the file ends with it.
+    pub(crate) last: bool,
 }
 
 /// The regular files with content, in the order in which they are stored: large ones first, the largest of them first,
@@ -80,6 +94,28 @@ impl<'f> Units<'f> {
     /// The same with segments of `segment` bytes, no less than [`SEGMENT_SIZE`].
     pub(crate) fn with_segments(files: &'f [File], segment: usize) -> Self {
         Self { files, file: 0, offset: 0, segment }
+    }
+
+    /// Passes over the hole with which the next unit begins, if it covers whole segments of a large file. `data_from` says
+    /// where the first byte from one of a file on is that is in no hole.
+    pub(crate) fn take_hole(
+        &mut self,
+        data_from: impl FnOnce(&File, u64) -> Result<u64, BuildError>,
+    ) -> Result<Option<Hole>, BuildError> {
+        let segment = self.segment as u64;
+        let Some(file) = self.files.get(self.file).filter(|file| file.size > segment) else {
+            return Ok(None);
+        };
+        let data = data_from(file, self.offset)?;
+        let last = data >= file.size;
+        let length = data.min(file.size).saturating_sub(self.offset);
+        let length = if last { length } else { length - length % segment };
+        if length == 0 {
+            return Ok(None);
+        }
+        let hole = Hole { file: self.file, offset: self.offset, length, last };
+        (self.file, self.offset) = if last { (self.file + 1, 0) } else { (self.file, self.offset + length) };
+        Ok(Some(hole))
     }
 
     fn segment(&mut self, size: u64) -> Unit {
@@ -149,5 +185,53 @@ mod tests {
             [Unit::Batch(0..512), Unit::Batch(512..1024), Unit::Batch(1024..1100)]
         );
         assert!(Units::new(&[]).next().is_none());
+    }
+
+    #[test]
+    fn holes_are_whole_segments() {
+        let mib = SEGMENT_SIZE as u64;
+        let sizes = [10 * mib + 5, 3 * mib, 2 * mib + 1, mib];
+        let files: Vec<File> = (0..)
+            .zip(sizes)
+            .map(|(n, size)| File { inode: InodeId(n), size, content: ContentRef(n), has_twin: false })
+            .collect();
+        // The first file has data from 3.5 to 5 MiB, the second at its end, the third nowhere.
+        let data_from = |file: &File, at: u64| {
+            Ok(match file.content.0 {
+                0 if at < 7 * mib / 2 => 7 * mib / 2,
+                0 if at < 5 * mib => at,
+                1 if at < 3 * mib - 1 => 3 * mib - 1,
+                1 => at,
+                _ => file.size,
+            })
+        };
+        let mut units = Units::new(&files);
+        let mut found = Vec::new();
+        loop {
+            if let Some(Hole { file, offset, length, last }) = units.take_hole(data_from).unwrap() {
+                found.push(("hole", file, offset, length, last));
+                continue;
+            }
+            match units.next() {
+                Some(Unit::Segment { file, offset, length, last }) => {
+                    found.push(("data", file, offset, length as u64, last));
+                }
+                Some(Unit::Batch(files)) => found.push(("batch", files.start, 0, files.len() as u64, true)),
+                None => break,
+            }
+        }
+        assert_eq!(
+            found,
+            [
+                ("hole", 0, 0, 3 * mib, false),
+                ("data", 0, 3 * mib, mib, false),
+                ("data", 0, 4 * mib, mib, false),
+                ("hole", 0, 5 * mib, 5 * mib + 5, true),
+                ("hole", 1, 0, 2 * mib, false),
+                ("data", 1, 2 * mib, mib, true),
+                ("hole", 2, 0, 2 * mib + 1, true),
+                ("batch", 3, 0, 1, true),
+            ]
+        );
     }
 }

@@ -11,9 +11,8 @@ use crate::error::BuildError;
 use crate::image_file::ImageFile;
 use crate::layout::compose::Data;
 use crate::metabox::InodeArea;
+use crate::zeros::ZEROS;
 
-/// Zeros to fill up a block with.
-static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 /// How many pieces go into one system call (Linux's `UIO_MAXIOV` is 1024).
 const VECTOR_MAX: usize = 512;
 /// Inodes go out when there are so many bytes of them.

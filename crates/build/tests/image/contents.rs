@@ -36,7 +36,8 @@ fn build(source: &mut Memory, path: &Path, options: &BuildOptions) -> Result<Sum
     erofs_build::build(source, ImageFile::create(path, 0)?, options, &Silent)
 }
 
-/// Builds with 1, 2 and 5 threads, sees that the bytes are equal, reads everything back, and returns the summary.
+/// Builds with 1, 2 and 5 threads, with and without holes in the source, sees that the bytes are equal, reads everything
+/// back, and returns the summary.
 fn check(name: &str, files: &[(&str, Vec<u8>)], options: &BuildOptions) -> Summary {
     check_source(name, &mut Memory::new(files), options)
 }
@@ -45,14 +46,18 @@ fn check_source(name: &str, source: &mut Memory, options: &BuildOptions) -> Summ
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("image");
     let mut first: Option<(Vec<u8>, Summary)> = None;
-    for threads in [1, 2, 5, 2] {
+    for (threads, sparse) in [(1, false), (2, true), (5, false), (2, false), (5, true), (1, true)] {
+        source.sparse = sparse;
         let options = BuildOptions { threads, ..options.clone() };
         let summary = build(source, &path, &options).unwrap_or_else(|error| panic!("{name}: {error}"));
         let bytes = std::fs::read(&path).unwrap();
         assert_eq!(bytes.len() as u64, summary.image_bytes, "{name}");
         match &first {
             None => first = Some((bytes, summary)),
-            Some((same, _)) => assert!(*same == bytes, "{name}: the image depends on the number of threads"),
+            Some((same, wanted)) => {
+                assert!(*same == bytes, "{name}: the image depends on the number of threads, or on holes");
+                assert_eq!(format!("{summary:?}"), format!("{wanted:?}"), "{name}");
+            }
         }
     }
     let image = Image::open_path(&path, &[] as &[&Path], 0).unwrap();
@@ -208,6 +213,27 @@ fn long_chunks_of_zeros_have_no_place() {
     let summary =
         check("chunks of 2 MiB", &files, &with(&ContentOptions { chunks, ..ContentOptions::default() }));
     assert_eq!(summary.hole_bytes, (4 + 2 + 6) * MIB as u64 + 100);
+}
+
+#[test]
+fn holes_are_not_read_and_large_files_are_opened_once() {
+    let full = noise(1, 12 * MIB);
+    let sparse = holed(full.clone(), MIB..11 * MIB);
+    for (name, content, opened, read) in [
+        ("full", full, 1, 12 * MIB),
+        ("sparse", sparse, 1, 2 * MIB),
+        ("nothing but a hole", vec![0; 12 * MIB], 1, 0),
+    ] {
+        for options in [with(&ContentOptions::default()), BuildOptions::default()] {
+            let mut source = Memory::new(&[("file", content.clone())]);
+            source.sparse = true;
+            let folder = tempfile::tempdir().unwrap();
+            let options = BuildOptions { threads: 3, ..options };
+            build(&mut source, &folder.path().join("image"), &options).unwrap();
+            let found = (source.opened.into_inner(), source.read.into_inner());
+            assert_eq!(found, (opened, read as u64), "{name}");
+        }
+    }
 }
 
 #[test]

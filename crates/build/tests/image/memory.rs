@@ -1,6 +1,7 @@
 //! A source in memory, and bytes to put into it.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use erofs_tree::{
     Content, ContentRef, Entry, Inode, InodeId, Kind, Progress, Source, Timestamp, Tree, TreeError, Xattr,
@@ -13,6 +14,12 @@ pub(crate) struct Memory {
     pub(crate) shrinks: Option<usize>,
     /// The file whose opening is a defect of the program.
     pub(crate) panics: Option<usize>,
+    /// Whether zeros are holes, as far as they fill pages of 4096 bytes.
+    pub(crate) sparse: bool,
+    /// How often files were opened.
+    pub(crate) opened: AtomicU64,
+    /// How many bytes were read.
+    pub(crate) read: AtomicU64,
 }
 
 impl Memory {
@@ -20,7 +27,38 @@ impl Memory {
         let mut files: Vec<_> =
             files.iter().map(|(name, content)| ((*name).to_owned(), content.clone(), Vec::new())).collect();
         files.sort();
-        Self { files, shrinks: None, panics: None }
+        let (opened, read) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { files, shrinks: None, panics: None, sparse: false, opened, read }
+    }
+}
+
+/// A file with its bytes.
+struct Open<'a> {
+    source: &'a Memory,
+    bytes: Bytes<'a>,
+}
+
+impl Content for Open<'_> {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, TreeError> {
+        self.source.read.fetch_add(buf.len() as u64, Ordering::Relaxed);
+        self.bytes.read_at(offset, buf)
+    }
+
+    fn data_from(&self, offset: u64) -> u64 {
+        let bytes = self.bytes.0;
+        let mut at = usize::try_from(offset).unwrap().min(bytes.len());
+        while self.source.sparse && at < bytes.len() {
+            let end = (at / 4096 * 4096 + 4096).min(bytes.len());
+            if bytes[at..end].iter().any(|&byte| byte != 0) {
+                break;
+            }
+            at = end;
+        }
+        at as u64
+    }
+
+    fn finish(&self) -> Result<(), TreeError> {
+        Ok(())
     }
 }
 
@@ -67,7 +105,8 @@ impl Source for Memory {
         assert!(self.panics != Some(index), "as the test wants it");
         let bytes = &self.files[index].1;
         let length = if self.shrinks == Some(index) { bytes.len() - 1 } else { bytes.len() };
-        Ok(Box::new(Bytes(&bytes[..length])))
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        Ok(Box::new(Open { source: self, bytes: Bytes(&bytes[..length]) }))
     }
 
     fn path(&self, content: ContentRef) -> PathBuf {

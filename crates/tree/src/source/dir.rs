@@ -6,21 +6,31 @@
 //! still be found.
 
 mod assemble;
+mod holes;
+mod kept;
+mod owners;
 mod place;
 mod recent;
+mod same;
+mod skip;
+mod trust;
 mod walk;
 mod xattrs;
 
 use std::fmt::{self, Display};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{Advice, FileType, OFlags, Stat, fadvise, fstat};
-use rustix::io::{Errno, pread};
+use rustix::io::Errno;
 
 use self::assemble::{FileRecord, FileTable, assemble};
-use self::place::{DirTable, Identity, Root, ctime, io_error, mtime};
+use self::holes::Holes;
+pub use self::owners::Unmapped;
+use self::place::{DirTable, Identity, Root, Way, ctime, io_error, mtime};
 use self::recent::Recent;
+use self::same::Contents;
 use self::walk::{Notes, walk};
 use super::port::{Content, Source};
 use crate::error::{TreeError, show_bytes, show_path, to_path};
@@ -40,8 +50,16 @@ pub struct DirOptions {
     pub read_xattrs: bool,
     /// What is left out.
     pub exclude: Exclude,
-    /// Files to be left out with a warning, by device and inode number: the image that is being written.
-    pub skip: Vec<(u64, u64)>,
+    /// Paths of files to be left out with a warning: the image and what is written beside it. Other names of the same
+    /// files are files like any other.
+    pub skip: Vec<PathBuf>,
+    /// Files to be left out with a warning under every name, by device and inode number: those that are written while
+    /// the source is read.
+    pub skip_files: Vec<(u64, u64)>,
+    /// What becomes of owners that this user namespace does not map.
+    pub unmapped_users: Unmapped,
+    /// What becomes of groups that this user namespace does not map.
+    pub unmapped_groups: Unmapped,
     /// How many threads walk; 0 takes as many as there are processors to run them.
     pub threads: usize,
 }
@@ -54,6 +72,9 @@ impl Default for DirOptions {
             read_xattrs: true,
             exclude: Exclude::new(),
             skip: Vec::new(),
+            skip_files: Vec::new(),
+            unmapped_users: Unmapped::default(),
+            unmapped_groups: Unmapped::default(),
             threads: 0,
         }
     }
@@ -62,7 +83,10 @@ impl Default for DirOptions {
 /// A local directory.
 ///
 /// Symbolic links are stored and never followed, but for the root itself, which may be one. Mounts inside are entered.
-/// Files with the same device and inode number and a link count above one are one inode with several names.
+/// Names with the same device and inode number, a link count above one and the same metadata are one inode with several
+/// names; on file systems whose numbers are made up, the content has to be the same as well.
+///
+/// All metadata are read through functions of libc, so that they are those that fakeroot and pseudo show.
 #[derive(Debug)]
 pub struct DirSource {
     root: Root,
@@ -123,7 +147,10 @@ impl DirSource {
             ));
         }
         let found = Identity::of(stat);
-        if found != record.identity {
+        // Some file systems number a file anew whenever it is looked up.
+        let is_same =
+            if record.trust.numbers { found == record.identity } else { found.dev == record.identity.dev };
+        if !is_same {
             return Err(self.changed(record, "inode", &found, &record.identity));
         }
         let found = u64::try_from(stat.st_size).unwrap_or(0);
@@ -151,25 +178,28 @@ impl DirSource {
         TreeError::Changed { path, what, found: found.to_string(), wanted: wanted.to_string() }
     }
 
-    /// Opens a file by its name in its directory, or by its path.
+    /// Opens a file from the nearest directory above it that is open, or from the root.
     fn open_in_place(&self, record: &FileRecord, flags: OFlags) -> Result<OwnedFd, Errno> {
         let name = self.files.name(record);
-        let way_to = || self.root.way_to(&self.dirs.path(record.dir));
-        if let Some(dir) = self.recent.get(record.dir, way_to) {
-            match self.root.open_from(dir.as_fd(), name, flags) {
-                // Directories must not take the descriptors that files need.
-                Err(Errno::MFILE | Errno::NFILE) => {}
-                done => return done,
-            }
-        }
-        let path = self.dirs.path_of_entry(record.dir, name);
-        match self.root.open_beneath(&path, flags) {
+        match self.open_nearby(record, name, flags) {
+            // Directories must not take the descriptors that files need.
             Err(Errno::MFILE | Errno::NFILE) => {
                 self.recent.clear();
-                self.root.open_beneath(&path, flags)
+                self.root.open_file(&self.dirs.way(record.dir, None), name, flags)
             }
             done => done,
         }
+    }
+
+    fn open_nearby(&self, record: &FileRecord, name: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+        let mut way = self.dirs.way(record.dir, Some(&self.recent));
+        let is_repeated = self.recent.is_repeated(record.dir);
+        if !way.is_there() && (is_repeated || way.is_long()) {
+            let dir = Arc::new(self.root.reach(&way, &self.recent)?);
+            self.recent.keep(record.dir, &dir);
+            way = Way::at(dir);
+        }
+        self.root.open_file(&way, name, flags)
     }
 
     fn open_error(&self, record: &FileRecord, errno: Errno) -> TreeError {
@@ -189,7 +219,9 @@ impl Source for DirSource {
         progress.begin(Stage::Scan, 0, 0);
         let walked = walk(&self.root, &self.options, progress);
         let scanned = walked.and_then(|walked| {
-            let (tree, files) = assemble(&walked.dirs, walked.parts, self.options.hard_dereference)?;
+            let contents = Contents { root: &self.root, dirs: &walked.dirs };
+            let (tree, files) = assemble(contents, walked.parts, self.options.hard_dereference)?;
+            let owners = owners::check(&tree, self.options.unmapped_users, self.options.unmapped_groups)?;
             self.dirs = walked.dirs;
             // Numbers begin anew.
             self.recent = Recent::default();
@@ -201,6 +233,7 @@ impl Source for DirSource {
                 .extend(unmatched.map(|path| {
                     format!("excluded path {}: no entry of the source has it", show_bytes(path))
                 }));
+            self.warnings.extend(owners);
             Ok(tree)
         });
         progress.end(Stage::Scan);
@@ -209,11 +242,15 @@ impl Source for DirSource {
 
     fn open(&self, content: ContentRef) -> Result<Box<dyn Content + '_>, TreeError> {
         let record = self.record(content)?;
+        if let Some(kept) = self.files.kept(content) {
+            return Ok(Box::new(KeptContent(kept)));
+        }
         // Without O_NONBLOCK a pipe that has taken the place of the file would hang here for ever.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let fd = self.open_in_place(record, flags).map_err(|errno| self.open_error(record, errno))?;
-        let file = OpenFile { source: self, record, fd };
-        file.finish()?;
+        let stat = fstat(&fd).map_err(|errno| io_error("stat", self.path_of(record), errno))?;
+        self.check(record, &stat)?;
+        let file = OpenFile { source: self, record, fd, holes: Holes::new(&stat) };
         if record.size >= SEQUENTIAL_LEN {
             // Advice that is not taken costs time only.
             let _ = fadvise(&file.fd, 0, None, Advice::Sequential);
@@ -235,20 +272,31 @@ struct OpenFile<'a> {
     source: &'a DirSource,
     record: &'a FileRecord,
     fd: OwnedFd,
+    holes: Holes,
 }
 
 impl Content for OpenFile<'_> {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, TreeError> {
-        let mut filled = 0;
-        while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match pread(&self.fd, rest, offset.saturating_add(filled as u64)) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(io_error("read", self.source.path_of(self.record), errno)),
+        let failed = |errno| io_error("read", self.source.path_of(self.record), errno);
+        let filled = self.holes.read(self.fd.as_fd(), offset, buf).map_err(failed)?;
+        let end = offset.saturating_add(filled as u64);
+        // The size of a local file is checked by `finish`; others may have more content than they say.
+        if !self.record.trust.sizes && end >= self.record.size && filled == buf.len() {
+            let more = same::read(self.fd.as_fd(), end.max(self.record.size), &mut [0]).map_err(failed)?;
+            if more != 0 {
+                return Err(TreeError::Invalid {
+                    path: self.source.path_of(self.record),
+                    what: "size",
+                    found: format!("{} and content behind that", self.record.size),
+                    wanted: "the length of the content",
+                });
             }
         }
         Ok(filled)
+    }
+
+    fn data_from(&self, offset: u64) -> u64 {
+        self.holes.data_from(self.fd.as_fd(), offset)
     }
 
     fn finish(&self) -> Result<(), TreeError> {
@@ -258,12 +306,30 @@ impl Content for OpenFile<'_> {
     }
 }
 
-/// One line for each thing that was left out.
+/// A content that came with the scan.
+struct KeptContent<'a>(&'a [u8]);
+
+impl Content for KeptContent<'_> {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, TreeError> {
+        let rest = usize::try_from(offset).ok().and_then(|offset| self.0.get(offset..)).unwrap_or_default();
+        let count = rest.len().min(buf.len());
+        for (to, from) in buf.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        Ok(count)
+    }
+
+    fn finish(&self) -> Result<(), TreeError> {
+        Ok(())
+    }
+}
+
+/// One line for each thing that was left out or is not what it says.
 fn describe(notes: &Notes) -> Vec<String> {
     let skipped = notes
         .skipped
         .iter()
-        .map(|path| format!("{}: skipped, it is the image being written", show_path(&to_path(path))));
+        .map(|path| format!("{}: skipped, it is being written", show_path(&to_path(path))));
     let made_up = notes.made_up.iter().map(|(name, path)| {
         let path = if path.is_empty() { to_path(b"/") } else { to_path(path) };
         format!(
@@ -272,7 +338,17 @@ fn describe(notes: &Notes) -> Vec<String> {
             show_path(&path)
         )
     });
-    skipped.chain(made_up).collect()
+    let kept = notes.kept.first().map(|first| {
+        let files = match notes.kept.len() {
+            1 => "1 file says that it is empty and has".to_owned(),
+            count => format!("{count} files say that they are empty and have"),
+        };
+        format!(
+            "{files} content, which is stored as it was when the source was scanned (first is {})",
+            show_path(&to_path(first))
+        )
+    });
+    skipped.chain(made_up).chain(kept).collect()
 }
 
 fn kind_name(kind: FileType) -> &'static str {

@@ -30,6 +30,12 @@ pub trait Content: Send + Sync {
     /// at the end of the file.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, TreeError>;
 
+    /// The first byte from `offset` on that may be other than zero, no more than the length of the file: what is in front
+    /// of it is a hole, and need not be read. Holes that the source does not know of are data.
+    fn data_from(&self, offset: u64) -> u64 {
+        offset
+    }
+
     /// To be called after the last read: an error with the path if the file is no longer what the scan saw. Bytes that
     /// were read before count only after this.
     fn finish(&self) -> Result<(), TreeError>;

@@ -9,4 +9,5 @@ mod order;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod untrusted;
 mod xattrs;

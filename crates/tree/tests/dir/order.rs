@@ -102,6 +102,12 @@ fn the_tree_does_not_depend_on_threads_or_on_the_order_of_creation() {
     for tree in &trees[1..] {
         assert_eq!(tree, &trees[0]);
     }
+    let mut visited = Vec::new();
+    trees[0].for_each_path(|inode, path| visited.push((inode.0, [b"/", path].concat())));
+    assert!(visited.iter().map(|(number, _)| *number).eq(0..u32::try_from(trees[0].len()).unwrap()));
+    for (number, path) in visited {
+        assert_eq!(trees[0].path_of(erofs_tree::InodeId(number)), path);
+    }
     // path_of searches; the walk is its slow twin.
     let mut seen = std::collections::BTreeSet::new();
     for (path, number) in paths(&trees[0]) {
@@ -149,24 +155,25 @@ fn excluded_entries_are_left_out_with_their_contents() {
 }
 
 #[test]
-fn the_image_itself_is_skipped_with_a_warning() {
+fn what_is_being_written_is_skipped_with_a_warning() {
     let dir = tempfile::tempdir().unwrap();
-    fs::create_dir(dir.path().join("out")).unwrap();
-    let mut skip = Vec::new();
+    let at = |name: &str| dir.path().join(name);
+    fs::create_dir(at("out")).unwrap();
     for name in ["out/new\nimg", "a.tmp"] {
-        fs::write(dir.path().join(name), b"").unwrap();
-        let stat = fs::metadata(dir.path().join(name)).unwrap();
-        skip.push((stat.dev(), stat.ino()));
+        fs::write(at(name), b"").unwrap();
     }
-    fs::write(dir.path().join("kept"), b"").unwrap();
-    let (source, tree) = scan_with(dir.path(), DirOptions { skip, ..options() });
+    // A place is one name; a file that is written to is the same one under all of its names.
+    for (name, link) in [("out/new\nimg", "kept"), ("a.tmp", "out/b.tmp")] {
+        fs::hard_link(at(name), at(link)).unwrap();
+    }
+    let stat = fs::metadata(at("a.tmp")).unwrap();
+    let skip_files = vec![(stat.dev(), stat.ino())];
+    let skip = vec![at("out/new\nimg"), at("none"), at("missing/none")];
+    let (source, tree) = scan_with(dir.path(), DirOptions { skip, skip_files, ..options() });
     assert_eq!(paths(&tree).iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["", "/kept", "/out"]);
     assert_eq!(
         source.warnings(),
-        [
-            "a.tmp: skipped, it is the image being written",
-            "out/new\\nimg: skipped, it is the image being written"
-        ]
+        ["a.tmp", "out/b.tmp", "out/new\\nimg"].map(|name| format!("{name}: skipped, it is being written"))
     );
 }
 

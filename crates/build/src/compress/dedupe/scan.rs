@@ -1,7 +1,10 @@
 //! Reading all contents for the first time: chunks and what they seem to be.
 
+use std::sync::LazyLock;
+
 use erofs_tree::{Progress, Stage};
 
+use super::super::SEGMENT_SIZE;
 use super::super::pool::Force;
 use super::super::work::Phase;
 use super::LEAST_RUN;
@@ -47,8 +50,18 @@ pub(super) fn scan(
     let bytes = phase.files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
     progress.begin(Stage::Compare, files as u64, bytes);
     let sizes = Sizes::new(phase);
+    let zeros = LazyLock::new(|| cut(sizes, 0, &vec![0; SEGMENT_SIZE]));
     let results = each(force.threads, units, |unit, buffer| {
-        let found = look(phase, sizes, unit, buffer)?;
+        let found = match unit {
+            &Unit::Segment { file, offset, length, .. }
+                if length == SEGMENT_SIZE && is_hole(phase, file, offset, length)? =>
+            {
+                let (key, chunks) = &*zeros;
+                let moved = |chunk: &Chunk| Chunk { at: offset + chunk.at, ..*chunk };
+                vec![(file, *key, chunks.iter().map(moved).collect())]
+            }
+            Unit::Batch(_) | Unit::Segment { .. } => look(phase, sizes, unit, buffer)?,
+        };
         let bytes = match unit {
             Unit::Batch(range) => phase.files[range.clone()].iter().map(|file| file.size).sum(),
             &Unit::Segment { length, .. } => length as u64,
@@ -65,24 +78,36 @@ pub(super) fn scan(
     Ok(scanned)
 }
 
+/// Whether a segment of a file that may have equal parts is a hole.
+fn is_hole(phase: Phase<'_>, file: usize, offset: u64, length: usize) -> Result<bool, BuildError> {
+    let is_hole = || Ok(phase.input.data_from(&phase.files[file], offset)? - offset >= length as u64);
+    if may_share(phase, file) { is_hole() } else { Ok(false) }
+}
+
+/// The key of the bytes from byte `offset` of a file on, and their chunks.
+fn cut(sizes: Sizes, offset: u64, bytes: &[u8]) -> (u128, Vec<Chunk>) {
+    let mut chunks = Vec::new();
+    // Goes on with each chunk while that is in the cache.
+    let mut whole = key::Running::new();
+    let mut rest = bytes;
+    let mut at = offset;
+    while !rest.is_empty() {
+        let (chunk, behind) = rest.split_at(sizes.next(rest));
+        let length = chunk.len() as u64;
+        chunks.push(Chunk { at, length, key: key::of(chunk) });
+        whole.add(chunk);
+        at += length;
+        rest = behind;
+    }
+    (whole.finish(), chunks)
+}
+
 fn look(phase: Phase<'_>, sizes: Sizes, unit: &Unit, buffer: &mut Vec<u8>) -> Result<Found, BuildError> {
     let mut one = |file: usize, offset: u64, length: usize| -> Result<_, BuildError> {
         buffer.resize(length, 0);
         phase.input.fill(&phase.files[file], offset, buffer)?;
-        let mut chunks = Vec::new();
-        // Goes on with each chunk while that is in the cache.
-        let mut whole = key::Running::new();
-        let mut rest = &buffer[..];
-        let mut at = offset;
-        while !rest.is_empty() {
-            let (chunk, behind) = rest.split_at(sizes.next(rest));
-            let length = chunk.len() as u64;
-            chunks.push(Chunk { at, length, key: key::of(chunk) });
-            whole.add(chunk);
-            at += length;
-            rest = behind;
-        }
-        Ok((file, whole.finish(), chunks))
+        let (key, chunks) = cut(sizes, offset, buffer);
+        Ok((file, key, chunks))
     };
     match unit {
         Unit::Batch(range) => range

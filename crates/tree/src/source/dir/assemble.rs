@@ -3,10 +3,16 @@
 use std::collections::HashMap;
 use std::vec;
 
-use super::place::{DirTable, Identity};
+use super::place::Identity;
+use super::same::{Contents, Name};
+use super::trust::Trust;
 use super::walk::{Found, Leaf, LeafKind, Meta, Part, What};
 use crate::error::{TreeError, to_path};
 use crate::node::{ContentRef, Entry, Inode, InodeId, Kind, Timestamp, Tree};
+
+/// So many inodes with the same device and inode number are remembered. Where there are more, later names get inodes of
+/// their own: to compare each with all others would take forever.
+const LIKE_MAX: usize = 8;
 
 /// What the scan saw of each regular file, by content reference.
 #[derive(Debug, Default)]
@@ -14,6 +20,8 @@ pub(super) struct FileTable {
     records: Vec<FileRecord>,
     /// The names of all files, one after the other.
     names: Vec<u8>,
+    /// Contents that came with the scan.
+    kept: HashMap<ContentRef, Box<[u8]>>,
 }
 
 /// A regular file as the scan saw it.
@@ -27,6 +35,7 @@ pub(super) struct FileRecord {
     ctime_nsec: u32,
     name_start: usize,
     name_len: u8,
+    pub(super) trust: Trust,
     /// The directory of the name under which it is first met.
     pub(super) dir: u32,
 }
@@ -55,23 +64,49 @@ impl FileTable {
         from_name.get(..usize::from(record.name_len)).unwrap_or_default()
     }
 
-    fn add(&mut self, dir: u32, name: &[u8], leaf: &Leaf, size: u64) -> Result<ContentRef, TreeError> {
+    /// The content of a file that says it is empty, if it is not.
+    pub(super) fn kept(&self, content: ContentRef) -> Option<&[u8]> {
+        self.kept.get(&content).map(AsRef::as_ref)
+    }
+
+    /// The name under which a file was first met.
+    fn place(&self, content: ContentRef) -> Option<Name<'_>> {
+        let record = self.get(content)?;
+        Some(Name { dir: record.dir, name: self.name(record) })
+    }
+
+    fn add(
+        &mut self,
+        at: Name<'_>,
+        seen: &Seen,
+        size: u64,
+        mtime: Timestamp,
+    ) -> Result<ContentRef, TreeError> {
         let content = ContentRef(number(self.records.len(), "regular files")?);
         self.records.push(FileRecord {
-            identity: leaf.identity,
+            identity: seen.identity,
             size,
-            mtime_sec: leaf.meta.mtime.sec,
-            ctime_sec: leaf.ctime.sec,
-            mtime_nsec: leaf.meta.mtime.nsec,
-            ctime_nsec: leaf.ctime.nsec,
+            mtime_sec: mtime.sec,
+            ctime_sec: seen.ctime.sec,
+            mtime_nsec: mtime.nsec,
+            ctime_nsec: seen.ctime.nsec,
             name_start: self.names.len(),
             // The walk has refused longer names.
-            name_len: u8::try_from(name.len()).unwrap_or(u8::MAX),
-            dir,
+            name_len: u8::try_from(at.name.len()).unwrap_or(u8::MAX),
+            trust: seen.trust,
+            dir: at.dir,
         });
-        self.names.extend_from_slice(name);
+        self.names.extend_from_slice(at.name);
         Ok(content)
     }
+}
+
+/// What was seen of an inode beside what is stored of it.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    identity: Identity,
+    ctime: Timestamp,
+    trust: Trust,
 }
 
 /// All parts of one directory together.
@@ -93,13 +128,13 @@ struct Frame {
 
 /// Puts the parts in order.
 pub(super) fn assemble(
-    dirs: &DirTable,
+    contents: Contents<'_>,
     parts: Vec<Part>,
     hard_dereference: bool,
 ) -> Result<(Tree, FileTable), TreeError> {
     let mut assembly = Assembly {
-        listings: join_parts(dirs.len(), parts),
-        dirs,
+        listings: join_parts(contents.dirs.len(), parts),
+        contents,
         inodes: Vec::new(),
         files: FileTable::default(),
         seen: HashMap::new(),
@@ -115,7 +150,7 @@ pub(super) fn assemble(
         };
         match what {
             What::Leaf(leaf) => {
-                let inode = assembly.leaf(frame.dir, &name, leaf)?;
+                let inode = assembly.leaf(Name { dir: frame.dir, name: &name }, leaf)?;
                 frame.entries.push(Entry { name, inode });
             }
             What::Directory(dir) => {
@@ -155,12 +190,12 @@ fn join_parts(dirs: usize, parts: Vec<Part>) -> Vec<Listing> {
 }
 
 struct Assembly<'a> {
-    dirs: &'a DirTable,
+    contents: Contents<'a>,
     listings: Vec<Listing>,
     inodes: Vec<Inode>,
     files: FileTable,
-    /// Inodes with several names that have been met.
-    seen: HashMap<Identity, InodeId>,
+    /// Inodes with several names that have been met. There is more than one of a number where numbers are not unique.
+    seen: HashMap<Identity, Vec<(InodeId, Timestamp)>>,
     hard_dereference: bool,
 }
 
@@ -170,7 +205,7 @@ impl Assembly<'_> {
         let inode = self.next_inode()?;
         let Some(meta) = listing.meta else {
             return Err(TreeError::Invalid {
-                path: to_path(&self.dirs.path(dir)),
+                path: to_path(&self.contents.dirs.path(dir)),
                 what: "directory",
                 found: "no metadata".into(),
                 wanted: "each directory walked once",
@@ -188,9 +223,11 @@ impl Assembly<'_> {
         }
     }
 
-    fn leaf(&mut self, dir: u32, name: &[u8], leaf: Leaf) -> Result<InodeId, TreeError> {
+    fn leaf(&mut self, at: Name<'_>, leaf: Leaf) -> Result<InodeId, TreeError> {
         let shared = leaf.has_more_names && !self.hard_dereference;
-        if let Some(&known) = self.seen.get(&leaf.identity).filter(|_| shared) {
+        let seen = Seen { identity: leaf.identity, ctime: leaf.ctime, trust: leaf.trust };
+        let (mut inode, kept) = inode_of(leaf);
+        if let Some(known) = if shared { self.known(at, &seen, &inode, kept.as_deref())? } else { None } {
             if let Some(inode) = self.inodes.get_mut(known.index()) {
                 inode.links = inode.links.saturating_add(1);
             }
@@ -198,18 +235,63 @@ impl Assembly<'_> {
         }
         let id = self.next_inode()?;
         if shared {
-            self.seen.insert(leaf.identity, id);
+            let others = self.seen.entry(seen.identity).or_default();
+            if others.len() < LIKE_MAX {
+                others.push((id, seen.ctime));
+            }
         }
-        let kind = match leaf.kind {
-            LeafKind::File { size } => Kind::File { size, content: self.files.add(dir, name, &leaf, size)? },
-            LeafKind::Symlink { target } => Kind::Symlink { target },
-            LeafKind::CharDevice { major, minor } => Kind::CharDevice { major, minor },
-            LeafKind::BlockDevice { major, minor } => Kind::BlockDevice { major, minor },
-            LeafKind::Fifo => Kind::Fifo,
-            LeafKind::Socket => Kind::Socket,
-        };
-        self.inodes.push(new_inode(leaf.meta, 1, kind));
+        if let Kind::File { size, content } = &mut inode.kind {
+            *content = self.files.add(at, &seen, *size, inode.mtime)?;
+            if let Some(kept) = kept {
+                self.files.kept.insert(*content, kept);
+            }
+        }
+        self.inodes.push(inode);
         Ok(id)
+    }
+
+    /// The inode to which a name leads, if it was met under another name. Device and inode number alone do not decide: two
+    /// files may have the same ones where a file system makes them up. An inode is the same if all that was seen of it
+    /// is, and, where numbers cannot be trusted, its content.
+    fn known(
+        &self,
+        at: Name<'_>,
+        seen: &Seen,
+        inode: &Inode,
+        kept: Option<&[u8]>,
+    ) -> Result<Option<InodeId>, TreeError> {
+        for &(id, ctime) in self.seen.get(&seen.identity).into_iter().flatten() {
+            let Some(known) = self.inodes.get(id.index()) else { continue };
+            let known_content = content_of(known);
+            let known_kept = known_content.and_then(|content| self.files.kept(content));
+            let difference = if ctime == seen.ctime { difference(known, inode) } else { Some("ctime") };
+            let difference = difference.or_else(|| (known_kept != kept).then_some("content"));
+            match difference {
+                Some(what) if seen.trust.numbers => return Err(self.changed(at, what)),
+                Some(_) => continue,
+                None if seen.trust.numbers || kept.is_some() => return Ok(Some(id)),
+                None => {}
+            }
+            let (Kind::File { size, .. }, Some(known)) =
+                (&inode.kind, known_content.and_then(|content| self.files.place(content)))
+            else {
+                return Ok(Some(id));
+            };
+            if self.contents.are_equal(known, at, *size)? {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The error for a name of an inode that is no longer what it was under another name.
+    fn changed(&self, at: Name<'_>, what: &'static str) -> TreeError {
+        TreeError::Changed {
+            path: self.contents.path(at),
+            what,
+            found: "another value under this name of the file".into(),
+            wanted: "that under its first name".into(),
+        }
     }
 
     fn next_inode(&self) -> Result<InodeId, TreeError> {
@@ -227,4 +309,45 @@ fn number(len: usize, what: &'static str) -> Result<u32, TreeError> {
 fn new_inode(meta: Meta, links: u32, kind: Kind) -> Inode {
     let Meta { permissions, uid, gid, mtime, xattrs } = meta;
     Inode { permissions, uid, gid, mtime, links, xattrs, kind }
+}
+
+/// An inode with one name, and its content if that came with the scan. The content is not in the table of files yet.
+fn inode_of(leaf: Leaf) -> (Inode, Option<Box<[u8]>>) {
+    let mut content = None;
+    let kind = match leaf.kind {
+        LeafKind::File { size, kept } => {
+            let size = kept.as_ref().map_or(size, |kept| kept.len() as u64);
+            content = kept;
+            Kind::File { size, content: ContentRef(u32::MAX) }
+        }
+        LeafKind::Symlink { target } => Kind::Symlink { target },
+        LeafKind::CharDevice { major, minor } => Kind::CharDevice { major, minor },
+        LeafKind::BlockDevice { major, minor } => Kind::BlockDevice { major, minor },
+        LeafKind::Fifo => Kind::Fifo,
+        LeafKind::Socket => Kind::Socket,
+    };
+    (new_inode(leaf.meta, 1, kind), content)
+}
+
+fn content_of(inode: &Inode) -> Option<ContentRef> {
+    if let Kind::File { content, .. } = inode.kind { Some(content) } else { None }
+}
+
+/// What two views of an inode differ in, but for the content of a regular file.
+fn difference(one: &Inode, other: &Inode) -> Option<&'static str> {
+    let same_kind = match (&one.kind, &other.kind) {
+        (Kind::File { .. }, Kind::File { .. }) => true,
+        (one, other) => one == other,
+    };
+    let sizes = |inode: &Inode| if let Kind::File { size, .. } = inode.kind { size } else { 0 };
+    [
+        ("file type", same_kind),
+        ("size", sizes(one) == sizes(other)),
+        ("mtime", one.mtime == other.mtime),
+        ("mode", one.permissions == other.permissions),
+        ("owner", (one.uid, one.gid) == (other.uid, other.gid)),
+        ("extended attributes", one.xattrs == other.xattrs),
+    ]
+    .into_iter()
+    .find_map(|(what, same)| (!same).then_some(what))
 }

@@ -1,50 +1,53 @@
-//! Directories that files were opened in lately. Files are read directory by directory, and to open one by its name there spares the
-//! kernel the way from the root.
+//! Directories that were opened lately. Directories are read, and files opened, near those that came before them, and to
+//! go on from an open directory spares the kernel the way from the root.
 //!
-//! A directory stays the same one here if it is renamed meanwhile; whether a file is the one that the scan saw is asked of the file.
+//! A directory stays the same one here if it is renamed meanwhile; whether a file is the one that the scan saw is asked of
+//! the file.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use rustix::io::Errno;
-
 /// So many stay open.
-const OPEN_MAX: usize = 16;
+const OPEN_MAX: usize = 32;
 
 /// Directories, each at the place that its number gives it. Nobody waits here, and what cannot be had is not had: then the
-/// way is taken from the root.
+/// way is taken from further above.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     places: [Mutex<Option<Directory>>; OPEN_MAX],
+    asked: [AtomicU32; OPEN_MAX],
 }
 
 #[derive(Debug)]
 struct Directory {
     number: u32,
-    /// Open from the second time on that it is asked for: many have one file only.
-    fd: Option<Arc<OwnedFd>>,
+    fd: Arc<OwnedFd>,
+}
+
+/// Directories that are walked at regular distances must not all have the same place.
+fn place(number: u32) -> usize {
+    (number.wrapping_mul(0x9e37_79b1) >> 16) as usize % OPEN_MAX
 }
 
 impl Recent {
-    /// The directory with this number, if it was asked for lately; `open` opens it.
-    pub(super) fn get(
-        &self,
-        number: u32,
-        open: impl FnOnce() -> Result<OwnedFd, Errno>,
-    ) -> Option<Arc<OwnedFd>> {
-        let mut place = self.places[number as usize % OPEN_MAX].try_lock().ok()?;
-        match &mut *place {
-            Some(known) if known.number == number => {
-                if known.fd.is_none() {
-                    known.fd = open().ok().map(Arc::new);
-                }
-                known.fd.clone()
-            }
-            other => {
-                *other = Some(Directory { number, fd: None });
-                None
-            }
+    /// The directory with this number, if it is open.
+    pub(super) fn get(&self, number: u32) -> Option<Arc<OwnedFd>> {
+        let place = self.places[place(number)].try_lock().ok()?;
+        place.as_ref().filter(|known| known.number == number).map(|known| Arc::clone(&known.fd))
+    }
+
+    /// Keeps a directory open, in place of another one.
+    pub(super) fn keep(&self, number: u32, fd: &Arc<OwnedFd>) {
+        if let Ok(mut place) = self.places[place(number)].try_lock() {
+            *place = Some(Directory { number, fd: Arc::clone(fd) });
         }
+    }
+
+    /// Whether the last question like this at the same place was for the same directory. Many directories have one file
+    /// only, and it would be in vain to open those.
+    pub(super) fn is_repeated(&self, number: u32) -> bool {
+        self.asked[place(number)].swap(number, Ordering::Relaxed) == number
     }
 
     /// Closes those that nobody uses now, where descriptors are short.
@@ -55,49 +58,51 @@ impl Recent {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use super::*;
 
+    fn open() -> Arc<OwnedFd> {
+        Arc::new(std::fs::File::open("/").unwrap().into())
+    }
+
+    fn with_the_place_of(number: u32) -> u32 {
+        assert_ne!(place(number), place(number + 1));
+        (number + 1..number + 10_000).find(|&other| place(other) == place(number)).unwrap()
+    }
+
     #[test]
-    fn a_directory_is_opened_once_where_it_is_asked_for_again() {
+    fn the_last_directory_of_a_place_stays_open() {
         let recent = Recent::default();
-        let opened = Cell::new(0);
-        let open = || {
-            opened.set(opened.get() + 1);
-            Ok(std::fs::File::open("/").unwrap().into())
-        };
-        // Number 21 has the place of number 5.
-        for (number, is_open, want) in [
-            (5, false, 0),
-            (5, true, 1),
-            (6, false, 1),
-            (5, true, 1),
-            (6, true, 2),
-            (21, false, 2),
-            (5, false, 2),
-            (5, true, 3),
-            (6, true, 3),
-        ] {
-            assert_eq!(recent.get(number, open).is_some(), is_open, "directory {number}, {want}");
-            assert_eq!(opened.get(), want, "directory {number}");
-        }
-        let held = recent.get(6, open).unwrap();
+        assert!(recent.get(5).is_none());
+        recent.keep(5, &open());
+        recent.keep(6, &open());
+        let other = with_the_place_of(5);
+        assert!(recent.get(5).is_some() && recent.get(6).is_some() && recent.get(other).is_none());
+        recent.keep(other, &open());
+        assert!(recent.get(5).is_none() && recent.get(other).is_some());
+        let held = recent.get(6).unwrap();
         recent.clear();
-        assert!(recent.get(6, open).is_none(), "forgotten");
+        assert!(recent.get(6).is_none() && recent.get(other).is_none(), "forgotten");
         assert!(rustix::fs::fstat(&*held).is_ok(), "in use as long as it is wanted");
-        assert!(recent.get(6, || Err(Errno::MFILE)).is_none());
-        assert!(recent.get(6, open).is_some(), "what failed is tried again");
+    }
+
+    #[test]
+    fn a_second_question_is_known() {
+        let recent = Recent::default();
+        let other = with_the_place_of(5);
+        for (number, repeated) in
+            [(5, false), (5, true), (6, false), (5, true), (other, false), (5, false), (5, true)]
+        {
+            assert_eq!(recent.is_repeated(number), repeated, "{number}");
+        }
     }
 
     #[test]
     fn nobody_waits_for_a_place() {
         let recent = Recent::default();
-        let within = || {
-            assert!(recent.get(5, || Err(Errno::MFILE)).is_none());
-            assert!(recent.get(21, || Err(Errno::MFILE)).is_none());
-            Err(Errno::MFILE)
-        };
-        assert!(recent.get(5, within).is_none() && recent.get(5, within).is_none());
+        recent.keep(5, &open());
+        let _held = recent.places[place(5)].lock().unwrap();
+        assert!(recent.get(5).is_none());
+        recent.keep(5, &open());
+        recent.clear();
     }
 }

@@ -1,4 +1,4 @@
-//! The walk over a directory tree: many directories at once, one open descriptor for each thread, no recursion.
+//! The walk over a directory tree: many directories at once, few open descriptors, no recursion.
 //!
 //! Each task reads one directory, or one batch of the names of a large one, and puts what it found into a shared list.
 //! Nothing here depends on order; `assemble` sorts.
@@ -6,16 +6,20 @@
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::mem::{self, MaybeUninit};
-use std::os::fd::{AsFd as _, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rayon::Scope;
 use rustix::fs::{AtFlags, FileType, RawDir, Stat, fstat, major, minor, readlinkat_raw, statat};
 use rustix::io::Errno;
 
 use super::DirOptions;
+use super::kept::{Kept, Refused};
 use super::place::{DirTable, Identity, Root, ctime, mtime, push_name};
+use super::recent::Recent;
+use super::skip::Skip;
+use super::trust::Trust;
 use super::xattrs::{self, Handle, Leaves};
 use crate::error::TreeError;
 use crate::node::{MAX_SYMLINK_LEN, Timestamp, Xattr};
@@ -24,11 +28,13 @@ use crate::validate::{check_name, check_symlink};
 
 /// How many names of a directory one task looks at; a larger directory is shared out.
 const BATCH: usize = 1024;
+/// How many batches wait at most. Each keeps its directory open.
+const BATCHES_MAX: usize = 64;
 /// How many bytes of directory entries are read at once.
 const READ_LEN: usize = 16 * 1024;
 
 /// What every inode has.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Meta {
     pub(super) permissions: u16,
     pub(super) uid: u32,
@@ -52,15 +58,28 @@ pub(super) struct Leaf {
     pub(super) ctime: Timestamp,
     /// Whether it has more names, inside the tree or elsewhere.
     pub(super) has_more_names: bool,
+    pub(super) trust: Trust,
     pub(super) kind: LeafKind,
 }
 
 #[derive(Debug)]
 pub(super) enum LeafKind {
-    File { size: u64 },
-    Symlink { target: Box<[u8]> },
-    CharDevice { major: u32, minor: u32 },
-    BlockDevice { major: u32, minor: u32 },
+    /// The content is there if the file says that it is empty and is not.
+    File {
+        size: u64,
+        kept: Option<Box<[u8]>>,
+    },
+    Symlink {
+        target: Box<[u8]>,
+    },
+    CharDevice {
+        major: u32,
+        minor: u32,
+    },
+    BlockDevice {
+        major: u32,
+        minor: u32,
+    },
     Fifo,
     Socket,
 }
@@ -103,6 +122,8 @@ pub(super) struct Notes {
     pub(super) skipped: Vec<Vec<u8>>,
     /// Names of attributes that the kernel makes up, with the first path that has one.
     pub(super) made_up: BTreeMap<Box<[u8]>, Vec<u8>>,
+    /// Paths of files that say that they are empty and are not.
+    pub(super) kept: Vec<Vec<u8>>,
 }
 
 /// Walks the whole tree on as many threads as the options say.
@@ -117,7 +138,11 @@ pub(super) fn walk(root: &Root, options: &DirOptions, progress: &dyn Progress) -
         root,
         options,
         progress,
+        skip: Skip::new(root.path(), &options.skip, &options.skip_files),
         dirs: Mutex::new(DirTable::new()),
+        recent: Recent::default(),
+        kept: Kept::default(),
+        waiting: AtomicUsize::new(0),
         parts: Mutex::default(),
         errors: Mutex::default(),
         notes: Mutex::default(),
@@ -133,6 +158,8 @@ pub(super) fn walk(root: &Root, options: &DirOptions, progress: &dyn Progress) -
     }
     let mut notes = walk.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
     notes.skipped.sort_unstable();
+    notes.kept.sort_unstable();
+    notes.kept.dedup();
     Ok(Walked {
         dirs: walk.dirs.into_inner().unwrap_or_else(PoisonError::into_inner),
         parts: walk.parts.into_inner().unwrap_or_else(PoisonError::into_inner),
@@ -145,7 +172,12 @@ struct Walk<'a> {
     root: &'a Root,
     options: &'a DirOptions,
     progress: &'a dyn Progress,
+    skip: Skip,
     dirs: Mutex<DirTable>,
+    recent: Recent,
+    kept: Kept,
+    /// Batches that nobody has looked at.
+    waiting: AtomicUsize,
     parts: Mutex<Vec<Part>>,
     errors: Mutex<Vec<TreeError>>,
     notes: Mutex<Notes>,
@@ -156,8 +188,8 @@ struct Walk<'a> {
 enum Task {
     /// Read a directory and look at what is in it.
     Directory { dir: u32 },
-    /// Look at these names of a directory that is known to be this one.
-    Batch { dir: u32, identity: Identity, names: Names },
+    /// Look at these names of a directory.
+    Batch { open: Arc<Open>, names: Names },
 }
 
 /// Names of directory entries, each with a final NUL, in one allocation.
@@ -182,18 +214,14 @@ impl Names {
 }
 
 /// An open directory that is being looked at.
-struct Open<'a> {
+struct Open {
     dir: u32,
-    rel: &'a [u8],
-    fd: BorrowedFd<'a>,
-}
-
-impl Open<'_> {
-    fn path(&self, name: &CStr) -> Vec<u8> {
-        let mut path = self.rel.to_vec();
-        push_name(&mut path, name.to_bytes());
-        path
-    }
+    fd: Arc<OwnedFd>,
+    /// The device of its file system.
+    dev: u64,
+    trust: Trust,
+    /// Names that are left out.
+    skipped: Vec<Vec<u8>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -217,7 +245,7 @@ impl<'a> Walk<'a> {
         }
         let done = match task {
             Task::Directory { dir } => self.directory(scope, dir),
-            Task::Batch { dir, identity, names } => self.batch(scope, dir, identity, &names),
+            Task::Batch { open, names } => self.batch(scope, &open, &names),
         };
         match done {
             Ok(part) => {
@@ -235,70 +263,100 @@ impl<'a> Walk<'a> {
     where
         'a: 's,
     {
-        let rel = lock(&self.dirs).path(dir);
-        let fd = self.open_directory(&rel)?;
+        let fd = self.open_directory(dir)?;
         // Its metadata come from the open directory and not from its name, so that entries and metadata belong together
         // and a mount that begins here is taken by its own root.
-        let stat = fstat(&fd).map_err(|errno| self.root.error("stat", &rel, errno))?;
+        let stat = fstat(&fd).map_err(|errno| self.error("stat", dir, None, errno))?;
+        let trust =
+            Trust::of(fd.as_fd()).map_err(|errno| self.error("find the file system of", dir, None, errno))?;
         let xattrs = if self.options.read_xattrs {
-            let made_up = |xattr: &[u8]| self.note_made_up(xattr, || rel.clone());
-            xattrs::read(self.root, Handle::Fd(fd.as_fd()), &|| rel.clone(), &made_up)?
+            let made_up = |xattr: &[u8]| self.note_made_up(xattr, || self.path(dir, None));
+            xattrs::read(self.root, Handle::Fd(fd.as_fd()), &|| self.path(dir, None), &made_up)?
         } else {
             Box::default()
         };
-        let open = Open { dir, rel: &rel, fd: fd.as_fd() };
-        let names = self.names(&open, |names| {
-            self.spawn(scope, Task::Batch { dir, identity: Identity::of(&stat), names });
-        })?;
+        let skipped = self.skip.names(&lock(&self.dirs), dir, Identity::of(&stat));
+        let open = Arc::new(Open { dir, fd: Arc::new(fd), dev: stat.st_dev, trust, skipped });
+        let names = self.names(&open, |names| self.hand_out(scope, &open, names))?;
         let found = self.look(scope, &open, &names)?;
         Ok(Part { dir, meta: Some(Meta::new(&stat, xattrs)), found })
     }
 
-    fn batch<'s>(
-        &'s self,
-        scope: &Scope<'s>,
-        dir: u32,
-        identity: Identity,
-        names: &Names,
-    ) -> Result<Part, TreeError>
+    /// Lets others look at a batch, or looks at it now if enough of them wait.
+    fn hand_out<'s>(&'s self, scope: &Scope<'s>, open: &Arc<Open>, names: Names)
     where
         'a: 's,
     {
-        let rel = lock(&self.dirs).path(dir);
-        let fd = self.open_directory(&rel)?;
-        let stat = fstat(&fd).map_err(|errno| self.root.error("stat", &rel, errno))?;
-        let found = Identity::of(&stat);
-        if found != identity {
-            return Err(self.root.moved(&rel, found, identity));
+        let task = Task::Batch { open: Arc::clone(open), names };
+        if self.waiting.fetch_add(1, Ordering::Relaxed) < BATCHES_MAX {
+            self.spawn(scope, task);
+        } else {
+            self.run(scope, task);
         }
-        let open = Open { dir, rel: &rel, fd: fd.as_fd() };
-        Ok(Part { dir, meta: None, found: self.look(scope, &open, names)? })
     }
 
-    fn open_directory(&self, rel: &[u8]) -> Result<std::os::fd::OwnedFd, TreeError> {
-        self.root.open_directory(rel).map_err(|errno| match errno {
+    fn batch<'s>(&'s self, scope: &Scope<'s>, open: &Open, names: &Names) -> Result<Part, TreeError>
+    where
+        'a: 's,
+    {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        Ok(Part { dir: open.dir, meta: None, found: self.look(scope, open, names)? })
+    }
+
+    fn open_directory(&self, dir: u32) -> Result<OwnedFd, TreeError> {
+        let open = |recent: Option<&Recent>| {
+            let way = lock(&self.dirs).way(dir, recent);
+            self.root.open_directory(&way, recent)
+        };
+        let opened = match open(Some(&self.recent)) {
+            // Directories that nobody needs must not take the descriptors.
+            Err(Errno::MFILE | Errno::NFILE) => {
+                self.recent.clear();
+                open(None)
+            }
+            done => done,
+        };
+        opened.map_err(|errno| match errno {
             Errno::LOOP | Errno::NOTDIR => TreeError::Changed {
-                path: self.root.join(rel),
+                path: self.root.join(&self.path(dir, None)),
                 what: "file type",
                 found: "another kind of file".into(),
                 wanted: "a directory".into(),
             },
-            _ => self.root.error("open the directory", rel, errno),
+            _ => self.error("open the directory", dir, None, errno),
         })
     }
 
+    /// The path from the root of a directory, or of an entry of it.
+    fn path(&self, dir: u32, name: Option<&CStr>) -> Vec<u8> {
+        let dirs = lock(&self.dirs);
+        name.map_or_else(|| dirs.path(dir), |name| dirs.path_of_entry(dir, name.to_bytes()))
+    }
+
+    fn error(&self, action: &'static str, dir: u32, name: Option<&CStr>, errno: Errno) -> TreeError {
+        self.root.error(action, &self.path(dir, name), errno)
+    }
+
     /// Reads the names of a directory; hands out full batches and returns the rest.
-    fn names(&self, open: &Open<'_>, mut hand_out: impl FnMut(Names)) -> Result<Names, TreeError> {
+    fn names(&self, open: &Open, mut hand_out: impl FnMut(Names)) -> Result<Names, TreeError> {
         let mut buf = [MaybeUninit::uninit(); READ_LEN];
         let mut names = Names::default();
-        let mut dir = RawDir::new(open.fd, &mut buf);
+        let rel = (!self.options.exclude.is_empty()).then(|| self.path(open.dir, None));
+        let is_excluded = |name: &CStr| {
+            rel.as_ref().is_some_and(|rel| {
+                let mut path = rel.clone();
+                push_name(&mut path, name.to_bytes());
+                self.options.exclude.matches(&path)
+            })
+        };
+        let mut dir = RawDir::new(&*open.fd, &mut buf);
         while let Some(entry) = dir.next() {
-            let entry = entry.map_err(|errno| self.root.error("read the directory", open.rel, errno))?;
+            let entry = entry.map_err(|errno| self.error("read the directory", open.dir, None, errno))?;
             let name = entry.file_name();
             if name == c"." || name == c".." {
                 continue;
             }
-            if !self.options.exclude.is_empty() && self.options.exclude.matches(&open.path(name)) {
+            if is_excluded(name) {
                 self.excluded.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
@@ -311,42 +369,62 @@ impl<'a> Walk<'a> {
     }
 
     /// Looks at each of these names, and sets a task for each directory among them.
-    fn look<'s>(&'s self, scope: &Scope<'s>, open: &Open<'_>, names: &Names) -> Result<Vec<Found>, TreeError>
+    fn look<'s>(&'s self, scope: &Scope<'s>, open: &Open, names: &Names) -> Result<Vec<Found>, TreeError>
     where
         'a: 's,
     {
-        let mut found = Vec::with_capacity(names.items.len());
-        let mut leaves = Leaves::new(self.root, open.fd, open.rel);
-        for (name, file_type) in names.iter() {
-            check_name(name.to_bytes()).map_err(|flaw| self.invalid(&open.path(name), flaw))?;
-            let what = if file_type == FileType::Directory {
-                None
-            } else {
-                let stat = statat(open.fd, name, AtFlags::SYMLINK_NOFOLLOW)
-                    .map_err(|errno| self.root.error("stat", &open.path(name), errno))?;
-                if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                    None
-                } else if self.options.skip.contains(&(stat.st_dev, stat.st_ino)) {
-                    lock(&self.notes).skipped.push(open.path(name));
-                    continue;
-                } else {
-                    Some(What::Leaf(self.leaf(open, &mut leaves, name, &stat)?))
-                }
-            };
-            // Directories get their numbers together below.
-            let what = what.unwrap_or(What::Directory(0));
-            found.push(Found { name: name.to_bytes().into(), what });
+        let short = lock(&self.dirs).short_path(open.dir, xattrs::NAMES_MAX);
+        let way = || self.path(open.dir, None);
+        let mut leaves = Leaves::new(self.root, open.fd.as_fd(), short.as_deref(), &way);
+        let (mut found, mut skipped) = self.leaves(open, names, &mut leaves)?;
+        if let Err(moved) = leaves.confirm() {
+            if open.trust.numbers {
+                return Err(moved);
+            }
+            // It may be the same directory under a new number.
+            let mut leaves = Leaves::new(self.root, open.fd.as_fd(), None, &way);
+            (found, skipped) = self.leaves(open, names, &mut leaves)?;
         }
-        leaves.confirm()?;
-        self.number_directories(scope, open.dir, &mut found)?;
+        lock(&self.notes).skipped.append(&mut skipped);
+        self.number_directories(scope, open, &mut found)?;
         found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
+    }
+
+    /// What these names lead to, without the numbers of directories, and the paths of those that are left out.
+    fn leaves(
+        &self,
+        open: &Open,
+        names: &Names,
+        leaves: &mut Leaves<'_>,
+    ) -> Result<(Vec<Found>, Vec<Vec<u8>>), TreeError> {
+        let mut found = Vec::with_capacity(names.items.len());
+        let mut skipped = Vec::new();
+        for (name, file_type) in names.iter() {
+            check_name(name.to_bytes()).map_err(|flaw| self.invalid(open, name, flaw))?;
+            let mut what = What::Directory(0);
+            if file_type != FileType::Directory {
+                let stat = statat(&*open.fd, name, AtFlags::SYMLINK_NOFOLLOW)
+                    .map_err(|errno| self.error("stat", open.dir, Some(name), errno))?;
+                let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+                let is_left_out = open.skipped.iter().any(|skipped| skipped == name.to_bytes());
+                if !is_directory && (is_left_out || self.skip.has(Identity::of(&stat))) {
+                    skipped.push(self.path(open.dir, Some(name)));
+                    continue;
+                }
+                if !is_directory {
+                    what = What::Leaf(self.leaf(open, leaves, name, &stat)?);
+                }
+            }
+            found.push(Found { name: name.to_bytes().into(), what });
+        }
+        Ok((found, skipped))
     }
 
     fn number_directories<'s>(
         &'s self,
         scope: &Scope<'s>,
-        parent: u32,
+        open: &Open,
         found: &mut [Found],
     ) -> Result<(), TreeError>
     where
@@ -356,11 +434,14 @@ impl<'a> Walk<'a> {
         let mut numbers = Vec::new();
         for entry in found {
             if let What::Directory(number) = &mut entry.what {
-                *number = dirs.add(parent, &entry.name)?;
+                *number = dirs.add(open.dir, &entry.name)?;
                 numbers.push(*number);
             }
         }
         drop(dirs);
+        if !numbers.is_empty() {
+            self.recent.keep(open.dir, &open.fd);
+        }
         for dir in numbers {
             self.spawn(scope, Task::Directory { dir });
         }
@@ -369,14 +450,20 @@ impl<'a> Walk<'a> {
 
     fn leaf(
         &self,
-        open: &Open<'_>,
+        open: &Open,
         leaves: &mut Leaves<'_>,
         name: &CStr,
         stat: &Stat,
     ) -> Result<Leaf, TreeError> {
         let file_type = FileType::from_raw_mode(stat.st_mode);
+        // Another device is another file system, mounted on the file.
+        let trust = if stat.st_dev == open.dev { open.trust } else { Trust::default() };
         let kind = match file_type {
-            FileType::RegularFile => LeafKind::File { size: u64::try_from(stat.st_size).unwrap_or(0) },
+            FileType::RegularFile => {
+                let size = u64::try_from(stat.st_size).unwrap_or(0);
+                let kept = if size == 0 && !trust.sizes { self.keep(open, name)? } else { None };
+                LeafKind::File { size, kept }
+            }
             FileType::Symlink => LeafKind::Symlink { target: self.symlink(open, name)? },
             FileType::CharacterDevice => {
                 LeafKind::CharDevice { major: major(stat.st_rdev), minor: minor(stat.st_rdev) }
@@ -388,13 +475,12 @@ impl<'a> Walk<'a> {
             FileType::Socket => LeafKind::Socket,
             FileType::Directory | FileType::Unknown => {
                 let found = format!("mode {:#o}", stat.st_mode);
-                return Err(
-                    self.invalid(&open.path(name), ("file type", found, "a kind of file that Linux has"))
-                );
+                return Err(self.invalid(open, name, ("file type", found, "a kind of file that Linux has")));
             }
         };
         let xattrs = if self.options.read_xattrs {
-            leaves.read(name, file_type, &|xattr| self.note_made_up(xattr, || open.path(name)))?
+            let path = || self.path(open.dir, Some(name));
+            leaves.read(name, file_type, &|xattr| self.note_made_up(xattr, path))?
         } else {
             Box::default()
         };
@@ -403,17 +489,36 @@ impl<'a> Walk<'a> {
             identity: Identity::of(stat),
             ctime: ctime(stat),
             has_more_names: stat.st_nlink > 1,
+            trust,
             kind,
         })
     }
 
-    fn symlink(&self, open: &Open<'_>, name: &CStr) -> Result<Box<[u8]>, TreeError> {
+    /// The content of a file that says it is empty, if it is not.
+    fn keep(&self, open: &Open, name: &CStr) -> Result<Option<Box<[u8]>>, TreeError> {
+        let content = self.kept.read(self.root, open.fd.as_fd(), name.to_bytes());
+        let content = content.map_err(|refused| match refused {
+            Refused::Open(errno) => self.error("open", open.dir, Some(name), errno),
+            Refused::Read(errno) => self.error("read", open.dir, Some(name), errno),
+            Refused::Long => {
+                let found = "0 and too much content to keep".to_owned();
+                self.invalid(open, name, ("size", found, "the length of the content"))
+            }
+        })?;
+        if content.is_empty() {
+            return Ok(None);
+        }
+        lock(&self.notes).kept.push(self.path(open.dir, Some(name)));
+        Ok(Some(content))
+    }
+
+    fn symlink(&self, open: &Open, name: &CStr) -> Result<Box<[u8]>, TreeError> {
         // One byte more than the longest target shows that one is longer.
         let mut buf = [0; MAX_SYMLINK_LEN + 1];
-        let len = readlinkat_raw(open.fd, name, &mut buf)
-            .map_err(|errno| self.root.error("read the symbolic link", &open.path(name), errno))?;
+        let len = readlinkat_raw(&*open.fd, name, &mut buf)
+            .map_err(|errno| self.error("read the symbolic link", open.dir, Some(name), errno))?;
         let target = buf.get(..len).unwrap_or_default();
-        check_symlink(target).map_err(|flaw| self.invalid(&open.path(name), flaw))?;
+        check_symlink(target).map_err(|flaw| self.invalid(open, name, flaw))?;
         Ok(target.into())
     }
 
@@ -429,7 +534,12 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn invalid(&self, rel: &[u8], (what, found, wanted): (&'static str, String, &'static str)) -> TreeError {
-        TreeError::Invalid { path: self.root.join(rel), what, found, wanted }
+    fn invalid(
+        &self,
+        open: &Open,
+        name: &CStr,
+        (what, found, wanted): (&'static str, String, &'static str),
+    ) -> TreeError {
+        TreeError::Invalid { path: self.root.join(&self.path(open.dir, Some(name))), what, found, wanted }
     }
 }

@@ -48,12 +48,17 @@ impl Handle<'_> {
     }
 }
 
+/// The path from the root is asked only for directories of so many names: to follow one takes time for each name.
+pub(super) const NAMES_MAX: usize = 64;
+
 /// Reads attributes of the entries of one open directory that are not directories themselves.
 pub(super) struct Leaves<'a> {
     root: &'a Root,
     dir: BorrowedFd<'a>,
+    /// The path of the directory from the root, if it may be asked.
+    short: Option<&'a [u8]>,
     /// The path of the directory from the root.
-    rel: &'a [u8],
+    rel: &'a dyn Fn() -> Vec<u8>,
     /// The path of the directory with a slash and room for a name; none if that is longer than a call takes.
     question: Option<Prefix>,
     /// The same through the descriptor, made when it is first needed.
@@ -63,11 +68,19 @@ pub(super) struct Leaves<'a> {
 }
 
 impl<'a> Leaves<'a> {
-    pub(super) fn new(root: &'a Root, dir: BorrowedFd<'a>, rel: &'a [u8]) -> Self {
-        let path = root.join(rel);
-        let path = path.as_os_str().as_bytes();
-        let question = (path.len() + 1 + MAX_NAME_LEN <= MAX_PATH_LEN).then(|| Prefix::new(path.to_vec()));
-        Self { root, dir, rel, question, answer: None, asked: false }
+    /// Without `short` nothing is asked by a path from the root.
+    pub(super) fn new(
+        root: &'a Root,
+        dir: BorrowedFd<'a>,
+        short: Option<&'a [u8]>,
+        rel: &'a dyn Fn() -> Vec<u8>,
+    ) -> Self {
+        let question = short.and_then(|short| {
+            let path = root.join(short);
+            let path = path.as_os_str().as_bytes();
+            (path.len() + 1 + MAX_NAME_LEN <= MAX_PATH_LEN).then(|| Prefix::new(path.to_vec()))
+        });
+        Self { root, dir, short, rel, question, answer: None, asked: false }
     }
 
     /// All attributes of the entry of this name, sorted by name; see [`read`].
@@ -84,7 +97,7 @@ impl<'a> Leaves<'a> {
             return Ok(Box::default());
         }
         let rel = || {
-            let mut path = self.rel.to_vec();
+            let mut path = (self.rel)();
             push_name(&mut path, name.to_bytes());
             path
         };
@@ -102,14 +115,12 @@ impl<'a> Leaves<'a> {
 
     /// Checks that the path still leads to the directory, if anything was learnt by it.
     pub(super) fn confirm(&self) -> Result<(), TreeError> {
-        if !self.asked {
-            return Ok(());
-        }
-        let by_path =
-            stat(self.root.join(self.rel)).map_err(|errno| self.root.error("stat", self.rel, errno))?;
-        let by_fd = fstat(self.dir).map_err(|errno| self.root.error("stat", self.rel, errno))?;
+        let Some(rel) = self.short.filter(|_| self.asked) else { return Ok(()) };
+        let error = |errno| self.root.error("stat", rel, errno);
+        let by_path = stat(self.root.join(rel)).map_err(error)?;
+        let by_fd = fstat(self.dir).map_err(error)?;
         let (found, wanted) = (Identity::of(&by_path), Identity::of(&by_fd));
-        if found == wanted { Ok(()) } else { Err(self.root.moved(self.rel, found, wanted)) }
+        if found == wanted { Ok(()) } else { Err(self.root.moved(rel, found, wanted)) }
     }
 }
 
