@@ -145,7 +145,7 @@ fn end(pouring: &Pouring<'_>, key: u128, mut value: Superblock) -> Result<Poured
         value.uuid = content_uuid(plan, key, &value)?;
     }
     // In place nothing hides a half-written image but the superblock, so everything else comes first, to the disk too.
-    if !image.starts_as_zeros() {
+    if image.is_in_place() {
         image.sync()?;
     }
     write_front(plan, image, &mut value, options.layout.superblock_checksum)?;
@@ -154,8 +154,10 @@ fn end(pouring: &Pouring<'_>, key: u128, mut value: Superblock) -> Result<Poured
     Ok(Poured { superblock: value, image_bytes, metabox: None })
 }
 
-/// Fills the metadata area with zeros where the target holds something else. Must come before anything is written.
+/// Begins the image, and fills the metadata area with zeros where the target holds something else. Must come
+/// before anything is written.
 pub(crate) fn clear(plan: &Plan<'_>, image: &ImageFile) -> Result<(), BuildError> {
+    image.begin()?;
     if image.starts_as_zeros() { Ok(()) } else { write_zeros(image, 0, plan.data_at) }
 }
 
