@@ -7,6 +7,7 @@ mod identity;
 mod output;
 mod places;
 mod sets;
+mod signatures;
 mod source;
 mod words;
 
