@@ -16,6 +16,11 @@ pub fn stdout() -> Out {
     BufWriter::with_capacity(1 << 16, io::stdout().lock())
 }
 
+/// Where the report of a build goes: to stderr if stdout is an output of the build itself.
+pub fn report(stdout_is_taken: bool) -> Box<dyn Write> {
+    if stdout_is_taken { Box::new(io::stderr().lock()) } else { Box::new(stdout()) }
+}
+
 /// Prints `value` as one JSON object over several lines.
 pub fn json(out: &mut dyn Write, value: &impl Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_vec_pretty(value)?;

@@ -618,7 +618,7 @@ fn what_cannot_be_done_is_refused_in_one_line() {
     }
     let same = run(&[], &plain, &plain);
     assert_eq!(same.status.code(), Some(2));
-    assert!(String::from_utf8(same.stderr).unwrap().contains("are the same file"));
+    assert!(String::from_utf8(same.stderr).unwrap().contains("is the same file as IMAGE"));
 }
 
 /// Malformed originals give an error or a companion, never a panic and never an endless run.

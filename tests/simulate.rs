@@ -317,7 +317,7 @@ fn exit_codes() {
         (
             &["a", "--html=no/where"],
             1,
-            "erofs-ishare: no/where: No such file or directory (os error 2) at path ",
+            "erofs-ishare: no/where: cannot be looked at: No such file or directory (os error 2)\n",
         ),
     ] {
         let output = simulate(dir.path(), arguments);

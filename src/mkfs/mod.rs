@@ -10,11 +10,10 @@ pub mod report;
 mod verity;
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
@@ -25,9 +24,11 @@ pub use args::{Args, command};
 pub use plan::Plan;
 pub use report::Report;
 
-use crate::exit::{self, Failure, one_line};
+use crate::exit::{self, Failure, WrongUse, one_line};
+use crate::files::{self, Item};
 use crate::output;
 use crate::progress::Bars;
+use crate::signals;
 
 /// The name of the program in messages, whatever name it was started by.
 pub const NAME: &str = "mkfs-erofs";
@@ -40,7 +41,7 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(line: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
     let started = Instant::now();
-    outlive_size_limits().context("SIGXFSZ cannot be caught")?;
+    signals::prepare().context("SIGXFSZ cannot be caught")?;
     let line: Vec<OsString> = line.into_iter().collect();
     if compression::asks_for_help(&line) {
         return Ok(output::stdout()
@@ -51,10 +52,15 @@ fn run(line: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
     let epoch = std::env::var_os("SOURCE_DATE_EPOCH");
     let plan = Plan::new(&args, epoch.as_deref()).map_err(Failure::Usage)?;
     check_places(&args.image, &args.source)?;
+    let written = outputs(&args, &plan);
+    let hints = args.compression.compress_hints.as_ref();
+    let read: Vec<Item> = hints.iter().map(|path| Item::new("--compress-hints", path)).collect();
+    files::keep_apart(&read, &written).map_err(|WrongUse(text)| Failure::Usage(text))?;
     let (summary, tree) = build(&args, &plan)?;
     let Plan { quiet, json, warnings, .. } = plan;
     let report = Report::new(&args.image, summary, warnings, started.elapsed()).with_verity(tree);
-    match say(&report, quiet, json) {
+    let out = output::report(files::stdout_is_among(&written));
+    match say(out, &report, quiet, json) {
         // Whoever reads the summary may stop reading; the image is there.
         Err(error) if output::is_broken_pipe(&error) => Ok(()),
         outcome => {
@@ -63,18 +69,10 @@ fn run(line: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
     }
 }
 
-/// Makes a write past the limit on file sizes an error of that write, which names the image, instead of the end of the
-/// program.
-fn outlive_size_limits() -> std::io::Result<()> {
-    let seen = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, seen).map(drop)
-}
-
 /// Refuses places that cannot be what they are meant to be, before anything is touched.
 fn check_places(image: &Path, source: &Path) -> Result<(), anyhow::Error> {
     let source_is = std::fs::metadata(source).with_context(|| format!("SOURCE {}", source.display()))?;
-    let same = image.canonicalize().ok().is_some_and(|image| source.canonicalize().is_ok_and(|s| s == image));
-    if same {
+    if files::keep_apart(&[Item::new("", source)], &[Item::new("", image)]).is_err() {
         return Err(anyhow!("IMAGE and SOURCE are the same: {}", image.display()));
     }
     if !source_is.is_dir() {
@@ -86,6 +84,13 @@ fn check_places(image: &Path, source: &Path) -> Result<(), anyhow::Error> {
     Ok(())
 }
 
+/// What will be written.
+fn outputs(args: &Args, plan: &Plan) -> Vec<Item> {
+    let beside = plan.verity.iter().flat_map(verity::Wanted::files);
+    let image = std::iter::once(("IMAGE", args.image.as_path()));
+    image.chain(beside).map(|(flag, path)| Item::new(flag, path)).collect()
+}
+
 fn build(args: &Args, plan: &Plan) -> Result<(erofs_build::Summary, Option<verity::Made>), anyhow::Error> {
     let mut image = ImageFile::create(&args.image, plan.offset)?;
     let mut options = plan.source.clone();
@@ -93,22 +98,24 @@ fn build(args: &Args, plan: &Plan) -> Result<(erofs_build::Summary, Option<verit
     options.skip_files.extend(image.identity());
     let mut tree = verity::Outcome::default();
     if let Some(wanted) = plan.verity.clone() {
-        options.skip.extend(wanted.files().map(Path::to_owned));
-        (image, tree) = wanted.attach(image);
+        (image, tree) = wanted.attach(image, &mut options)?;
     }
     let mut source = DirSource::new(&args.source, options)?;
     let bars = if plan.quiet { None } else { Bars::on_terminal() };
     let progress: &dyn Progress = bars.as_ref().map_or(&Silent, |bars| bars);
-    let summary = erofs_build::build(&mut source, image, &plan.build, progress)?;
+    let mut summary = erofs_build::build(&mut source, image, &plan.build, progress)?;
     let made = tree.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let made = made.map(|(made, warnings)| {
+        summary.warnings.extend(warnings);
+        made
+    });
     Ok((summary, made))
 }
 
-/// Prints the summary: the object where it is asked for, else the text on stdout and the warnings on stderr.
-fn say(report: &Report, quiet: bool, json: bool) -> anyhow::Result<()> {
-    let mut out = output::stdout();
+/// Prints the summary: the object where it is asked for, else the text, and the warnings on stderr.
+fn say(mut out: Box<dyn Write>, report: &Report, quiet: bool, json: bool) -> anyhow::Result<()> {
     if json {
-        output::json(&mut out, report)?;
+        output::json(&mut *out, report)?;
     } else if !quiet {
         for warning in &report.warnings {
             output::complain(NAME, &one_line(&format!("warning: {warning}")));

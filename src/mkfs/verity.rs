@@ -3,14 +3,17 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::ValueEnum;
+use erofs_build::output::{Aside, Set};
 use erofs_build::{BuildError, ImageFile};
 use erofs_format::superblock;
+use erofs_tree::DirOptions;
 use erofs_verity::{Formatted, Params, ReadAt, Salt, WriteAt};
 use serde::Serialize;
 use serde_json::json;
@@ -95,8 +98,22 @@ pub struct Made {
     tree: Option<PathBuf>,
 }
 
-/// Where a tree will be found when it is made.
-pub(super) type Outcome = Arc<Mutex<Option<Made>>>;
+/// Where a tree will be found when it is made, and what the user should know.
+pub(super) type Outcome = Arc<Mutex<Option<(Made, Vec<String>)>>>;
+
+/// What a signature adds to the name of the file with the root hash, for systemd.
+const SIGNATURE: &str = ".p7s";
+/// What a signature of another root hash gets instead.
+const STALE: &str = ".stale";
+/// A root hash takes no more bytes than this, with whatever may be behind it.
+const ROOT_MAX: u64 = 256;
+
+/// The outputs beside the image, none of which has been written yet.
+struct Beside {
+    tree: Option<ImageFile>,
+    roothash: Option<ImageFile>,
+    sidecars: Vec<(Dialect, ImageFile)>,
+}
 
 impl Verity {
     /// What the flags ask for.
@@ -143,13 +160,7 @@ impl Verity {
         };
         let sidecars: Vec<_> = dialects.into_iter().map(|dialect| (dialect, name(dialect))).collect();
         let (salt, uuid) = (verity_salt.clone(), *verity_uuid);
-        let wanted = Wanted { tree, salt, uuid, roothash: verity_roothash.clone(), sidecars, threads };
-        let mut seen = BTreeSet::from([image]);
-        if let Some(file) = wanted.files().find(|file| !seen.insert(file)) {
-            return Err(format!("--verity: two files would be {}", one_line(&file.to_string_lossy())));
-        }
-        drop(seen);
-        Ok(Some(wanted))
+        Ok(Some(Wanted { tree, salt, uuid, roothash: verity_roothash.clone(), sidecars, threads }))
     }
 }
 
@@ -167,26 +178,59 @@ fn appended(path: &Path, suffix: &str) -> PathBuf {
 }
 
 impl Wanted {
-    /// The files beside the image.
-    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
-        let sidecars = self.sidecars.iter().map(|(_, path)| path);
-        self.tree.iter().chain(&self.roothash).chain(sidecars).map(PathBuf::as_path)
+    /// The files beside the image, with the flags that ask for them.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let tree = self.tree.iter().map(|path| ("--verity", path));
+        let roothash = self.roothash.iter().map(|path| ("--verity-roothash", path));
+        let sidecars = self.sidecars.iter().map(|(_, path)| ("--verity-sidecar", path));
+        tree.chain(roothash).chain(sidecars).map(|(flag, path)| (flag, path.as_path()))
     }
 
-    /// Has the tree made as the image's last step.
-    pub(super) fn attach(self, image: ImageFile) -> (ImageFile, Outcome) {
+    /// Prepares all files, and has the tree made as the image's last step. `source` learns which files must not become
+    /// part of the image.
+    ///
+    /// # Errors
+    /// When one of the files cannot be written. Nothing was changed then.
+    pub(super) fn attach(
+        self,
+        image: ImageFile,
+        source: &mut DirOptions,
+    ) -> Result<(ImageFile, Outcome), BuildError> {
+        let create = |path: &PathBuf| {
+            let file = ImageFile::create(path, 0)?;
+            source.skip.push(file.path().to_owned());
+            source.skip_files.extend(file.identity());
+            Ok(file)
+        };
+        let beside = self.prepare(create)?;
         let outcome = Outcome::default();
         let told = Arc::clone(&outcome);
         let image = image.with_last_step(Box::new(move |image, length| {
-            let (made, length) = self.make(image, length)?;
-            *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
-            Ok(length)
+            let (made, length, set, warnings) = self.make(image, length, beside)?;
+            *told.lock().unwrap_or_else(PoisonError::into_inner) = Some((made, warnings));
+            Ok((length, set))
         }));
-        (image, outcome)
+        Ok((image, outcome))
     }
 
-    /// Makes the tree and the files beside the image; returns the length of the image with what is behind it.
-    fn make(&self, image: &ImageFile, length: u64) -> Result<(Made, u64), BuildError> {
+    fn prepare(
+        &self,
+        mut create: impl FnMut(&PathBuf) -> Result<ImageFile, BuildError>,
+    ) -> Result<Beside, BuildError> {
+        let tree = self.tree.as_ref().map(&mut create).transpose()?;
+        let roothash = self.roothash.as_ref().map(&mut create).transpose()?;
+        let sidecars = self.sidecars.iter().map(|(dialect, path)| Ok((*dialect, create(path)?)));
+        Ok(Beside { tree, roothash, sidecars: sidecars.collect::<Result<_, BuildError>>()? })
+    }
+
+    /// Makes the tree and the files beside the image; returns the length of the image with what is behind it,
+    /// what gets its name together with the image, and what the user should know.
+    fn make(
+        &self,
+        image: &ImageFile,
+        length: u64,
+        beside: Beside,
+    ) -> Result<(Made, u64, Set, Vec<String>), BuildError> {
         let failed = |cause: io::Error| BuildError::Write {
             path: image.path().to_path_buf(),
             action: "cannot be given a hash tree",
@@ -208,50 +252,65 @@ impl Wanted {
             erofs_verity::format(&data, blocks, &params, &Out(out), at, self.threads)
                 .map_err(|error| failed(io::Error::other(error)))
         };
-        let (formatted, hash_offset, length) = match &self.tree {
-            None => {
-                let formatted = tree_at(image, data_bytes)?;
-                let end = formatted.end;
-                (formatted, data_bytes, end)
-            }
-            Some(path) => {
-                let file = ImageFile::create(path, 0)?;
-                let formatted = tree_at(&file, 0)?;
-                file.finish(formatted.end)?;
-                (formatted, 0, data_bytes)
-            }
+        let mut set = Set::default();
+        let Beside { tree, roothash, sidecars } = beside;
+        let (formatted, hash_offset, length) = if let Some(file) = tree {
+            file.begin()?;
+            let formatted = tree_at(&file, 0)?;
+            set.add(file.complete(formatted.end)?);
+            (formatted, 0, data_bytes)
+        } else {
+            let formatted = tree_at(image, data_bytes)?;
+            let end = formatted.end;
+            (formatted, data_bytes, end)
         };
         let made = Made { formatted, hash_offset, tree: self.tree.clone() };
-        for (path, text) in self.texts(&made) {
-            let file = ImageFile::create(path, 0)?;
-            file.write_at(0, text.as_bytes())?;
-            file.finish(text.len() as u64)?;
+        let mut warnings = Vec::new();
+        // A file with the bare root hash is what systemd looks for.
+        let roothash = roothash.map(|file| (Dialect::Systemd, file));
+        for (dialect, file) in roothash.into_iter().chain(sidecars) {
+            let text = Self::text(dialect, &made);
+            if dialect == Dialect::Systemd {
+                retire_signature(file.path(), &text, &mut set, &mut warnings);
+            }
+            set.add(file.fill(text.as_bytes())?);
         }
-        Ok((made, length))
+        Ok((made, length, set, warnings))
     }
 
     /// The small files and what is in them.
-    fn texts(&self, made: &Made) -> Vec<(&Path, String)> {
+    fn text(dialect: Dialect, made: &Made) -> String {
         let root = made.formatted.root.to_string();
         let object = |value: &serde_json::Value| format!("{value:#}\n");
-        let mut texts: Vec<(&Path, String)> =
-            self.roothash.iter().map(|path| (path.as_path(), root.clone())).collect();
-        for (dialect, path) in &self.sidecars {
-            let text = match dialect {
-                Dialect::Systemd => root.clone(),
-                // The keys of containerd's DmverityMetadata; the rest it reads from the superblock.
-                Dialect::Containerd => object(&json!({ "roothash": root, "hashoffset": made.hash_offset })),
-                // The draft of the EROFS image specification, section 2.3: values of annotations are texts.
-                Dialect::Oci => object(&json!({
-                    "org.erofs.dmverity.hash_offset": made.hash_offset.to_string(),
-                    "org.erofs.dmverity.root_digest": format!("sha256:{root}"),
-                    "org.erofs.dmverity.block_size":
-                        made.formatted.superblock.params.data_block.bytes().to_string(),
-                })),
-            };
-            texts.push((path, text));
+        match dialect {
+            Dialect::Systemd => root,
+            // The keys of containerd's DmverityMetadata; the rest it reads from the superblock.
+            Dialect::Containerd => object(&json!({ "roothash": root, "hashoffset": made.hash_offset })),
+            // The draft of the EROFS image specification, section 2.3: values of annotations are texts.
+            Dialect::Oci => object(&json!({
+                "org.erofs.dmverity.hash_offset": made.hash_offset.to_string(),
+                "org.erofs.dmverity.root_digest": format!("sha256:{root}"),
+                "org.erofs.dmverity.block_size":
+                    made.formatted.superblock.params.data_block.bytes().to_string(),
+            })),
         }
-        texts
+    }
+}
+
+/// Has the signature beside the root hash in `file` make way, if that is another root hash than `root` so
+/// far.
+fn retire_signature(file: &Path, root: &str, set: &mut Set, warnings: &mut Vec<String>) {
+    let mut older = Vec::new();
+    // A file that cannot be read holds no root hash for which the signature could be.
+    let read = File::open(file).and_then(|file| file.take(ROOT_MAX).read_to_end(&mut older));
+    if read.is_ok() && String::from_utf8_lossy(&older).trim().eq_ignore_ascii_case(root) {
+        return;
+    }
+    let signature = appended(file, SIGNATURE);
+    if let Some(aside) = Aside::of(&signature, STALE) {
+        let (path, name) = (signature.to_string_lossy(), aside.name().to_string_lossy());
+        warnings.push(format!("{path}: signs another root hash, and is renamed to {name}"));
+        set.move_aside(aside);
     }
 }
 
@@ -352,7 +411,7 @@ mod tests {
 
     fn files(image: &str, change: impl FnOnce(&mut Verity)) -> Vec<String> {
         let wanted = plan(image, change).unwrap().unwrap();
-        wanted.files().map(|path| path.to_str().unwrap().to_owned()).collect()
+        wanted.files().map(|(_, path)| path.to_str().unwrap().to_owned()).collect()
     }
 
     #[test]
@@ -378,11 +437,6 @@ mod tests {
             (|f| (f.verity, f.verity_sidecar) = (Some("append".into()), vec![Systemd]), "it wants a file"),
             (|f| (f.verity, f.verity_sidecar) = (Some("t".into()), vec![Oci]), "behind the image"),
             (|f| f.verity_sidecar = vec![Oci, Systemd], "behind the image"),
-            (|f| f.verity = Some("a".into()), "two files would be a"),
-            (
-                |f| (f.verity, f.verity_roothash) = (Some("t".into()), Some("t".into())),
-                "two files would be t",
-            ),
         ];
         for (change, words) in rows {
             let error = plan("a", change).unwrap_err();

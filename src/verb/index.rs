@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::Done;
 use super::source::shown;
 use crate::exit::{WrongUse, one_line};
+use crate::files::{self, Item};
 use crate::mkfs::metadata;
 use crate::output;
 use crate::progress::Bars;
@@ -113,14 +114,14 @@ struct Report {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
+    let (read, written) = ([Item::new("IMAGE", &args.image)], [Item::new("--output", &args.output)]);
+    files::keep_apart(&read, &written)?;
+    files::keep_apart(&read, &[Item::stdout()])?;
     let form = form(args).map_err(WrongUse)?;
     let metabox = metabox(args).map_err(WrongUse)?;
     let none: [&Path; 0] = [];
     let named = |error: &dyn std::fmt::Display| anyhow!("{}: {error}", shown(&args.image));
     let original = Image::open_path_cached(&args.image, &none, 0).map_err(|error| named(&error))?;
-    if same_file(&args.image, &args.output) {
-        return Err(WrongUse("IMAGE and META.img are the same file".to_owned()).into());
-    }
     let target = ImageFile::create(&args.output, 0)?;
     let bars = if args.quiet { None } else { Bars::on_terminal() };
     let progress: &dyn Progress = bars.as_ref().map_or(&Silent, |bars| bars);
@@ -135,9 +136,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
         output::complain(super::NAME, &one_line(&format!("warning: {warning}")));
     }
     let report = Report::new(args, &original, summary);
-    let mut out = output::stdout();
+    let mut out = output::report(files::stdout_is_among(&written));
     if args.json {
-        output::json(&mut out, &report)?;
+        output::json(&mut *out, &report)?;
     } else if !args.quiet {
         out.write_all(report.text(args).as_bytes())?;
     }
@@ -174,10 +175,6 @@ fn metabox(args: &Args) -> Result<Option<MetaboxOptions>, String> {
         None if args.plain_metadata || args.overlay => Ok(None),
         typed => metadata::metabox("-m", typed.unwrap_or(DEFAULT_METADATA), &[]).map(Some),
     }
-}
-
-fn same_file(one: &Path, other: &Path) -> bool {
-    one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
 }
 
 impl Report {

@@ -1,6 +1,6 @@
 //! The mounts that `measure` and `trace` look at: found by their directory, with the image behind each.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use erofs_live::system::System;
 
 use super::source::shown;
 use crate::exit::{WrongUse, one_line};
+use crate::files::Item;
 use crate::output;
 
 /// How many failures of one mount are named; the rest is counted.
@@ -46,6 +47,16 @@ impl LiveMount {
             (None, Ok(image)) => Ok(PathBuf::from(OsString::from_vec(image.clone()))),
             (None, Err(why)) => Err(why),
         }
+    }
+
+    /// The files and devices that it needs as they are.
+    pub(super) fn items(&self) -> Vec<Item> {
+        let image = self.backing.image.as_ref().ok().map(Vec::as_slice);
+        let paths = [image, Some(self.entry.source.as_slice())].into_iter().flatten();
+        let mut items: Vec<Item> =
+            paths.map(|path| Item::new("the image of", Path::new(OsStr::from_bytes(path)))).collect();
+        items.extend(self.named.as_ref().map(|named| Item::new("--image", named)));
+        items
     }
 
     /// Whether the image is the command line's word.

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::exit::{self, Failure};
-use crate::output;
+use crate::{output, signals};
 
 /// The program's name in messages.
 pub const NAME: &str = "erofs-ishare";
@@ -98,6 +98,9 @@ fn dispatch(verb: Verb) -> anyhow::Result<Done> {
 /// Runs the command line and returns the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Err(error) = signals::prepare() {
+        output::complain(NAME, &format!("SIGXFSZ cannot be caught: {error}"));
+    }
     let is_fsck = arguments.get(1).is_some_and(|verb| verb == "verify");
     let outcome = Cli::try_parse_from(arguments)
         .map_err(Failure::from)

@@ -11,7 +11,8 @@ use erofs_verity::{BlockSize, Certificates, FileBytes, PrivateKey, Request, Root
 
 use super::Done;
 use super::source::shown;
-use crate::exit::one_line;
+use crate::exit::{WrongUse, one_line};
+use crate::files::{self, Item};
 use crate::output;
 
 /// Certificates and signatures are not longer than this, in bytes.
@@ -69,6 +70,7 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
+    keep_apart(args)?;
     let root = root(args)?;
     if let Some(file) = &args.to_be_signed {
         write(file, &signature::to_be_signed(&root))?;
@@ -87,6 +89,23 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     };
     write(file, &signature)?;
     Ok(Done::Whole)
+}
+
+/// Refuses outputs that are inputs: keys and certificates are small files of which there may be no other
+/// copy.
+fn keep_apart(args: &Args) -> Result<(), WrongUse> {
+    let items = |files: &[(&str, &Option<PathBuf>)]| -> Vec<Item> {
+        files.iter().filter_map(|(flag, path)| Some(Item::new(flag, path.as_ref()?))).collect()
+    };
+    let read = items(&[
+        ("IMAGE", &args.image),
+        ("--roothash", &args.roothash),
+        ("--verity", &args.verity),
+        ("--key", &args.key),
+        ("--certificate", &args.certificate),
+        ("--join-signature", &args.join_signature),
+    ]);
+    files::keep_apart(&read, &items(&[("--output", &args.output), ("--to-be-signed", &args.to_be_signed)]))
 }
 
 /// The root hash that is to be signed.
@@ -138,7 +157,8 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 
 /// Writes a file that appears whole or not at all.
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let file = ImageFile::create(path, 0)?;
-    file.write_at(0, bytes)?;
-    Ok(file.finish(bytes.len() as u64)?)
+    for warning in ImageFile::write_whole(path, bytes)? {
+        output::complain(super::NAME, &one_line(&format!("warning: {warning}")));
+    }
+    Ok(())
 }

@@ -1,11 +1,14 @@
 //! The image that a verb looks at: its path, its extra devices, and where in the file it starts.
 
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use erofs_image::{Image, ImageError, printable};
+use rustix::fs::AtFlags;
 
 use crate::exit::one_line;
+use crate::files::{self, Item};
 use crate::output;
 
 /// The arguments that say which image.
@@ -24,9 +27,26 @@ pub(super) struct ImageArgs {
 }
 
 impl ImageArgs {
-    /// Opens the image. The error names its path.
+    /// Opens the image. The error names its path. What is printed must not go to the image itself.
     pub(super) fn open(&self) -> anyhow::Result<Image> {
+        files::keep_apart(&self.items(), &[Item::stdout()])?;
         Image::open_path(&self.image, &self.device, self.offset).map_err(|error| self.wrap(&error))
+    }
+
+    /// The files that are read.
+    pub(super) fn items(&self) -> Vec<Item> {
+        let devices = self.device.iter().map(|device| Item::new("--device", device));
+        std::iter::once(Item::new("IMAGE", &self.image)).chain(devices).collect()
+    }
+
+    /// Whether a name in an open directory is that of one of these files.
+    pub(super) fn is_file_at(&self, directory: BorrowedFd<'_>, name: &[u8]) -> bool {
+        let is = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW);
+        let same = |path: &PathBuf| match (&is, rustix::fs::stat(path)) {
+            (Ok(is), Ok(read)) => (is.st_dev, is.st_ino) == (read.st_dev, read.st_ino),
+            _ => false,
+        };
+        same(&self.image) || self.device.iter().any(same)
     }
 
     /// An error that begins with the image's path.

@@ -15,6 +15,7 @@ use super::Done;
 use super::live::{self, LiveMount};
 use super::source::shown;
 use crate::exit::{WrongUse, one_line};
+use crate::files::{self, Item};
 use crate::output;
 use crate::words::counted;
 
@@ -80,6 +81,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
         })?;
         traced.push(Traced { mount, image, seen: Seen::default() });
     }
+    // Writing over the image of a mounted file system would change it for all who use it.
+    let read: Vec<Item> = traced.iter().flat_map(|traced| traced.mount.items()).collect();
+    files::keep_apart(&read, &[Item::new("--output", &args.output)])?;
     let mut out: Box<dyn Write> = if args.output == Path::new("-") {
         Box::new(output::stdout())
     } else {

@@ -3,8 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
+mod identity;
 mod output;
+mod places;
 mod rootless;
+mod sets;
+mod signatures;
 mod source;
 mod words;
 
@@ -13,11 +17,35 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use erofs_testkit::peers::run;
 use erofs_testkit::place;
+use erofs_testkit::require::Absent;
 use tempfile::TempDir;
 
 /// The program under test.
 const MKFS: &str = env!("CARGO_BIN_EXE_mkfs-erofs");
+/// The other one.
+const ISHARE: &str = env!("CARGO_BIN_EXE_erofs-ishare");
+/// An unprivileged user and group of nobody in particular.
+const SOMEONE: u32 = 65_534;
+
+/// A program of another package.
+fn program(name: &str, package: &str) -> Result<PathBuf, Absent> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    // Where Debian keeps programs for administrators, which is not in the path of others.
+    let folders = std::env::split_paths(&folders).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]);
+    let found = folders.map(|folder| folder.join(name)).find(|path| path.is_file());
+    found.ok_or_else(|| Absent::because(format!("{name} is not on this machine (package {package})")))
+}
+
+/// The tool that makes system calls fail.
+fn strace() -> Result<PathBuf, Absent> {
+    let strace = program("strace", "strace")?;
+    // Some sandboxes let nobody trace.
+    let works = run(Command::new(&strace).args(["-qq", "-o/dev/null", "true"]));
+    works.map_err(|error| Absent::because(error.to_string()))?;
+    Ok(strace)
+}
 
 /// What a run said and how it ended.
 #[derive(Debug)]

@@ -160,12 +160,12 @@ fn a_killed_run_leaves_nothing_behind() {
 }
 
 /// A file system of its own, of one megabyte.
-struct SmallDisk {
-    room: Room,
+pub(crate) struct SmallDisk {
+    pub(crate) room: Room,
 }
 
 impl SmallDisk {
-    fn new() -> Result<Self, Absent> {
+    pub(crate) fn new() -> Result<Self, Absent> {
         root()?;
         let room = Room::new();
         let point = room.path("disk");
@@ -200,12 +200,12 @@ fn a_full_disk_leaves_nothing_behind() {
 }
 
 /// A loop device over a file.
-struct Loop {
-    device: PathBuf,
+pub(crate) struct Loop {
+    pub(crate) device: PathBuf,
 }
 
 impl Loop {
-    fn new(file: &Path) -> Result<Self, Absent> {
+    pub(crate) fn new(file: &Path) -> Result<Self, Absent> {
         root()?;
         let attempt = || run(Command::new("losetup").args(["--find", "--show"]).arg(file));
         // Two programs that look for a free device at the same time may find the same one.
@@ -234,7 +234,7 @@ fn a_block_device_is_written_in_place() {
     let mut found = vec![0; size];
     File::open(&disk.device).unwrap().read_exact_at(&mut found, 0).unwrap();
     assert!(found[..want.len()] == want[..], "the image differs from that in a file");
-    assert!(found[want.len()..].iter().all(|&byte| byte == 0xff), "bytes behind the image were touched");
+    assert!(found[want.len()..].iter().all(|&byte| byte == 0), "what was there before is gone");
 
     // A device that is too small is an error.
     fs::write(room.source().join("large"), content::noise(4, 1 << 20)).unwrap();

@@ -14,10 +14,7 @@ use erofs_testkit::content;
 use erofs_testkit::peers::run;
 use erofs_testkit::require::{Absent, need, root};
 
-use crate::{MKFS, Ran, Room, names};
-
-/// An unprivileged user and group of nobody in particular.
-const SOMEONE: u32 = 65_534;
+use crate::{MKFS, Ran, Room, SOMEONE, names};
 
 fn mkfs(image: &Path, source: &Path) -> Ran {
     Ran::of(Command::new(MKFS).arg(image).arg(source))
@@ -36,7 +33,7 @@ fn sources_that_are_no_directories() {
     mkfs(&file, &file).assert_refused(1, &format!("IMAGE and SOURCE are the same: {}", file.display()));
     let source = room.source();
     mkfs(&source, &source).assert_refused(1, &format!("IMAGE and SOURCE are the same: {}", source.display()));
-    let line = format!("{}: cannot be an image: is a directory", source.join("sub").display());
+    let line = format!("{}: cannot be written: is a directory", source.join("sub").display());
     mkfs(&source.join("sub"), &source).assert_refused(1, &line);
     assert!(!image.exists());
     assert_eq!(fs::read(file).unwrap(), vec![b'a'; 5000]);

@@ -180,10 +180,35 @@ pub(crate) const MKFS_EROFS: &[Section] = &[
         title: "OUTPUT",
         blocks: &[
             Text(
-                "A regular file appears under its name only when the image is complete and on the disk; until then an older \
-                 file of that name stays as it is. A run that fails or is killed leaves nothing behind; only on file systems \
-                 without nameless files (O_TMPFILE) a killed run leaves a file .mkfs-erofs-* beside IMAGE. Block devices \
-                 are written in place, and are not to be used before the program has ended with 0.",
+                "A new image, and one that replaces an older file, appears under its name only when it is \
+                 complete and on the disk; until then the older file stays as it is. A run that fails, or is \
+                 ended by SIGINT, SIGTERM or SIGHUP, leaves nothing behind. SIGKILL can leave a file \
+                 .mkfs-erofs-* beside IMAGE, on file systems without nameless files (O_TMPFILE) such as FUSE \
+                 and NFS. A folder that cannot be synced when all else is done is a warning.",
+            ),
+            Text(
+                "Written in place is what cannot or must not be replaced: devices; descriptors \
+                 (/dev/stdout, /dev/fd/N, /proc/self/fd/N), which are refused if they were opened for \
+                 appending; an empty file, because whoever made it may hold it open; a file that is a mount \
+                 point; and a file whose folder takes no new files or keeps those of others (no permission, \
+                 the sticky bit, the attributes a and i of chattr). Such a file is cut to --offset before \
+                 anything is written, its superblock is written last, and a run that fails leaves it empty. \
+                 If stdout goes to IMAGE, the summary goes to stderr.",
+            ),
+            Text(
+                "A block device must not be in use, and is not to be used before the program has ended with \
+                 0. Its first 8 MiB and its last 2 MiB are filled with zeros first, so that no signature of \
+                 an older file system, RAID or partition table makes libblkid, udev and mount(8) see \
+                 something else; nothing else outside the image is touched. With an --offset other than 0 \
+                 only the image is written, and older signatures stay.",
+            ),
+            Text(
+                "Contents that wait for their place are in memory, and in nameless files beside IMAGE when \
+                 they are more than 16 MiB; in TMPDIR if IMAGE is written in place.",
+            ),
+            Text(
+                "An output that is also an input, or another output, is refused, whatever links or mounts lead \
+                 to it.",
             ),
             Text(
                 "The summary goes to stdout, warnings and errors to stderr. With --json the summary is one object that \
@@ -235,8 +260,16 @@ pub(crate) const MKFS_EROFS: &[Section] = &[
             Text(
                 "With --verity the image gets a dm-verity hash tree: SHA-256, blocks of 4096 bytes, a superblock before the tree, \
                  byte for byte as veritysetup format makes it with the same salt and UUID. Where nothing else is said it lies \
-                 behind the image. The image is filled with zeros to a multiple of 4096 bytes. The tree and the files that tell of \
-                 it are complete before the image gets its name.",
+                 behind the image. The image is filled with zeros to a multiple of 4096 bytes.",
+            ),
+            Text(
+                "Image, tree, root hash and sidecars are one set: all of them are complete and on the disk \
+                 before the first gets its name, and if something fails, or a signal ends the program, all \
+                 older files are what they were. Only SIGKILL or a crash in the moment in which names change \
+                 can leave files of both sets (IMAGE gets its name last), and the older ones as \
+                 .mkfs-erofs-*; the same command once more makes the set whole. What is written in place is \
+                 not restored. A signature FILE.p7s beside a root hash FILE that changes is renamed to \
+                 FILE.p7s.stale, which a warning says.",
             ),
             Text(
                 "Salt and UUID follow from the UUID of the volume and the number of blocks, so that the same image has the same root \
@@ -300,6 +333,7 @@ pub(crate) const MKFS_EROFS: &[Section] = &[
                 "SOURCE_DATE_EPOCH",
                 "Seconds since 1970 in decimal digits, see BUILD TIME AND FILE TIMES. Anything else is an error, also if -T is given.",
             ),
+            Item("TMPDIR", "The folder of temporary files if IMAGE is written in place [default: /tmp]."),
             Item("NO_COLOR", "Help and errors have no colours. Progress bars have none anyway."),
             Item("TERM", "No progress bars if it is dumb, empty or not set."),
         ],
@@ -579,8 +613,11 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
             ),
             Item(
                 "2",
-                "The command line is wrong, or a scenario or trace that it names: line and place are said. An image that is \
-                 missing, that cannot be read, or that announces no fingerprints ends simulate with 1.",
+                "The command line is wrong, or a scenario or trace that it names: line and place are said. \
+                 An image that is missing, that cannot be read, or that announces no fingerprints ends \
+                 simulate with 1. An output that is also an input, or another output, is a wrong command \
+                 line, whatever links or mounts lead to it. How outputs come to be is said in mkfs-erofs(1), \
+                 under OUTPUT.",
             ),
             Item("3", "A limit given to simulate is not kept, or doctor found something to change."),
         ],

@@ -48,7 +48,7 @@ pub enum BuildError {
         cause: std::io::Error,
     },
     /// The file for what does not fit into memory could not be used.
-    #[error("temporary file beside the image: {0}")]
+    #[error("temporary file: {0}")]
     Spool(std::io::Error),
     /// Options that exclude each other, or values out of range.
     #[error("{0}")]

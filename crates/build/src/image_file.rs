@@ -1,27 +1,33 @@
-//! The file that an image is written to: invisible until it is whole.
+//! The file that an image is written to.
 //!
-//! A regular file is built without a name (`O_TMPFILE`) and takes its name by a rename when everything is on the disk,
-//! so that a killed, failed or disk-full run leaves nothing behind. Where the file system cannot do that, a temporary
-//! file beside the image serves, which is removed on failure. Block devices and other existing special files are
-//! written in place.
+//! A new file, and one that replaces an older one, is invisible until it is whole: it is built without a name
+//! (`O_TMPFILE`), or with a temporary one, and takes its name when everything is on the disk. A killed,
+//! failed or disk-full run leaves the older file as it was.
+//!
+//! Written in place is what cannot, or must not, be replaced: block devices and other special files,
+//! descriptors (`/proc/self/fd/N`, `/dev/stdout`), empty files (whoever made one may hold it open), mount
+//! points, and files in folders that take no new file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, IoSlice};
-use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 use crate::error::BuildError;
+use crate::output::commit::{Complete, Form, Set};
+use crate::output::device;
+use crate::output::leftover::{self, Leftover, Undo};
+use crate::output::place::{self, Found, Place, type_of};
+use crate::output::temporary::{self, Named};
 
-/// The permissions of a new image, before the umask.
-const NEW_MODE: u32 = 0o666;
-/// As many symlinks as Linux follows.
-const LINKS_MAX: u32 = 40;
-
-/// What is done when the image is complete, but has neither its length nor its name: takes the image and its length in
-/// bytes, returns the length with what was put behind it.
-pub type LastStep = Box<dyn FnOnce(&ImageFile, u64) -> Result<u64, BuildError> + Send + Sync>;
+/// What is done when the image is complete, but has neither its length nor its name: takes the image and its
+/// length in bytes, returns the length with what was put behind it, and the outputs that get their names
+/// together with the image.
+pub type LastStep = Box<dyn FnOnce(&ImageFile, u64) -> Result<(u64, Set), BuildError> + Send + Sync>;
 
 /// An image that is being written.
 pub struct ImageFile {
@@ -44,69 +50,104 @@ impl std::fmt::Debug for ImageFile {
 
 #[derive(Debug)]
 enum How {
-    /// The file has no name yet; it gets one in this folder, then the image's.
-    Nameless,
-    /// A temporary file beside the image.
-    Named(tempfile::TempPath),
-    /// The file was there and is no regular one.
-    InPlace,
+    /// It becomes the file of this name.
+    New { place: Place, temporary: Option<Named> },
+    /// The file is there, and is written where it is.
+    InPlace { kind: FileType, begun: OnceLock<Leftover> },
 }
 
 impl ImageFile {
-    /// Prepares the image at `path`, `offset` bytes from its start. A symlink is followed. Bytes before the offset
-    /// keep the content that an existing file has there, or are zeros.
+    /// Prepares the image at `path`, `offset` bytes from its start. A symlink is followed. Bytes before the
+    /// offset keep the content that an existing file has there, or are zeros. What is there already does not
+    /// change before [`Self::begin`].
+    ///
+    /// # Errors
+    /// When nothing can be written there: the error names the path.
     pub fn create(path: &Path, offset: u64) -> Result<Self, BuildError> {
         let fail = |action| move |cause| BuildError::Write { path: path.to_path_buf(), action, cause };
-        let existing = match std::fs::metadata(path) {
-            Ok(metadata) => Some(metadata),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(fail("cannot be looked at")(error)),
-        };
-        let names_folder = path.as_os_str().as_bytes().ends_with(b"/");
-        if names_folder || existing.as_ref().is_some_and(std::fs::Metadata::is_dir) {
-            return Err(fail("cannot be an image")(io::ErrorKind::IsADirectory.into()));
+        match place::find(path) {
+            Ok(Found::Nothing(place)) => {
+                let (file, temporary) =
+                    temporary::create(&place.folder).map_err(fail("no file can be made in its folder"))?;
+                Ok(Self::new(file, path, offset, How::New { place, temporary }))
+            }
+            Ok(Found::Something(place, stat)) => Self::over(place, &stat, path, offset),
+            Ok(Found::Descriptor(place)) => {
+                let file = open_descriptor(&place).map_err(fail("cannot be opened for writing"))?;
+                Self::in_place(file, path, offset)
+            }
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                Err(fail("cannot be written")(error))
+            }
+            Err(error) => Err(fail("cannot be looked at")(error)),
         }
-        if let Some(metadata) = &existing
-            && !metadata.is_file()
+    }
+
+    /// Prepares an image where something is already: that is replaced or, if it must not or cannot be,
+    /// written in place.
+    fn over(place: Place, stat: &Stat, path: &Path, offset: u64) -> Result<Self, BuildError> {
+        let fail = |action| move |cause| BuildError::Write { path: path.to_path_buf(), action, cause };
+        if type_of(stat) == FileType::Directory {
+            return Err(fail("cannot be written")(io::ErrorKind::IsADirectory.into()));
+        }
+        if type_of(stat) != FileType::RegularFile {
+            let file = open_existing(&place, stat).map_err(fail("cannot be opened for writing"))?;
+            return Self::in_place(file, path, offset);
+        }
+        // Whoever made an empty file may hold it open, and wants to find the image in it.
+        if stat.st_size == 0
+            && let Ok(file) = open_existing(&place, stat)
         {
-            let exclusive =
-                if metadata.file_type().is_block_device() { rustix::fs::OFlags::EXCL.bits() } else { 0 };
-            let flags = i32::try_from(exclusive).unwrap_or(0);
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .custom_flags(flags)
-                .open(path)
-                .map_err(fail("cannot be opened for writing"))?;
-            return Ok(Self { file, path: path.to_path_buf(), offset, how: How::InPlace, last: None });
+            return Self::in_place(file, path, offset);
         }
-        let target = if existing.is_some() {
-            path.canonicalize().map_err(fail("cannot be resolved"))?
-        } else {
-            resolve_new(path)
+        let refusal = match place.irreplaceable(stat) {
+            None => match temporary::create(&place.folder) {
+                Ok(new) => return Self::replacing(new, place, stat, path, offset),
+                Err(error) => error,
+            },
+            Some(why) => io::Error::new(io::ErrorKind::PermissionDenied, why),
         };
-        let folder = folder_of(&target);
-        let (file, how) = if let Some(file) = open_nameless(folder) {
-            (file, How::Nameless)
-        } else {
-            std::fs::metadata(folder).map_err(fail("its folder cannot be looked at"))?;
-            let named = tempfile::Builder::new()
-                .prefix(".mkfs-erofs-")
-                .permissions(std::fs::Permissions::from_mode(NEW_MODE))
-                .tempfile_in(folder)
-                .map_err(fail("no temporary file can be made beside it"))?;
-            let (file, path) = named.into_parts();
-            (file, How::Named(path))
-        };
-        if let Some(metadata) = &existing {
-            // Only root can give files away; for others the image becomes theirs, as with any rename.
-            drop(std::os::unix::fs::fchown(&file, Some(metadata.uid()), Some(metadata.gid())));
-            file.set_permissions(std::fs::Permissions::from_mode(metadata.mode() & 0o7777))
-                .map_err(fail("its permissions cannot be carried over"))?;
-            keep_start(&target, &file, offset.min(metadata.len()))
-                .map_err(fail("bytes before the offset cannot be kept"))?;
+        let refused = [io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem];
+        if !refused.contains(&refusal.kind()) {
+            return Err(fail("no file can be made in its folder")(refusal));
         }
-        Ok(Self { file, path: target, offset, how, last: None })
+        let file = open_existing(&place, stat).map_err(|error| {
+            let text = format!("{error}; nor can it be replaced: {refusal}");
+            fail("cannot be opened for writing")(io::Error::new(error.kind(), text))
+        })?;
+        Self::in_place(file, path, offset)
+    }
+
+    fn new(file: File, path: &Path, offset: u64, how: How) -> Self {
+        Self { file, path: path.to_path_buf(), offset, how, last: None }
+    }
+
+    fn in_place(file: File, path: &Path, offset: u64) -> Result<Self, BuildError> {
+        let stat = rustix::fs::fstat(&file).map_err(|error| BuildError::Write {
+            path: path.to_path_buf(),
+            action: "cannot be looked at",
+            cause: error.into(),
+        })?;
+        let how = How::InPlace { kind: type_of(&stat), begun: OnceLock::new() };
+        Ok(Self::new(file, path, offset, how))
+    }
+
+    /// A file that will replace another one: it has its owner, its permissions and its first bytes.
+    fn replacing(
+        (file, temporary): (File, Option<Named>),
+        place: Place,
+        stat: &Stat,
+        path: &Path,
+        offset: u64,
+    ) -> Result<Self, BuildError> {
+        let fail = |action| move |cause| BuildError::Write { path: path.to_path_buf(), action, cause };
+        // Only root can give files away; for others the image becomes theirs, as with any rename.
+        drop(std::os::unix::fs::fchown(&file, Some(stat.st_uid), Some(stat.st_gid)));
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(stat.st_mode))
+            .map_err(|error| fail("its permissions cannot be carried over")(error.into()))?;
+        let kept = offset.min(u64::try_from(stat.st_size).unwrap_or(0));
+        keep_start(&place, &file, kept).map_err(fail("bytes before the offset cannot be kept"))?;
+        Ok(Self::new(file, path, offset, How::New { place, temporary }))
     }
 
     /// Has `last` done as the last step before the image is durable and gets its name; if it fails, there is no image.
@@ -115,7 +156,7 @@ impl ImageFile {
         Self { last: Some(last), ..self }
     }
 
-    /// Where the image will be, symlinks resolved.
+    /// The path, as it was given.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -123,16 +164,44 @@ impl ImageFile {
     /// Device and inode number of the file that is being written, which must not become part of the image. The file that
     /// has the image's name until then is another one, unless it is written in place.
     pub fn identity(&self) -> Option<(u64, u64)> {
-        self.file.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
+        rustix::fs::fstat(&self.file).ok().map(|stat| (stat.st_dev, stat.st_ino))
     }
 
-    /// The folder in which temporary files of this build belong.
-    pub(crate) fn folder(&self) -> &Path {
-        match self.how {
-            // Devices have no room for files beside them.
-            How::InPlace => Path::new("/tmp"),
-            How::Nameless | How::Named(_) => folder_of(&self.path),
+    /// Where temporary files of this build belong.
+    pub(crate) fn scratch(&self) -> Scratch {
+        match &self.how {
+            How::New { place, .. } => Scratch::Folder(Arc::clone(&place.folder)),
+            // A device has no place for files beside it, and the folder of a file that is written in place
+            // may take none.
+            How::InPlace { .. } => Scratch::Temporary,
         }
+    }
+
+    /// Prepares what is written in place, which from here on loses its content: a file is cut to the offset,
+    /// and both ends of a device, if the image starts at its first byte, are filled with zeros, so that no
+    /// signature of an older file system stays (see `output::device`). To be called before anything is
+    /// written.
+    ///
+    /// # Errors
+    /// When the file cannot be cut or written.
+    pub fn begin(&self) -> Result<(), BuildError> {
+        let How::InPlace { kind, begun } = &self.how else { return Ok(()) };
+        if *kind == FileType::BlockDevice && self.offset == 0 {
+            device::wipe(&self.file).map_err(|cause| self.failed("cannot be written", cause))?;
+        }
+        if *kind == FileType::RegularFile {
+            let cut = || {
+                let length = self.file.metadata()?.len().min(self.offset);
+                leftover::watch();
+                let undo = Undo::Cut { file: self.file.try_clone()?, length };
+                let leftover = leftover::lock().add(undo);
+                self.file.set_len(length)?;
+                io::Result::Ok(leftover)
+            };
+            // Without its end it is still cut if the run fails; twice does no harm.
+            drop(begun.set(cut().map_err(|cause| self.failed("cannot be cut", cause))?));
+        }
+        Ok(())
     }
 
     /// Writes `bytes` at byte `at` of the image. May be called from several threads.
@@ -178,14 +247,22 @@ impl ImageFile {
 
     /// Whether bytes that were never written read as zeros.
     pub(crate) fn starts_as_zeros(&self) -> bool {
-        !matches!(self.how, How::InPlace)
+        match &self.how {
+            How::New { .. } => true,
+            How::InPlace { kind, .. } => *kind == FileType::RegularFile,
+        }
+    }
+
+    /// Whether others can see the image while it is written.
+    pub(crate) fn is_in_place(&self) -> bool {
+        matches!(self.how, How::InPlace { .. })
     }
 
     /// Makes durable what was written so far.
     pub(crate) fn sync(&self) -> Result<(), BuildError> {
-        match self.file.sync_data() {
+        match self.file.sync_all() {
             // Character devices and pipes have nothing to make durable.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            Err(error) if self.is_in_place() && error.kind() == io::ErrorKind::InvalidInput => Ok(()),
             outcome => outcome.map_err(|cause| self.failed("cannot be made durable", cause)),
         }
     }
@@ -196,34 +273,56 @@ impl ImageFile {
         self.file.set_len(end).map_err(|cause| self.failed("cannot be given its length", cause))
     }
 
-    /// Takes the last step, sets the length of the image, makes it durable and gives it its name.
-    pub fn finish(mut self, length: u64) -> Result<(), BuildError> {
-        let length = match self.last.take() {
-            None => length,
+    /// Sets the length of the image and makes it durable; it gets its name by [`Set::commit`]. The last step
+    /// is not taken.
+    ///
+    /// # Errors
+    /// When the system refuses; an older file stays what it was.
+    pub fn complete(self, length: u64) -> Result<Complete, BuildError> {
+        if self.starts_as_zeros() {
+            self.cut(length)?;
+        }
+        self.sync()?;
+        let Self { file, path, how, .. } = self;
+        let form = match how {
+            How::New { place, temporary } => Form::New { place, temporary },
+            How::InPlace { begun, .. } => Form::InPlace(begun.into_inner()),
+        };
+        Ok(Complete { file, path, form })
+    }
+
+    /// Takes the last step, completes the image and gives it its name, together with the outputs of the last
+    /// step and behind them. Returns what the user should know: folders that could not be synced.
+    ///
+    /// # Errors
+    /// When the system refuses; older files stay what they were, but for those that are written in place.
+    pub fn finish(mut self, length: u64) -> Result<Vec<String>, BuildError> {
+        let (length, mut set) = match self.last.take() {
+            None => (length, Set::default()),
             Some(last) => last(&self, length)?,
         };
-        let Self { file, path, offset, how, last: _ } = self;
-        let fail = |action| {
-            let path = path.clone();
-            move |cause| BuildError::Write { path, action, cause }
-        };
-        let end = offset.saturating_add(length);
-        if !matches!(how, How::InPlace) {
-            file.set_len(end).map_err(fail("cannot be given its length"))?;
-        }
-        match file.sync_all() {
-            // Character devices and pipes have nothing to make durable.
-            Err(error) if matches!(how, How::InPlace) && error.kind() == io::ErrorKind::InvalidInput => {}
-            outcome => outcome.map_err(fail("cannot be made durable"))?,
-        }
-        match how {
-            How::InPlace => return Ok(()),
-            How::Named(temporary) => {
-                temporary.persist(&path).map_err(|e| fail("cannot be renamed")(e.error))?;
-            }
-            How::Nameless => name_it(&file, &path).map_err(fail("cannot be given its name"))?,
-        }
-        sync_folder(folder_of(&path)).map_err(fail("its folder cannot be made durable"))
+        set.add(self.complete(length)?);
+        set.commit()
+    }
+
+    /// Writes a file whole or not at all. Returns what the user should know, as [`Self::finish`].
+    ///
+    /// # Errors
+    /// As for [`Self::finish`].
+    pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<Vec<String>, BuildError> {
+        let mut set = Set::default();
+        set.add(Self::create(path, 0)?.fill(bytes)?);
+        set.commit()
+    }
+
+    /// Writes all bytes of the file, which gets its name with a set.
+    ///
+    /// # Errors
+    /// As for [`Self::complete`].
+    pub fn fill(self, bytes: &[u8]) -> Result<Complete, BuildError> {
+        self.begin()?;
+        self.write_at(0, bytes)?;
+        self.complete(bytes.len() as u64)
     }
 
     fn failed(&self, action: &'static str, cause: io::Error) -> BuildError {
@@ -231,72 +330,119 @@ impl ImageFile {
     }
 }
 
-/// A path that does not exist yet, through dangling symlinks if it is one.
-fn resolve_new(path: &Path) -> PathBuf {
-    let mut path = path.to_path_buf();
-    for _ in 0..LINKS_MAX {
-        match std::fs::read_link(&path) {
-            Ok(target) => path = folder_of(&path).join(target),
-            Err(_) => break,
+/// An output that is written from its first byte to its last, and appears whole or not at all.
+#[derive(Debug)]
+pub struct Stream {
+    file: ImageFile,
+    at: u64,
+}
+
+impl Stream {
+    /// Prepares the output at `path`.
+    ///
+    /// # Errors
+    /// As for [`ImageFile::create`].
+    pub fn create(path: &Path) -> Result<Self, BuildError> {
+        Ok(Self { file: ImageFile::create(path, 0)?, at: 0 })
+    }
+
+    /// Completes the output and gives it its name. Returns what the user should know, as
+    /// [`ImageFile::finish`].
+    ///
+    /// # Errors
+    /// As for [`ImageFile::finish`].
+    pub fn finish(self) -> Result<Vec<String>, BuildError> {
+        if self.at == 0 {
+            self.file.begin()?;
+        }
+        self.file.finish(self.at)
+    }
+}
+
+impl io::Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.at == 0 {
+            self.file.begin().map_err(io::Error::other)?;
+        }
+        self.file.write_at(self.at, bytes).map_err(io::Error::other)?;
+        self.at = self.at.saturating_add(bytes.len() as u64);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where temporary files belong.
+#[derive(Debug, Clone)]
+pub(crate) enum Scratch {
+    /// In this folder.
+    Folder(Arc<OwnedFd>),
+    /// In that of the environment: `TMPDIR`, or `/tmp`.
+    Temporary,
+}
+
+impl Scratch {
+    /// Opens a file that will never have a name.
+    pub(crate) fn open(&self) -> io::Result<File> {
+        match self {
+            Self::Folder(folder) => temporary::scratch(folder),
+            Self::Temporary => {
+                let path = std::env::temp_dir();
+                let folder =
+                    File::open(&path).and_then(|folder| temporary::scratch(&Arc::new(folder.into())));
+                folder.map_err(|error| {
+                    let text = format!("in {}: {error}", erofs_tree::show_path(&path));
+                    io::Error::new(error.kind(), text)
+                })
+            }
         }
     }
-    path
 }
 
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
+/// Opens a file that exists. Block devices that are in use are refused.
+fn open_existing(place: &Place, stat: &Stat) -> io::Result<File> {
+    let exclusive = if type_of(stat) == FileType::BlockDevice { OFlags::EXCL } else { OFlags::empty() };
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY | exclusive;
+    let (folder, name) = place.at();
+    Ok(rustix::fs::openat(folder, name, flags, Mode::empty())?.into())
+}
+
+/// Opens the file behind a descriptor again, from its first byte on.
+fn open_descriptor(place: &Place) -> io::Result<File> {
+    let (folder, name) = place.at();
+    let stat = rustix::fs::statat(folder, name, rustix::fs::AtFlags::empty())?;
+    if type_of(&stat) == FileType::RegularFile && appends(place) {
+        let text = "found a descriptor that was opened for appending, want one for writing";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
+    let exclusive = if type_of(&stat) == FileType::BlockDevice { OFlags::EXCL } else { OFlags::empty() };
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | exclusive;
+    Ok(rustix::fs::openat(folder, name, flags, Mode::empty())?.into())
 }
 
-/// A file without a name, with the permissions that a new file gets; `None` where the file system has no such thing.
-fn open_nameless(folder: &Path) -> Option<File> {
-    use rustix::fs::{Mode, OFlags};
-    // Without /proc it could not be given a name later.
-    if !Path::new("/proc/self/fd").is_dir() {
-        return None;
-    }
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    rustix::fs::open(folder, flags, Mode::from_raw_mode(NEW_MODE)).ok().map(File::from)
-}
-
-/// Gives the nameless file its name. Where the name is taken, it gets a temporary one first and is renamed over the old
-/// file, because a link cannot replace one.
-fn name_it(file: &File, path: &Path) -> io::Result<()> {
-    use rustix::fs::{AtFlags, CWD};
-    let source = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let link = |name: &Path| match rustix::fs::linkat(CWD, &source, CWD, name, AtFlags::SYMLINK_FOLLOW) {
-        Ok(()) => Ok(true),
-        Err(rustix::io::Errno::EXIST) => Ok(false),
-        Err(error) => Err(io::Error::from(error)),
+/// Whether what is written to the descriptor is to follow what is there: the image would replace it.
+fn appends(place: &Place) -> bool {
+    let flags = || {
+        let (folder, name) = place.at();
+        let path = Path::new("../fdinfo").join(name);
+        let info = rustix::fs::openat(folder, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let info = io::read_to_string(File::from(info)).ok()?;
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+        u32::from_str_radix(flags.trim(), 8).ok()
     };
-    if link(path)? {
-        return Ok(());
-    }
-    let folder = folder_of(path);
-    for attempt in 0..100_u32 {
-        let temporary = folder.join(format!(".mkfs-erofs-{}-{attempt}", std::process::id()));
-        if link(&temporary)? {
-            return std::fs::rename(&temporary, path).inspect_err(|_| drop(std::fs::remove_file(&temporary)));
-        }
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
+    flags().is_some_and(|flags| flags & OFlags::APPEND.bits() != 0)
 }
 
-fn keep_start(existing: &Path, file: &File, length: u64) -> io::Result<()> {
+/// Copies the first bytes of the existing file.
+fn keep_start(existing: &Place, file: &File, length: u64) -> io::Result<()> {
     if length == 0 {
         return Ok(());
     }
-    let mut from = io::Read::take(File::open(existing)?, length);
+    let (folder, name) = existing.at();
+    let from = rustix::fs::openat(folder, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut from = io::Read::take(File::from(from), length);
     let mut to = file;
     io::copy(&mut from, &mut to).map(drop)
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    match File::open(folder)?.sync_all() {
-        // Some file systems have nothing to make durable in a folder.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-        outcome => outcome,
-    }
 }

@@ -16,6 +16,7 @@ pub mod companion;
 pub mod error;
 pub mod image_file;
 pub mod options;
+pub mod output;
 pub mod summary;
 
 mod compress;
@@ -50,8 +51,9 @@ pub const LAYOUT_VERSION: u32 = 1;
 ///
 /// # Errors
 ///
-/// Every error leaves the target as it was, with two exceptions: block devices and other special files are written in
-/// place, and if only the folder of a finished image cannot be made durable, the new image is there.
+/// Every error leaves the target as it was, but for what is written in place (see [`image_file`]): a file is
+/// empty then, and a device holds no image. A folder that cannot be synced is a warning, because the new
+/// image is there.
 pub fn build(
     source: &mut dyn Source,
     image: ImageFile,
@@ -70,7 +72,8 @@ pub fn build(
     } else {
         plain(&tree, source, image, options, progress)?
     };
-    Ok(Summary { warnings, ..summary.with_dropped(dropped) })
+    warnings.extend(summary.warnings);
+    Ok(Summary { warnings, ..summary }.with_dropped(dropped))
 }
 
 /// Builds an image whose contents are stored as they are.
@@ -85,7 +88,7 @@ fn plain(
     let announced = compress::Announced::new(&compressions, options.content.block_bits);
     let plan = Plan::new(tree, options, announced.records.len() as u64)?;
     pour::clear(&plan, &image)?;
-    let metabox = plan.has_metabox.then(|| Metabox::new(image.folder()));
+    let metabox = plan.has_metabox.then(|| Metabox::new(image.scratch()));
     let area = InodeArea::new(&image, metabox.as_ref());
     let stored = content::store(&plan, source, &image, area, options, progress)?;
     let pouring = Pouring {
@@ -97,8 +100,8 @@ fn plain(
         progress,
     };
     let poured = pour::pour(&pouring, &stored, metabox)?;
-    image.finish(poured.image_bytes)?;
-    Ok(summarise(&plan, &Sums::of(&stored), &poured, options))
+    let warnings = image.finish(poured.image_bytes)?;
+    Ok(Summary { warnings, ..summarise(&plan, &Sums::of(&stored), &poured, options) })
 }
 
 /// Builds an image whose contents are compressed: they come first, because how long they are shows only then.
@@ -123,7 +126,7 @@ fn compressed(
     let mut outcome = compress::store(&plan, contents, &image, threads(options), progress)?;
     let packed = outcome.packed.map(|(body, size)| (body.shape(), size));
     let end = plan.behind(outcome.end, &outcome.shapes(), packed)?;
-    let metabox = plan.has_metabox.then(|| Metabox::new(image.folder()));
+    let metabox = plan.has_metabox.then(|| Metabox::new(image.scratch()));
     let pouring = Pouring {
         plan: &plan,
         image: &image,
@@ -133,8 +136,8 @@ fn compressed(
         progress,
     };
     let poured = pour::pour_behind(&pouring, &mut outcome, end, metabox)?;
-    image.finish(poured.image_bytes)?;
-    Ok(summarise(&plan, &outcome.sums, &poured, options))
+    let warnings = image.finish(poured.image_bytes)?;
+    Ok(Summary { warnings, ..summarise(&plan, &outcome.sums, &poured, options) })
 }
 
 /// How many threads work.

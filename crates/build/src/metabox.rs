@@ -5,21 +5,20 @@
 //! its own inode stands outside.
 
 use std::io;
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use crate::compress::Spool;
 use crate::error::BuildError;
-use crate::image_file::ImageFile;
+use crate::image_file::{ImageFile, Scratch};
 
 /// The content of the metabox while it is written.
 #[derive(Debug)]
 pub(crate) struct Metabox(Mutex<Spool>);
 
 impl Metabox {
-    /// An empty one, which waits in memory or in `folder`.
-    pub(crate) fn new(folder: &Path) -> Self {
-        Self(Mutex::new(Spool::new(folder)))
+    /// An empty one, which waits in memory or in a temporary file.
+    pub(crate) fn new(scratch: Scratch) -> Self {
+        Self(Mutex::new(Spool::new(scratch)))
     }
 
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {

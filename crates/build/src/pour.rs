@@ -20,6 +20,7 @@ use crate::inodes;
 use crate::key;
 use crate::layout::compose::block_32;
 use crate::layout::dirs;
+use crate::layout::foreign::OwnerAndTime;
 use crate::layout::plan::Plan;
 use crate::layout::zone::Zone;
 use crate::metabox::{InodeArea, Metabox};
@@ -65,8 +66,16 @@ pub(crate) fn pour(
     let moved = encode_moved(plan, stored)?;
     let data_end = stored.end_block * plan.block_bits.size();
     let mut zone = Zone::new(plan.block_bits, if plan.has_metabox { plan.inodes_end } else { data_end });
+    let mut place_moved = |id: InodeId, length: usize| {
+        let fields = if plan.has_metabox {
+            OwnerAndTime::NONE
+        } else {
+            OwnerAndTime::of(&plan.tree.inodes[id.index()], plan.placed[id.index()].version)
+        };
+        fields.first_clear(|| zone.place(length as u64))
+    };
     let places: BTreeMap<InodeId, u64> =
-        moved.iter().map(|(id, bytes)| (*id, zone.place(bytes.len() as u64))).collect();
+        moved.iter().map(|(id, bytes)| (*id, place_moved(*id, bytes.len()))).collect();
     let place = |id: InodeId| places.get(&id).copied().unwrap_or(plan.placed[id.index()].at);
     let blocks = align_end(total_blocks(plan, stored, &zone), options);
     clear_leftovers(plan, stored, image, blocks * plan.block_bits.size())?;
@@ -141,11 +150,12 @@ pub(crate) fn pour_behind(
 /// Makes the UUID, and writes the superblock last of all.
 fn end(pouring: &Pouring<'_>, key: u128, mut value: Superblock) -> Result<Poured, BuildError> {
     let Pouring { plan, image, options, progress, .. } = *pouring;
+    value.inodes = superblock::stated_inodes(value.inodes);
     if options.layout.uuid == UuidRule::Content {
         value.uuid = content_uuid(plan, key, &value)?;
     }
     // In place nothing hides a half-written image but the superblock, so everything else comes first, to the disk too.
-    if !image.starts_as_zeros() {
+    if image.is_in_place() {
         image.sync()?;
     }
     write_front(plan, image, &mut value, options.layout.superblock_checksum)?;
@@ -154,8 +164,10 @@ fn end(pouring: &Pouring<'_>, key: u128, mut value: Superblock) -> Result<Poured
     Ok(Poured { superblock: value, image_bytes, metabox: None })
 }
 
-/// Fills the metadata area with zeros where the target holds something else. Must come before anything is written.
+/// Begins the image, and fills the metadata area with zeros where the target holds something else. Must come
+/// before anything is written.
 pub(crate) fn clear(plan: &Plan<'_>, image: &ImageFile) -> Result<(), BuildError> {
+    image.begin()?;
     if image.starts_as_zeros() { Ok(()) } else { write_zeros(image, 0, plan.data_at) }
 }
 

@@ -92,7 +92,7 @@ pub struct Superblock {
     pub extslots: u8,
     /// The root directory.
     pub root_nid: Nid,
-    /// How many inodes there are; for `statfs` only.
+    /// How many inodes there are, as [`stated_inodes`] states it; for `statfs` only.
     pub inodes: u64,
     /// Modification time of compact inodes, in seconds since 1970; with the 48-bit layout the base of theirs.
     pub epoch: i64,
@@ -390,6 +390,18 @@ pub fn announced_size(bytes: &[u8]) -> Result<usize, FormatError> {
     Ok(record_size(*extslots))
 }
 
+/// The magic numbers of minix, versions 1 and 2, in both byte orders (`include/uapi/linux/magic.h`). Its
+/// superblock has them at byte 1040, where that of EROFS has the low half of the number of inodes.
+const MINIX: [u16; 8] = [0x137f, 0x138f, 0x2468, 0x2478, 0x7f13, 0x8f13, 0x6824, 0x7824];
+
+/// What the superblock of an image with `count` inodes states: `count`, or one more where libblkid up to 2.42
+/// would take the image for minix, and neither udev nor mount(8) would see EROFS. Linux only subtracts the
+/// number from what `statfs` shows as free inodes (`erofs_statfs`), and fsck.erofs does not look at it.
+pub fn stated_inodes(count: u64) -> u64 {
+    let is_magic = MINIX.iter().any(|magic| count & 0xffff == u64::from(*magic));
+    if is_magic { count.saturating_add(1) } else { count }
+}
+
 /// How many bytes from [`OFFSET`] the checksum covers: to the end of the first block, or one block where blocks are
 /// no larger than [`OFFSET`] (`erofs_superblock_csum_verify`).
 pub fn checksum_span(block_bits: BlockBits) -> usize {
@@ -439,6 +451,18 @@ mod tests {
             ishare_xattr_prefix_id: 1,
             build_time: 8,
             ..Superblock::default()
+        }
+    }
+
+    #[test]
+    fn no_number_of_inodes_is_the_magic_of_minix() {
+        for count in (0..3 << 16).chain([u64::from(u32::MAX), u64::MAX]) {
+            let stated = stated_inodes(count);
+            assert!(
+                stated == count
+                    || (stated == count + 1 && MINIX.contains(&u16::try_from(count & 0xffff).unwrap()))
+            );
+            assert!(!MINIX.iter().any(|magic| stated & 0xffff == u64::from(*magic)), "{count}");
         }
     }
 

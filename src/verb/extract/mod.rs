@@ -256,6 +256,9 @@ impl Extraction<'_> {
         if !self.args.overwrite {
             return Ok(());
         }
+        if self.args.image.is_file_at(self.target.here(), name) {
+            return Err(Trouble::Host("replace: is the image that is read".to_owned()));
+        }
         self.target.remove(name).map_err(|error| host("replace", &error))
     }
 

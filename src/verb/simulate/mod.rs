@@ -19,14 +19,14 @@ mod verify;
 mod whole;
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context as _;
+use erofs_build::ImageFile;
 use erofs_sim::kernel::{self, KernelModel};
 
 use super::Done;
-use super::source::shown;
 use crate::exit::{WrongUse, one_line};
+use crate::files::{self, Item};
 use crate::output;
 use plan::{How, Under};
 use report::Report;
@@ -110,7 +110,9 @@ pub struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     let report = report_of(args)?;
     if let Some(path) = &args.html {
-        write_page(path, &html::page(&report))?;
+        for warning in ImageFile::write_whole(path, html::page(&report).as_bytes())? {
+            output::complain(super::NAME, &one_line(&format!("warning: {warning}")));
+        }
     }
     let mut out = output::stdout();
     if args.json {
@@ -135,9 +137,15 @@ fn report_of(args: &Args) -> anyhow::Result<Report> {
         return Err(WrongUse("--mountpoint: found no log, want --access strace:FILE".into()).into());
     }
     if let Some(path) = &args.scenario {
-        return scenario::run(path, args.kernel, args.allow_unshared);
+        keep_apart(args, &[Item::new("--scenario", path)])?;
+        return scenario::run(args, path);
     }
     let plan = plan::plan(args)?;
+    let mut read: Vec<Item> = plan.iter().map(|planned| Item::new("IMAGE", &planned.path)).collect();
+    if let How::Trace(path) | How::Strace(path) = &args.access {
+        read.push(Item::new("--access", path));
+    }
+    keep_apart(args, &read)?;
     let asked = Asked {
         plan: &plan,
         kernel: args.kernel,
@@ -152,21 +160,12 @@ fn report_of(args: &Args) -> anyhow::Result<Report> {
     }
 }
 
-/// Writes the page beside its place and moves it there, so that a page is whole or not there.
-fn write_page(path: &Path, page: &str) -> anyhow::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        if std::fs::metadata(path).is_ok_and(|known| !known.is_file()) {
-            return std::fs::write(path, page);
-        }
-        let mut file = tempfile::Builder::new().prefix(".erofs-ishare-").tempfile_in(parent)?;
-        file.write_all(page.as_bytes())?;
-        let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        file.as_file().set_permissions(open)?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().with_context(|| shown(path))
+/// Refuses outputs that are one of the files that are read, or each other, or where the report is printed.
+fn keep_apart(args: &Args, read: &[Item]) -> Result<(), WrongUse> {
+    let outputs = [("--html", &args.html), ("--trace-out", &args.trace_out)];
+    let outputs = outputs.iter().filter_map(|(flag, path)| Some(Item::new(flag, path.as_ref()?)));
+    let written: Vec<Item> = std::iter::once(Item::stdout()).chain(outputs).collect();
+    files::keep_apart(read, &written)
 }
 
 /// Holds the result to what was asked for.

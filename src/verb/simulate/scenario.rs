@@ -19,7 +19,9 @@ use super::advice::{self, Known};
 use super::plan::{Planned, check_feature, every_path_once};
 use super::report::{EventReport, ImageReport, Report, Total, domains, not_shared};
 use super::whole::Beside;
+use super::{Args, keep_apart};
 use crate::exit::WrongUse;
+use crate::files::Item;
 use crate::verb::source::shown;
 
 /// How many files are named for each reason.
@@ -62,10 +64,13 @@ impl Source<'_> {
 }
 
 /// Runs the scenario in the file at `path`.
-pub(super) fn run(path: &Path, kernel: KernelModel, allow_unshared: bool) -> anyhow::Result<Report> {
+pub(super) fn run(args: &Args, path: &Path) -> anyhow::Result<Report> {
+    let kernel = args.kernel;
     let text = std::fs::read_to_string(path).with_context(|| shown(path))?;
     let (source, scenario) = parse(path, text)?;
-    let images = open(path, &scenario, allow_unshared)?;
+    let item = |image: &PathBuf| Item::new("image", &place_of(path, image));
+    keep_apart(args, &scenario.images.values().map(item).collect::<Vec<_>>())?;
+    let images = open(path, &scenario, args.allow_unshared)?;
     check(&source, &scenario, &images)?;
     let outcome = both(&source, &scenario, kernel, &images)?;
     Ok(report(path, scenario, kernel, &images, outcome))

@@ -6,6 +6,7 @@ use std::io::{BufReader, BufWriter, Write as _};
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
+use erofs_build::image_file::Stream;
 use erofs_image::{Follow, Image, printable};
 use erofs_sim::error::TraceError;
 use erofs_sim::facts::{self, ImageFacts};
@@ -20,7 +21,7 @@ use super::Args;
 use super::plan::{Planned, check_feature};
 use super::report::{ImageReport, Report};
 use super::whole::{Asked, Beside, finish};
-use crate::exit::WrongUse;
+use crate::exit::{WrongUse, one_line};
 use crate::output;
 use crate::verb::source::shown;
 
@@ -111,13 +112,12 @@ struct Run<'a> {
     named: BTreeSet<(Cause, usize, usize)>,
     /// A range past the end of a file is an error.
     strict: bool,
-    out: Option<BufWriter<File>>,
+    out: Option<BufWriter<Stream>>,
 }
 
 impl<'a> Run<'a> {
     fn new(asked: Asked<'a>, args: &Args, strict: bool) -> anyhow::Result<Self> {
-        let create =
-            |path: &std::path::PathBuf| File::create(path).map(BufWriter::new).with_context(|| shown(path));
+        let create = |path: &std::path::PathBuf| Stream::create(path).map(BufWriter::new);
         let mut run = Self {
             asked,
             opened: Vec::new(),
@@ -172,8 +172,10 @@ impl<'a> Run<'a> {
             let line = Line { file: path, number: line(&reader) };
             self.take(&facts, (&mut shared, &mut private), &record, &line)?;
         }
-        if let Some(out) = &mut self.out {
-            out.flush()?;
+        if let Some(out) = self.out.take() {
+            for warning in out.into_inner().map_err(std::io::IntoInnerError::into_error)?.finish()? {
+                output::complain(crate::verb::NAME, &one_line(&format!("warning: {warning}")));
+            }
         }
         Ok(reader)
     }

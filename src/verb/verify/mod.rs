@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::Done;
 use super::source::shown;
 use crate::exit::{self, WrongUse, one_line};
+use crate::files::{self, Item};
 use crate::output;
 use crate::value;
 
@@ -89,6 +90,8 @@ impl Checked {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     usage(args).map_err(WrongUse)?;
+    let read = args.images.iter().chain(&args.device).map(|path| Item::new("IMAGE", path));
+    files::keep_apart(&read.collect::<Vec<_>>(), &[Item::stdout()])?;
     let mut checked = Vec::new();
     for image in &args.images {
         checked.push(one(args, image));

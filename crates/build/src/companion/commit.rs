@@ -54,7 +54,7 @@ impl Work<'_> {
         let gap = |block: &u64| (self.plan.data_at + block * bits.size(), bits.size());
         let mut outcome = Outcome {
             bodies: vec![None; list.len()],
-            spool: Spool::new(image.folder()),
+            spool: Spool::new(image.scratch()),
             packed: None,
             unpacked: None,
             end: self.plan.data_at + self.referrals.room.own_blocks * bits.size(),

@@ -88,7 +88,7 @@ pub fn build(
     let work = commit::Work { plan: &plan, original, nids: &gathered.nids, referrals: &referrals, start };
     let mut outcome = work.run(&image, fingerprint, crate::threads(&options), progress)?;
     announce(&mut announced, original, &referrals, &plan)?;
-    let metabox = plan.has_metabox.then(|| Metabox::new(image.folder()));
+    let metabox = plan.has_metabox.then(|| Metabox::new(image.scratch()));
     let pouring = Pouring {
         plan: &plan,
         image: &image,
@@ -101,9 +101,11 @@ pub fn build(
     if has_device && poured.superblock.blocks > u64::from(start) {
         return Err(BuildError::Internal("the companion reaches into its device".to_owned()));
     }
-    image.finish(poured.image_bytes)?;
+    let finished = image.finish(poured.image_bytes)?;
     let summary = crate::summarise(&plan, &outcome.sums, &poured, &options);
-    Ok(Summary { warnings: gathered.warnings, ..summary.with_dropped(dropped) })
+    let mut warnings = gathered.warnings;
+    warnings.extend(finished);
+    Ok(Summary { warnings, ..summary.with_dropped(dropped) })
 }
 
 /// What places depend on.

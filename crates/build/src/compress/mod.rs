@@ -134,11 +134,10 @@ pub(crate) fn store(
     let recipes = recipes(phase, compression.dedupe && !all_packed, force, progress)?;
     let phase = Phase { recipes: recipes.as_ref(), ..phase };
     progress.begin(Stage::Content, files.len() as u64, bytes);
-    let folder = image.folder();
     let area = ByteArea::new(plan.data_at, plan.block_bits, options.dsunit, phase.is_tight());
     let packs = compression.fragments.is_some() || plan.packs_directories();
-    let packed = packs.then(|| Packed::new(Spool::new(folder)));
-    let commit = Commit::new(phase, plan, area, Spool::new(folder), packed, Sums::default());
+    let packed = packs.then(|| Packed::new(Spool::new(image.scratch())));
+    let commit = Commit::new(phase, plan, area, Spool::new(image.scratch()), packed, Sums::default());
     let units = Units::with_segments(&files, SEGMENT_SIZE);
     let mut commit = pool::run(phase, units, commit, image, force, progress)?;
     let mut bodies = vec![None; plan.tree.inodes.len()];

@@ -82,7 +82,7 @@ pub(crate) fn store(
         recipes: None,
     };
     let area = ByteArea::new(at, plan.block_bits, 1, phase.is_tight());
-    let spool = Spool::new(image.folder());
+    let spool = Spool::new(image.scratch());
     let commit = Commit::new(phase, plan, area, spool, None, crate::summary::Sums::default());
     let units = Units::with_segments(&files, SEGMENT_SIZE);
     let force = force(crate::threads(pouring.options), compressions.memory);

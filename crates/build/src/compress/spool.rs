@@ -1,10 +1,12 @@
-//! Bytes that wait for their place: in memory while they are few, else in a file without a name beside the image.
+//! Bytes that wait for their place: in memory while they are few, else in a file without a name, beside the
+//! image or where temporary files belong.
 
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+
+use crate::image_file::Scratch;
 
 /// As many bytes as stay in memory.
 const IN_MEMORY: usize = 16 << 20;
@@ -14,7 +16,7 @@ const PENDING: usize = 256 << 10;
 /// A growing row of bytes.
 #[derive(Debug)]
 pub(crate) struct Spool {
-    folder: PathBuf,
+    scratch: Scratch,
     /// The file, once there is one, and how many bytes of the row it holds.
     file: Option<File>,
     filed: u64,
@@ -23,9 +25,9 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    /// An empty one, whose file would be in `folder`.
-    pub(crate) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_path_buf(), file: None, filed: 0, pending: Vec::new() }
+    /// An empty one, whose file would be one of `scratch`.
+    pub(crate) fn new(scratch: Scratch) -> Self {
+        Self { scratch, file: None, filed: 0, pending: Vec::new() }
     }
 
     /// How many bytes there are.
@@ -102,7 +104,7 @@ impl Spool {
     fn flush(&mut self) -> io::Result<()> {
         let file = match self.file.take() {
             Some(file) => file,
-            None => tempfile::tempfile_in(&self.folder)?,
+            None => self.scratch.open()?,
         };
         let file = self.file.insert(file);
         file.write_all_at(&self.pending, self.filed)?;
@@ -117,10 +119,14 @@ impl Spool {
 mod tests {
     use super::*;
 
+    fn scratch(folder: &std::path::Path) -> Scratch {
+        Scratch::Folder(std::sync::Arc::new(File::open(folder).unwrap().into()))
+    }
+
     #[test]
     fn bytes_come_back_from_memory_and_from_a_file() {
         let folder = tempfile::tempdir().unwrap();
-        let mut spool = Spool::new(folder.path());
+        let mut spool = Spool::new(scratch(folder.path()));
         let piece: Vec<u8> = (0..=255).cycle().take(1 << 20).collect();
         for number in 0..20 {
             assert_eq!(spool.push(&piece).unwrap(), number << 20);
@@ -148,7 +154,7 @@ mod tests {
     #[test]
     fn a_spool_is_like_one_vector() {
         let folder = tempfile::tempdir().unwrap();
-        let mut spool = Spool::new(folder.path());
+        let mut spool = Spool::new(scratch(folder.path()));
         let mut model: Vec<u8> = Vec::new();
         let mut state = 1_u64;
         let mut random = |below: usize| {

@@ -2,6 +2,7 @@
 
 pub(crate) mod compose;
 pub(crate) mod dirs;
+pub(crate) mod foreign;
 mod gaps;
 pub(crate) mod order;
 pub(crate) mod plan;

@@ -8,6 +8,7 @@ use erofs_format::units::INODE_SLOT_SIZE;
 use erofs_format::{BlockBits, FormatError, Nid, compression};
 use erofs_tree::{Entry, Inode, InodeId, Kind, Timestamp, Tree};
 
+use super::foreign::OwnerAndTime;
 use super::order::{Step, steps};
 use super::xattrs::{Xattrs, carries_fingerprint};
 use super::zone::Zone;
@@ -207,7 +208,7 @@ impl<'t> Plan<'t> {
         number: usize,
         zone: &mut Zone,
     ) -> Result<Placed, FormatError> {
-        let placed = self.place_shape(Version::Extended.size() as u64, shape, zone)?;
+        let placed = self.place_shape(Version::Extended.size() as u64, shape, OwnerAndTime::NONE, zone)?;
         let serial = u32::try_from(self.order.len() + number).unwrap_or(u32::MAX);
         Ok(Placed { serial, ..placed })
     }
@@ -341,8 +342,9 @@ impl<'t> Plan<'t> {
         let serial = u32::try_from(self.order.len() + 1)
             .map_err(|_| FormatError::limit("number of inodes", self.order.len(), "fewer than 2^32"))?;
         let xattr_size = u32::try_from(xattr_size).unwrap_or(u32::MAX);
+        let fields = if self.has_metabox { OwnerAndTime::NONE } else { OwnerAndTime::of(inode, version) };
         if let Some(shape) = shape {
-            let placed = self.place_shape(header, &shape, zone)?;
+            let placed = self.place_shape(header, &shape, fields, zone)?;
             return Ok(Placed { xattr_size, version, serial, ..placed });
         }
         let (layout, reserved) = self.shape_of_data(inode, header);
@@ -358,8 +360,9 @@ impl<'t> Plan<'t> {
             serial,
         };
         let inline = layout == DataLayout::FlatInline && header > self.block_bits.size();
-        placed.at =
-            if inline { zone.place_long(header, reserved, false) } else { zone.place(header + reserved) };
+        placed.at = fields.first_clear(|| {
+            if inline { zone.place_long(header, reserved, false) } else { zone.place(header + reserved) }
+        });
         Ok(placed)
     }
 
@@ -370,7 +373,13 @@ impl<'t> Plan<'t> {
     }
 
     /// A place for an inode of `header` bytes, xattrs included, with what its shape asks for.
-    fn place_shape(&self, header: u64, shape: &Shape, zone: &mut Zone) -> Result<Placed, FormatError> {
+    fn place_shape(
+        &self,
+        header: u64,
+        shape: &Shape,
+        fields: OwnerAndTime,
+        zone: &mut Zone,
+    ) -> Result<Placed, FormatError> {
         let table = u64::from(shape.table);
         // Inodes stand on multiples of 32, so what aligns the map header is the length in front of it alone.
         let front = if table == 0 { header } else { header.next_multiple_of(MAP_ALIGNMENT) + table };
@@ -379,7 +388,9 @@ impl<'t> Plan<'t> {
         // Linux takes a pcluster behind an inode for damaged that starts one block into a page, where pages are larger than
         // blocks (`z_erofs_fixup_insize` gets 0 bytes to look at; 6.18 and 7.2).
         let apart = shape.layout.is_compressed();
-        let at = if long { zone.place_long(front, tail, apart) } else { zone.place(front + tail) };
+        let at = fields.first_clear(|| {
+            if long { zone.place_long(front, tail, apart) } else { zone.place(front + tail) }
+        });
         let reserved = front + tail - header;
         Ok(Placed {
             at,
