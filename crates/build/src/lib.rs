@@ -20,7 +20,6 @@ pub mod summary;
 
 mod compress;
 mod content;
-mod each;
 mod inodes;
 mod key;
 mod layout;
@@ -133,10 +132,7 @@ fn compressed(
 
 /// How many threads work.
 fn threads(options: &BuildOptions) -> usize {
-    match options.threads {
-        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        given => given,
-    }
+    erofs_threads::count(options.threads)
 }
 
 fn summarise(plan: &Plan<'_>, sums: &Sums, poured: &Poured, options: &BuildOptions) -> Summary {

@@ -10,6 +10,7 @@
 //! - [`trees`]: a tree with one of each thing that a directory can hold;
 //! - [`random`]: random trees as proptest values;
 //! - [`fingerprint`]: content fingerprints, computed a second way;
+//! - [`refuse`]: system calls that a sandbox does not allow;
 //! - [`mount`]: the running kernel's view of an image;
 //! - [`mod@compare`]: everything that lstat, readdir, readlink, listxattr and read can tell, from two trees.
 //!
@@ -25,6 +26,7 @@ pub mod mount;
 pub mod peers;
 pub mod place;
 pub mod random;
+pub mod refuse;
 pub mod require;
 pub mod trees;
 

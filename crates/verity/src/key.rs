@@ -74,9 +74,7 @@ impl PrivateKey {
         match label {
             "PRIVATE KEY" => Self::from_pkcs8(block)
                 .ok_or_else(|| wrong("the block PRIVATE KEY is no RSA, P-256 or P-384 key, or is damaged")),
-            "RSA PRIVATE KEY" => {
-                rsa::PrivateKey::from_pkcs1_pem(block).map(Self::rsa).map_err(|_| damaged())
-            }
+            "RSA PRIVATE KEY" => rsa::PrivateKey::from_pkcs1_pem(block).map(Self::rsa).map_err(|_| damaged()),
             "EC PRIVATE KEY" => {
                 let small = p256::SecretKey::from_sec1_pem(block).map(|key| Self::p256(&key));
                 small

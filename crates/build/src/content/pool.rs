@@ -8,6 +8,7 @@ use erofs_tree::Progress;
 
 use super::Stored;
 use super::commit::{Commit, Job};
+use super::holes::SEGMENT_SIZE;
 use super::read::{Buffer, ReadUnit, Reader, new_buffer};
 use super::units::{Unit, Units};
 use super::write;
@@ -18,8 +19,10 @@ use crate::metabox::InodeArea;
 /// Buffers in use at the same time: some for each worker, and some for segments that wait for their turn.
 const BUFFERS_PER_THREAD: usize = 3;
 const BUFFERS_SHARED: usize = 6;
-/// More threads than this only wait for each other, and each has buffers of its own.
+/// More threads than this only wait for the one that writes.
 const THREADS_MAX: usize = 64;
+/// The buffers together take at most this part of the memory that is free.
+const SHARE_OF_MEMORY: u64 = 4;
 
 struct State<'a> {
     units: std::iter::Enumerate<Units<'a>>,
@@ -74,26 +77,23 @@ pub(super) fn run(
         writing: false,
         failure: None,
     };
-    let threads = threads.clamp(1, THREADS_MAX);
+    let threads = force(threads, erofs_threads::memory::free());
     let window = threads * BUFFERS_PER_THREAD + BUFFERS_SHARED;
     let (state, changed) = (Mutex::new(state), Condvar::new());
     let pool = Pool { reader, image, area, progress, window, state, changed };
-    std::thread::scope(|scope| {
-        for number in 1..threads {
-            let name = format!("content-{number}");
-            // Where the system has no more threads, those that there are do the work.
-            if std::thread::Builder::new().name(name).spawn_scoped(scope, || pool.work()).is_err() {
-                break;
-            }
-        }
-        pool.work();
-    });
+    erofs_threads::workers("content", threads, || pool.work());
     let state = pool.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     match state.failure {
         Some(failure) => Err(failure),
         None if state.commit.is_complete() => Ok(state.commit.finish()),
         None => Err(BuildError::Internal("not every file was stored".into())),
     }
+}
+
+/// How many of `threads` threads work, where `free` bytes of memory are free: with fewer, fewer buffers are needed.
+fn force(threads: usize, free: u64) -> usize {
+    let buffers = usize::try_from(free / SHARE_OF_MEMORY).unwrap_or(usize::MAX) / SEGMENT_SIZE;
+    threads.min(buffers.saturating_sub(BUFFERS_SHARED) / BUFFERS_PER_THREAD).clamp(1, THREADS_MAX)
 }
 
 /// Lets the other workers end when one of them panics: they would wait for its buffer for ever. The panic itself goes
@@ -232,5 +232,19 @@ impl<'a> Pool<'a> {
         }
         report(&mut state.commit)?;
         self.commit_ready(&mut state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_memory_is_short_fewer_threads_work() {
+        for (threads, mebibytes, work) in
+            [(8, 1 << 20, 8), (8, 100, 6), (8, 0, 1), (1, 0, 1), (300, 1 << 20, 64)]
+        {
+            assert_eq!(force(threads, mebibytes << 20), work, "{threads} {mebibytes}");
+        }
     }
 }

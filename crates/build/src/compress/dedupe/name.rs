@@ -7,7 +7,6 @@ use std::ops::Range;
 
 use super::super::work::Phase;
 use super::scan::Chunk;
-use crate::each::each;
 use crate::error::BuildError;
 use crate::key;
 
@@ -28,7 +27,7 @@ struct Run {
 pub(super) fn name(phase: Phase<'_>, files: &mut [Vec<Chunk>], threads: usize) -> Result<(), BuildError> {
     let repeated = repeated(files);
     let runs = runs(files, &repeated);
-    let digests = each(threads, &runs, |run, buffer: &mut Vec<u8>| {
+    let digests = erofs_threads::each("name", threads, &runs, |run, buffer: &mut Vec<u8>| {
         let chunks = &files[run.file][run.chunks.clone()];
         let (start, length) = (chunks[0].at, chunks.iter().map(|chunk| chunk.length).sum::<u64>());
         let file = &phase.files[run.file];

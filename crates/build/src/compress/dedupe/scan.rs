@@ -7,7 +7,6 @@ use super::super::work::Phase;
 use super::LEAST_RUN;
 use super::chunk::Sizes;
 use crate::content::Unit;
-use crate::each::each;
 use crate::error::BuildError;
 use crate::key;
 use crate::options::CompressClass;
@@ -47,14 +46,14 @@ pub(super) fn scan(
     let bytes = phase.files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
     progress.begin(Stage::Compare, files as u64, bytes);
     let sizes = Sizes::new(phase);
-    let results = each(force.threads, units, |unit, buffer| {
+    let results = erofs_threads::each("scan", force.threads, units, |unit, buffer| {
         let found = look(phase, sizes, unit, buffer)?;
         let bytes = match unit {
             Unit::Batch(range) => phase.files[range.clone()].iter().map(|file| file.size).sum(),
             &Unit::Segment { length, .. } => length as u64,
         };
         progress.advance(found.len() as u64, bytes);
-        Ok(found)
+        Ok::<_, BuildError>(found)
     })?;
     let mut scanned = Scanned { chunks: vec![Vec::new(); files], keys: vec![Vec::new(); files] };
     for (file, key, chunks) in results.into_iter().flatten() {

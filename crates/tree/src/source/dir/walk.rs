@@ -10,7 +10,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rayon::Scope;
+use erofs_threads::{Tasks, until_done};
 use rustix::fs::{AtFlags, FileType, RawDir, Stat, fstat, major, minor, readlinkat_raw, statat};
 use rustix::io::Errno;
 
@@ -107,12 +107,6 @@ pub(super) struct Notes {
 
 /// Walks the whole tree on as many threads as the options say.
 pub(super) fn walk(root: &Root, options: &DirOptions, progress: &dyn Progress) -> Result<Walked, TreeError> {
-    let threads = options.threads;
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .thread_name(|number| format!("scan-{number}"))
-        .build()
-        .map_err(|source| TreeError::Threads { threads, source })?;
     let walk = Walk {
         root,
         options,
@@ -124,7 +118,8 @@ pub(super) fn walk(root: &Root, options: &DirOptions, progress: &dyn Progress) -
         excluded: AtomicU64::new(0),
         stop: AtomicBool::new(false),
     };
-    pool.scope(|scope| walk.run(scope, Task::Directory { dir: 0 }));
+    let threads = erofs_threads::count(options.threads);
+    until_done("scan", threads, Task::Directory { dir: 0 }, |task, tasks| walk.run(tasks, task));
     let mut errors = walk.errors.into_inner().unwrap_or_else(PoisonError::into_inner);
     // Several threads may fail before all have stopped.
     errors.sort_by(|a, b| a.path().cmp(&b.path()));
@@ -200,24 +195,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<'a> Walk<'a> {
-    fn spawn<'s>(&'s self, scope: &Scope<'s>, task: Task)
-    where
-        'a: 's,
-    {
-        scope.spawn(move |scope| self.run(scope, task));
-    }
-
-    fn run<'s>(&'s self, scope: &Scope<'s>, task: Task)
-    where
-        'a: 's,
-    {
+impl Walk<'_> {
+    fn run(&self, tasks: &Tasks<Task>, task: Task) {
         if self.stop.load(Ordering::Relaxed) {
             return;
         }
         let done = match task {
-            Task::Directory { dir } => self.directory(scope, dir),
-            Task::Batch { dir, identity, names } => self.batch(scope, dir, identity, &names),
+            Task::Directory { dir } => self.directory(tasks, dir),
+            Task::Batch { dir, identity, names } => self.batch(tasks, dir, identity, &names),
         };
         match done {
             Ok(part) => {
@@ -231,10 +216,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn directory<'s>(&'s self, scope: &Scope<'s>, dir: u32) -> Result<Part, TreeError>
-    where
-        'a: 's,
-    {
+    fn directory(&self, tasks: &Tasks<Task>, dir: u32) -> Result<Part, TreeError> {
         let rel = lock(&self.dirs).path(dir);
         let fd = self.open_directory(&rel)?;
         // Its metadata come from the open directory and not from its name, so that entries and metadata belong together
@@ -248,22 +230,19 @@ impl<'a> Walk<'a> {
         };
         let open = Open { dir, rel: &rel, fd: fd.as_fd() };
         let names = self.names(&open, |names| {
-            self.spawn(scope, Task::Batch { dir, identity: Identity::of(&stat), names });
+            tasks.add(Task::Batch { dir, identity: Identity::of(&stat), names });
         })?;
-        let found = self.look(scope, &open, &names)?;
+        let found = self.look(tasks, &open, &names)?;
         Ok(Part { dir, meta: Some(Meta::new(&stat, xattrs)), found })
     }
 
-    fn batch<'s>(
-        &'s self,
-        scope: &Scope<'s>,
+    fn batch(
+        &self,
+        tasks: &Tasks<Task>,
         dir: u32,
         identity: Identity,
         names: &Names,
-    ) -> Result<Part, TreeError>
-    where
-        'a: 's,
-    {
+    ) -> Result<Part, TreeError> {
         let rel = lock(&self.dirs).path(dir);
         let fd = self.open_directory(&rel)?;
         let stat = fstat(&fd).map_err(|errno| self.root.error("stat", &rel, errno))?;
@@ -272,7 +251,7 @@ impl<'a> Walk<'a> {
             return Err(self.root.moved(&rel, found, identity));
         }
         let open = Open { dir, rel: &rel, fd: fd.as_fd() };
-        Ok(Part { dir, meta: None, found: self.look(scope, &open, names)? })
+        Ok(Part { dir, meta: None, found: self.look(tasks, &open, names)? })
     }
 
     fn open_directory(&self, rel: &[u8]) -> Result<std::os::fd::OwnedFd, TreeError> {
@@ -311,10 +290,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Looks at each of these names, and sets a task for each directory among them.
-    fn look<'s>(&'s self, scope: &Scope<'s>, open: &Open<'_>, names: &Names) -> Result<Vec<Found>, TreeError>
-    where
-        'a: 's,
-    {
+    fn look(&self, tasks: &Tasks<Task>, open: &Open<'_>, names: &Names) -> Result<Vec<Found>, TreeError> {
         let mut found = Vec::with_capacity(names.items.len());
         let mut leaves = Leaves::new(self.root, open.fd, open.rel);
         for (name, file_type) in names.iter() {
@@ -338,20 +314,17 @@ impl<'a> Walk<'a> {
             found.push(Found { name: name.to_bytes().into(), what });
         }
         leaves.confirm()?;
-        self.number_directories(scope, open.dir, &mut found)?;
+        self.number_directories(tasks, open.dir, &mut found)?;
         found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
     }
 
-    fn number_directories<'s>(
-        &'s self,
-        scope: &Scope<'s>,
+    fn number_directories(
+        &self,
+        tasks: &Tasks<Task>,
         parent: u32,
         found: &mut [Found],
-    ) -> Result<(), TreeError>
-    where
-        'a: 's,
-    {
+    ) -> Result<(), TreeError> {
         let mut dirs = lock(&self.dirs);
         let mut numbers = Vec::new();
         for entry in found {
@@ -362,7 +335,7 @@ impl<'a> Walk<'a> {
         }
         drop(dirs);
         for dir in numbers {
-            self.spawn(scope, Task::Directory { dir });
+            tasks.add(Task::Directory { dir });
         }
         Ok(())
     }
