@@ -13,8 +13,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
@@ -26,8 +25,8 @@ pub use plan::Plan;
 pub use report::Report;
 
 use crate::exit::{self, Failure, one_line};
-use crate::output;
 use crate::progress::Bars;
+use crate::{output, signals};
 
 /// The name of the program in messages, whatever name it was started by.
 pub const NAME: &str = "mkfs-erofs";
@@ -40,7 +39,7 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(line: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
     let started = Instant::now();
-    outlive_size_limits().context("SIGXFSZ cannot be caught")?;
+    signals::prepare(exit::FAILED).context("signals cannot be caught")?;
     let line: Vec<OsString> = line.into_iter().collect();
     if compression::asks_for_help(&line) {
         return Ok(output::stdout()
@@ -61,13 +60,6 @@ fn run(line: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
             outcome.context("the image is complete, but its summary cannot be printed").map_err(Failure::from)
         }
     }
-}
-
-/// Makes a write past the limit on file sizes an error of that write, which names the image, instead of the end of the
-/// program.
-fn outlive_size_limits() -> std::io::Result<()> {
-    let seen = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, seen).map(drop)
 }
 
 /// Refuses places that cannot be what they are meant to be, before anything is touched.

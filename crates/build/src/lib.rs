@@ -18,6 +18,7 @@ pub mod image_file;
 pub mod options;
 pub mod summary;
 
+mod buffer;
 mod compress;
 mod content;
 mod inodes;

@@ -55,7 +55,7 @@ struct Pool<'a> {
 
 enum Task {
     Job(Job),
-    Read(usize, Unit, Buffer),
+    Read(usize, Unit, Option<Buffer>),
 }
 
 /// Runs the whole stage on `threads` threads.
@@ -158,7 +158,7 @@ impl<'a> Pool<'a> {
                     state.in_use += 1;
                     let buffer = state.spare.pop();
                     drop(state);
-                    return Some(Task::Read(number, unit, buffer.unwrap_or_else(new_buffer)));
+                    return Some(Task::Read(number, unit, buffer));
                 }
                 state.exhausted = true;
             }
@@ -170,7 +170,8 @@ impl<'a> Pool<'a> {
         }
     }
 
-    fn read(&self, number: usize, unit: &Unit, buffer: Buffer) -> Result<(), BuildError> {
+    fn read(&self, number: usize, unit: &Unit, buffer: Option<Buffer>) -> Result<(), BuildError> {
+        let buffer = buffer.map_or_else(new_buffer, Ok)?;
         let read = self.reader.read(unit, buffer)?;
         let mut state = self.lock();
         state.read.insert(number, read);
@@ -192,7 +193,11 @@ impl<'a> Pool<'a> {
     fn run(&self, job: Job, scratch: &mut Option<Buffer>) -> Result<(), BuildError> {
         match job {
             Job::HashStored { file, mut hasher, at, length } => {
-                let bytes = &mut scratch.get_or_insert_with(new_buffer)[..length];
+                let buffer = match scratch {
+                    Some(buffer) => buffer,
+                    None => scratch.insert(new_buffer()?),
+                };
+                let bytes = &mut buffer[..length];
                 self.image.read_at(at, bytes)?;
                 hasher.update(bytes);
                 self.after(None, false, |commit| commit.hashed(file, hasher))

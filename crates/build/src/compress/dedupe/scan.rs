@@ -6,6 +6,7 @@ use super::super::pool::Force;
 use super::super::work::Phase;
 use super::LEAST_RUN;
 use super::chunk::Sizes;
+use crate::buffer;
 use crate::content::Unit;
 use crate::error::BuildError;
 use crate::key;
@@ -66,7 +67,7 @@ pub(super) fn scan(
 
 fn look(phase: Phase<'_>, sizes: Sizes, unit: &Unit, buffer: &mut Vec<u8>) -> Result<Found, BuildError> {
     let mut one = |file: usize, offset: u64, length: usize| -> Result<_, BuildError> {
-        buffer.resize(length, 0);
+        buffer::resize(buffer, length)?;
         phase.input.fill(&phase.files[file], offset, buffer)?;
         let mut chunks = Vec::new();
         // Goes on with each chunk while that is in the cache.
