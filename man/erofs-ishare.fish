@@ -58,8 +58,8 @@ complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l de
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l offset -d 'Where the image starts in its file, in bytes' -r
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -s o -l output -d 'The directory to extract into; it is made if it does not exist' -r -F
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l overwrite -d 'Replace existing files, and put files into existing directories'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l same-owner -d 'Restore owners and groups, and with them set-id bits (the default for root)'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l no-same-owner -d 'Leave everything to the user who extracts, without set-id bits (the default for others than root)'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l same-owner -d 'Restore owners and groups, and with them set-id bits and capabilities of programs (the default for root)'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l no-same-owner -d 'Leave everything to the user who extracts, without set-id bits and capabilities, which would give programs the rights of another owner than their own (the default for others than root; GNU tar restores both for root)'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l no-xattrs -d 'Restore no extended attributes and no ACLs'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l quiet -d 'No summary'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l json -d 'The summary as one JSON object'
@@ -72,7 +72,7 @@ sha512\t''
 uuid\t''"
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -l ishare-namespace -d 'The publisher\'s namespace for --ishare-digest=uuid' -r
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -s m -l metadata -d 'Compress the metadata with ALG, in pclusters of up to BYTES, which Linux 6.17 and newer read [default: 32768:zstd, and none with --overlay]' -r
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -l workers -d 'How many threads compute fingerprints; the companion does not depend on it [default: one per processor]' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -l workers -d 'How many threads compute fingerprints, at most 256; the companion does not depend on it [default: one per processor]' -r
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -l overlay -d 'Make a layer for overlayfs instead, whose files name their contents in a layer below that is for data only; it has no fingerprints, because its own files are holes'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -l plain-metadata -d 'Leave the metadata uncompressed: companions get about twice as long where ends of files are copied'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -l json -d 'One JSON object'

@@ -23,7 +23,7 @@ always\t''
 never\t''"
 complete -c mkfs-erofs -l compress-hints -d 'Read from FILE which paths get another pcluster size and algorithm: lines of `BYTES [NUMBER] REGEX`' -r -F
 complete -c mkfs-erofs -l max-extent-bytes -d 'The most bytes of a file in one pcluster [default: 8388608]' -r
-complete -c mkfs-erofs -l memory -d 'Memory for contents on their way, in MiB [default: up to a quarter of what is free]' -r
+complete -c mkfs-erofs -l memory -d 'Memory for contents on their way, in MiB, at most half of what is free [default: a quarter]' -r
 complete -c mkfs-erofs -l zfeature-bits -d 'Switch words of -E on by number, as mkfs.erofs does: 1 legacy-compress, 2 ztailpacking, 4 fragments, 8 all-fragments, 16 dedupe, 32 fragdedupe, 64 48bit' -r
 complete -c mkfs-erofs -l async-queue-limit -d 'Accepted for scripts: the queue is bounded by --memory' -r
 complete -c mkfs-erofs -s m -d 'Store all inodes in one that is compressed, in pclusters of up to BYTES (Linux 6.17): with the first algorithm of -z, the one with number N there, or another one; without any the metadata stays uncompressed' -r
@@ -45,7 +45,7 @@ complete -c mkfs-erofs -l gid-offset -d 'Add N to every group' -r
 complete -c mkfs-erofs -l exclude-path -d 'Leave out PATH, relative to SOURCE, and what is below it (may be repeated)' -r
 complete -c mkfs-erofs -l exclude-regex -d 'Leave out every path, relative to SOURCE, in which REGEX is found, and what is below it (may be repeated)' -r
 complete -c mkfs-erofs -l mount-point -d 'Accepted for scripts; changes nothing, because no option of this version looks at target paths' -r
-complete -c mkfs-erofs -l workers -d 'Number of threads; the image does not depend on it [default: one per processor]' -r
+complete -c mkfs-erofs -l workers -d 'Number of threads, at most 256; fewer work where the system starts no more or memory is short. The image does not depend on it [default: one per processor]' -r
 complete -c mkfs-erofs -s d -d 'How much to say, 0 to 9: 0 is the same as --quiet' -r
 complete -c mkfs-erofs -l strict -d 'Fail where otherwise a warning or the summary counts: a file of the source has an extended attribute that would be taken for its fingerprint, or an owner or group that this user namespace does not map'
 complete -c mkfs-erofs -l no-file-dedupe -d 'Store every file, even if an equal one is stored already'

@@ -10,7 +10,7 @@ use erofs_build::options::{
     AlgorithmOptions, ChunkOptions, CompressClass, CompressHint, CompressionOptions, FragmentOptions,
     IndexForm,
 };
-use erofs_encode::Algorithm;
+use erofs_encode::{Algorithm, EncodeError};
 use erofs_format::BlockBits;
 
 use super::metadata::Metadata;
@@ -54,7 +54,7 @@ pub struct Compression {
     #[arg(long, value_name = "BYTES", value_parser = value::unsigned)]
     pub max_extent_bytes: Option<u32>,
 
-    /// Memory for contents on their way, in MiB [default: up to a quarter of what is free]
+    /// Memory for contents on their way, in MiB, at most half of what is free [default: a quarter]
     #[arg(long, value_name = "MIB", value_parser = value::unsigned)]
     pub memory: Option<u32>,
 
@@ -326,7 +326,11 @@ pub(super) fn algorithm(flag: &str, typed: &str) -> Result<AlgorithmOptions, Str
         dict_size: chosen.dict_size.unwrap_or_else(|| erofs_encode::Params::new(row, 65_536).dict_size),
         ..erofs_encode::Params::new(row, 65_536)
     };
-    erofs_encode::encoder(&check).map(drop).map_err(|error| format!("{flag} {error}"))?;
+    match erofs_encode::encoder(&check) {
+        // Whether there is enough memory shows where files are encoded.
+        Ok(_) | Err(EncodeError::Memory { .. }) => {}
+        Err(error) => return Err(format!("{flag} {error}")),
+    }
     Ok(chosen)
 }
 

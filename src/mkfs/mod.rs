@@ -26,9 +26,8 @@ pub use report::Report;
 
 use crate::exit::{self, Failure, WrongUse, one_line};
 use crate::files::{self, Item};
-use crate::output;
 use crate::progress::Bars;
-use crate::signals;
+use crate::{output, signals};
 
 /// The name of the program in messages, whatever name it was started by.
 pub const NAME: &str = "mkfs-erofs";
@@ -41,7 +40,7 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(line: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
     let started = Instant::now();
-    signals::prepare().context("SIGXFSZ cannot be caught")?;
+    signals::prepare(exit::FAILED).context("signals cannot be caught")?;
     let line: Vec<OsString> = line.into_iter().collect();
     if compression::asks_for_help(&line) {
         return Ok(output::stdout()

@@ -74,7 +74,8 @@ pub struct Args {
     #[arg(long, conflicts_with = "metadata")]
     plain_metadata: bool,
 
-    /// How many threads compute fingerprints; the companion does not depend on it [default: one per processor]
+    /// How many threads compute fingerprints, at most 256; the companion does not depend on it
+    /// [default: one per processor]
     #[arg(long, value_name = "N", value_parser = value::unsigned)]
     workers: Option<u32>,
 

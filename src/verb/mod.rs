@@ -19,6 +19,7 @@ pub mod verify;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::exit::{self, Failure};
@@ -98,12 +99,12 @@ fn dispatch(verb: Verb) -> anyhow::Result<Done> {
 /// Runs the command line and returns the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    if let Err(error) = signals::prepare() {
-        output::complain(NAME, &format!("SIGXFSZ cannot be caught: {error}"));
-    }
     let is_fsck = arguments.get(1).is_some_and(|verb| verb == "verify");
-    let outcome = Cli::try_parse_from(arguments)
+    let failed = if is_fsck { exit::FSCK_FAILED } else { exit::FAILED };
+    let outcome = signals::prepare(failed)
+        .context("signals cannot be caught")
         .map_err(Failure::from)
+        .and_then(|()| Cli::try_parse_from(arguments).map_err(Failure::from))
         .and_then(|cli| dispatch(cli.verb).map_err(Failure::from));
     ExitCode::from(match outcome {
         Ok(Done::Whole) => exit::OK,

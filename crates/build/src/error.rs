@@ -50,6 +50,12 @@ pub enum BuildError {
     /// The file for what does not fit into memory could not be used.
     #[error("temporary file: {0}")]
     Spool(std::io::Error),
+    /// There is not enough memory.
+    #[error("{what}; fewer threads, smaller pclusters or another algorithm take less")]
+    Memory {
+        /// What it was wanted for.
+        what: String,
+    },
     /// Options that exclude each other, or values out of range.
     #[error("{0}")]
     Options(String),

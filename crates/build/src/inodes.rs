@@ -11,7 +11,6 @@ use erofs_tree::{InodeId, Kind};
 
 use crate::compress::{Outcome, Spool};
 use crate::content::Inodes;
-use crate::each::each;
 use crate::error::BuildError;
 use crate::layout::compose::Data;
 use crate::layout::dirs;
@@ -92,10 +91,10 @@ impl<'a, P: Fn(InodeId) -> u64 + Sync> Writer<'a, P> {
         ids.sort_unstable_by_key(place);
         let stretches: Vec<&[InodeId]> =
             ids.chunk_by(|a, b| place(a) / STRETCH == place(b) / STRETCH).collect();
-        each(crate::threads(self.pouring.options), &stretches, |ids, window| {
+        erofs_threads::each("inodes", crate::threads(self.pouring.options), &stretches, |ids, window| {
             self.stretch(ids, window)?;
             self.pouring.progress.advance(ids.len() as u64, 0);
-            Ok(())
+            Ok::<_, BuildError>(())
         })?;
         // They stand between two inodes, where there may be zeros by now.
         self.area.write_at(plan.xattrs.shared_at(), plan.xattrs.shared_area())

@@ -19,9 +19,9 @@ pub mod options;
 pub mod output;
 pub mod summary;
 
+mod buffer;
 mod compress;
 mod content;
-mod each;
 mod inodes;
 mod key;
 mod layout;
@@ -142,10 +142,7 @@ fn compressed(
 
 /// How many threads work.
 fn threads(options: &BuildOptions) -> usize {
-    match options.threads {
-        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        given => given,
-    }
+    erofs_threads::count(options.threads)
 }
 
 fn summarise(plan: &Plan<'_>, sums: &Sums, poured: &Poured, options: &BuildOptions) -> Summary {

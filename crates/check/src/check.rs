@@ -1,7 +1,6 @@
 //! The check of one image: the stages in order.
 
 use std::sync::atomic::AtomicU64;
-use std::thread;
 
 use erofs_format::feature::{self, incompat};
 use erofs_format::superblock;
@@ -135,41 +134,44 @@ fn take(report: &mut Report, ranges: &mut Vec<Range>, outcome: Outcome) {
     }
 }
 
-/// Walks over the image on this thread and has its inodes looked at by others.
+/// Walks over the image on this thread and has its inodes looked at by others, or by this one where there are none.
 fn inodes(
     image: &Image,
     source: &Source,
     key: Option<&Key>,
     options: &Options,
 ) -> Result<(u64, Vec<Outcome>), CheckError> {
-    let threads = match options.threads {
-        0 => thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    };
+    let threads = erofs_threads::count(options.threads);
     let (always, for_each) = CONTENT_MAX;
     let left = image.devices().total_len().saturating_mul(for_each).saturating_add(always);
     let (queue, left) = (Queue::default(), AtomicU64::new(left));
-    thread::scope(|scope| {
-        let run = || -> Result<Outcome, CheckError> {
-            let _ender = Ender(&queue);
-            let mut worker = Worker::new(source, key, options, threads > 1, &left)?;
-            while let Some(jobs) = queue.take() {
-                for job in &jobs {
-                    worker.work(job);
-                }
+    let worker = || Worker::new(source, key, options, threads > 1, &left);
+    let help = || -> Result<Outcome, CheckError> {
+        let _ender = Ender(&queue);
+        let mut worker = worker()?;
+        while let Some(jobs) = queue.take() {
+            for job in &jobs {
+                worker.work(job);
             }
-            Ok(worker.finish())
-        };
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        }
+        Ok(worker.finish())
+    };
+    let main = |others: usize| -> Result<(u64, Vec<Outcome>), CheckError> {
+        if others == 0 {
+            let mut worker = worker()?;
+            let (inodes, walked) = Walk::new(image, |job| worker.work(&job)).all();
+            return Ok((inodes, vec![walked, worker.finish()]));
+        }
         let mut batches = Batches::new(&queue);
         let (inodes, walked) = Walk::new(image, |job| batches.add(job)).all();
-        drop(batches);
-        let mut outcomes = vec![walked];
-        for worker in workers {
-            outcomes.push(worker.join().map_err(|_| CheckError::Thread)??);
-        }
-        Ok((inodes, outcomes))
-    })
+        Ok((inodes, vec![walked]))
+    };
+    let (walked, helped) = erofs_threads::beside("check", threads, help, main);
+    let (inodes, mut outcomes) = walked?;
+    for outcome in helped {
+        outcomes.push(outcome?);
+    }
+    Ok((inodes, outcomes))
 }
 
 /// The profile as far as the superblock tells.

@@ -1,8 +1,7 @@
 //! The bytes of a file on their way into a hash, in pieces and in few system calls.
 
-use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use erofs_format::extent::Place;
 use erofs_image::{FileData, Image, ImageError, Piece, ReadAt};
@@ -163,30 +162,39 @@ fn pieces(
     Ok(buffer)
 }
 
-/// The same by two threads, one that reads and this one.
+/// The same by two threads, one that reads and this one; by this one alone where there is no other.
 fn read_ahead(data: &FileData, sink: &mut dyn FnMut(&[u8])) -> Result<(), ImageError> {
     let (full, filled) = sync_channel::<Filled>(AHEAD);
     // There is room for every buffer that is on its way, so that giving one back never waits.
     let (back, empty) = sync_channel::<Vec<u8>>(AHEAD.saturating_add(1));
-    thread::scope(|scope| {
-        let reader = scope.spawn(move || {
-            let mut fresh = AHEAD;
-            pieces(data, vec![0; PIECE], |piece| {
-                full.send(piece).ok()?;
-                match fresh.checked_sub(1) {
-                    Some(fewer) => {
-                        fresh = fewer;
-                        Some(vec![0; PIECE])
-                    }
-                    None => empty.recv().ok(),
+    let ends = Mutex::new(Some((full, empty)));
+    let take_ends = || ends.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let reader = || {
+        let Some((full, empty)) = take_ends() else { return Ok(()) };
+        let mut fresh = AHEAD;
+        let send = |piece| {
+            full.send(piece).ok()?;
+            match fresh.checked_sub(1) {
+                Some(fewer) => {
+                    fresh = fewer;
+                    Some(vec![0; PIECE])
                 }
-            })
-        });
+                None => empty.recv().ok(),
+            }
+        };
+        pieces(data, vec![0; PIECE], send).map(drop)
+    };
+    let main = |others: usize| {
+        if others == 0 {
+            return pieces(data, vec![0; PIECE], |piece| Some(piece.give(sink))).map(drop);
+        }
         for piece in filled {
             // The reader may have ended by now, and needs no buffer then.
             drop(back.try_send(piece.give(sink)));
         }
         drop(back);
-        reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map(drop)
-    })
+        Ok(())
+    };
+    let (hashed, read) = erofs_threads::beside("read", 1, reader, main);
+    read.into_iter().chain([hashed]).collect()
 }

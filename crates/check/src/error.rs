@@ -8,9 +8,6 @@ pub enum CheckError {
     /// The image, or something in it, could not be read: the system, or devices that were not given.
     #[error(transparent)]
     Read(#[from] ImageError),
-    /// A thread of the check ended before its work.
-    #[error("a thread of the check has ended early")]
-    Thread,
 }
 
 /// Whether the error says that something could not be read, as opposed to the image being wrong.

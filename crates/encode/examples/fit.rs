@@ -171,7 +171,7 @@ fn main() {
             scope.spawn(|| {
                 let mut worker = Worker {
                     encoder: encoder(&params).unwrap(),
-                    stronger: encoder_stronger(&params),
+                    stronger: encoder_stronger(&params).ok().flatten(),
                     pcluster,
                     squeeze,
                     check: check.then_some(check_zstd as Check),

@@ -1,5 +1,6 @@
 //! What an encoder has to offer, and what it is given.
 
+use crate::error::EncodeError;
 use crate::table::Algorithm;
 
 /// The most input that one pcluster or extent may hold, in bytes: below Linux's `Z_EROFS_PCLUSTER_MAX_DSIZE` (12 MiB).
@@ -42,6 +43,12 @@ pub trait PrefixEncoder: Send {
     fn encode_whole(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
         let prefix = self.encode_prefix(src, dst);
         (prefix.consumed == src.len() && prefix.consumed > 0).then_some(prefix.written)
+    }
+
+    /// What a library failed with since this was asked last, such as want of memory. The answers of the calls since then
+    /// must not be used: what did not fit might have fit, and the bytes would depend on the machine.
+    fn failure(&mut self) -> Option<EncodeError> {
+        None
     }
 }
 

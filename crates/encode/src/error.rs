@@ -30,7 +30,13 @@ pub enum EncodeError {
         /// The sizes that there are.
         want: &'static str,
     },
-    /// The library behind the algorithm refused its parameters or had no memory.
+    /// There is not enough memory.
+    #[error("{algorithm}: not enough memory for an encoder")]
+    Memory {
+        /// Name of the algorithm.
+        algorithm: &'static str,
+    },
+    /// The library behind the algorithm refused its parameters.
     #[error("{algorithm}: {reason}")]
     Library {
         /// Name of the algorithm.

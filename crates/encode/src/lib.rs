@@ -16,4 +16,4 @@ mod zstd;
 pub use codec::{MAX_INPUT, Params, Prefix, PrefixEncoder};
 pub use error::EncodeError;
 pub use sample::is_noise;
-pub use table::{Algorithm, Dictionary, TABLE, by_name, encoder, encoder_stronger};
+pub use table::{Algorithm, Dictionary, TABLE, by_name, encoder, encoder_stronger, memory};

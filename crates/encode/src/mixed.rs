@@ -2,6 +2,7 @@
 //! input ends.
 
 use crate::codec::{Prefix, PrefixEncoder};
+use crate::error::EncodeError;
 use crate::search::scale;
 
 /// A source of at most so many times the room, in halves, is tried as a whole where nothing is known of the ratio.
@@ -18,6 +19,11 @@ pub(crate) trait Whole: Send {
     /// Encodes all of `src` into `dst`: the number of bytes written, or `None` when it does not fit or there is no use in
     /// trying. One call does not depend on another.
     fn encode(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize>;
+
+    /// As [`PrefixEncoder::failure`].
+    fn failure(&mut self) -> Option<EncodeError> {
+        None
+    }
 }
 
 /// The encoders, and the ratios of the two calls before.
@@ -103,5 +109,11 @@ impl<S: PrefixEncoder, W: Whole> PrefixEncoder for Mixed<S, W> {
 
     fn encode_whole(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
         if src.is_empty() { None } else { self.whole.encode(src, dst) }
+    }
+
+    fn failure(&mut self) -> Option<EncodeError> {
+        let Self { single, whole, loose, .. } = self;
+        // Each forgets its own, so all are asked.
+        [single.failure(), whole.failure(), loose.failure()].into_iter().flatten().next()
     }
 }

@@ -5,6 +5,8 @@ use crate::error::EncodeError;
 
 /// What makes an encoder.
 pub(crate) type Open = fn(&Params) -> Result<Box<dyn PrefixEncoder>, EncodeError>;
+/// What makes a stronger one, if there is one.
+pub(crate) type OpenStronger = fn(&Params) -> Result<Option<Box<dyn PrefixEncoder>>, EncodeError>;
 
 /// The dictionary (window) of an algorithm.
 #[derive(Clone, Copy)]
@@ -41,7 +43,9 @@ pub struct Algorithm {
     /// One line for `-z help`.
     pub help: &'static str,
     pub(crate) open: Open,
-    pub(crate) open_stronger: fn(&Params) -> Option<Box<dyn PrefixEncoder>>,
+    pub(crate) open_stronger: OpenStronger,
+    /// About how many bytes of memory an encoder takes, at most.
+    pub(crate) memory: fn(&Params) -> usize,
 }
 
 impl std::fmt::Debug for Algorithm {
@@ -75,7 +79,8 @@ pub fn by_name(name: &str) -> Option<&'static Algorithm> {
 ///
 /// # Errors
 ///
-/// When the level or the dictionary size is out of range, or the algorithm cannot be written by this build.
+/// When the level or the dictionary size is out of range, the algorithm cannot be written by this build, or there is not
+/// enough memory.
 pub fn encoder(params: &Params) -> Result<Box<dyn PrefixEncoder>, EncodeError> {
     check(params)?;
     (params.algorithm.open)(params)
@@ -85,9 +90,18 @@ pub fn encoder(params: &Params) -> Result<Box<dyn PrefixEncoder>, EncodeError> {
 /// boundary; `None` where the algorithm has nothing stronger than the level already given.
 ///
 /// What counts is whether all of the input fits: such an encoder may answer "nothing fits" when a shorter prefix would.
-pub fn encoder_stronger(params: &Params) -> Option<Box<dyn PrefixEncoder>> {
-    check(params).ok()?;
+///
+/// # Errors
+///
+/// Those of [`encoder`].
+pub fn encoder_stronger(params: &Params) -> Result<Option<Box<dyn PrefixEncoder>>, EncodeError> {
+    check(params)?;
     (params.algorithm.open_stronger)(params)
+}
+
+/// About how many bytes of memory an encoder for `params` takes, at most.
+pub fn memory(params: &Params) -> usize {
+    (params.algorithm.memory)(params)
 }
 
 fn check(params: &Params) -> Result<(), EncodeError> {

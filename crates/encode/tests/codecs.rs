@@ -309,7 +309,7 @@ fn whole_inputs_and_stronger_tails_decode() {
             let len = open(name, level, 65536).encode_whole(&src, &mut dst).unwrap();
             assert!(decode(name, &dst[..len], src.len()) == src);
             assert_eq!(open(name, level, 65536).encode_whole(&src, &mut dst[..len / 2]), None);
-            if let Some(mut stronger) = encoder_stronger(&params(name, level, 65536)) {
+            if let Some(mut stronger) = encoder_stronger(&params(name, level, 65536)).unwrap() {
                 let shorter = stronger.encode_whole(&src, &mut dst).unwrap();
                 // More effort pays in most cases; in this text of random words longer searches may lose a few bytes.
                 assert!(shorter <= len + len / 500, "{name},{level}: {shorter} of {len}");

@@ -230,7 +230,7 @@ fn whole_inputs_are_encoded_or_refused() {
 fn squeezing_makes_tails_smaller_or_gives_up() {
     let algorithm = by_name("zstd").unwrap();
     let params = Params::new(algorithm, 65536);
-    let mut stronger = encoder_stronger(&params).unwrap();
+    let mut stronger = encoder_stronger(&params).unwrap().unwrap();
     let src = words(30_000);
     let mut dst = vec![0; 65536];
     let size = zstd(3, 65536).encode_prefix(&src, &mut dst).written;
@@ -238,7 +238,7 @@ fn squeezing_makes_tails_smaller_or_gives_up() {
     assert!(squeezed.consumed == src.len() && squeezed.written < size);
     assert_decodes("squeezed", &dst[..squeezed.written], &src);
     assert_eq!(stronger.encode_prefix(&src, &mut dst[..size / 2]), Prefix::default());
-    assert!(encoder_stronger(&Params { level: 22, ..params }).is_none());
+    assert!(encoder_stronger(&Params { level: 22, ..params }).unwrap().is_none());
 }
 
 #[test]

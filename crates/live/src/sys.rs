@@ -12,7 +12,8 @@ use std::ptr;
 /// `cachestat` has the same number on every architecture but alpha (`include/uapi/asm-generic/unistd.h`).
 const SYS_CACHESTAT: libc::c_long = 451;
 /// `FS_IOC_GETFSLABEL` (`include/uapi/linux/fs.h`), as architectures with the generic `ioctl` numbers have it.
-const FS_IOC_GETFSLABEL: libc::c_ulong = 0x8100_9431;
+/// The type of the number is signed in musl, so that the cast wraps there.
+const FS_IOC_GETFSLABEL: libc::Ioctl = 0x8100_9431_u32 as libc::Ioctl;
 /// The longest label in bytes (`FSLABEL_MAX`).
 const FSLABEL_MAX: usize = 256;
 

@@ -1,8 +1,6 @@
 //! What the model needs to know of an image: plain values. The only file of the crate that opens one.
 
-use std::num::NonZero;
 use std::path::Path;
-use std::sync::mpsc::sync_channel;
 
 use erofs_image::{Fingerprint, Image, ImageError};
 
@@ -77,32 +75,12 @@ pub fn read(path: &Path, devices: &[impl AsRef<Path>]) -> Result<ImageFacts, Ima
 /// The first one of `each`, after which no more images are read.
 pub fn read_in_order<P, E>(
     paths: &[P],
-    mut each: impl FnMut(usize, Result<ImageFacts, ImageError>) -> Result<(), E>,
+    each: impl FnMut(usize, Result<ImageFacts, ImageError>) -> Result<(), E>,
 ) -> Result<(), E>
 where
     P: AsRef<Path> + Sync,
 {
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = cores.min(THREADS_MAX).min(paths.len());
-    std::thread::scope(|scope| {
-        // Each thread has every so manyth image, and waits with it until the one before is taken.
-        let begin = |first: usize| {
-            let (done, taken) = sync_channel(1);
-            scope.spawn(move || {
-                for path in paths.iter().skip(first).step_by(threads) {
-                    if done.send(read(path.as_ref(), &[] as &[&Path])).is_err() {
-                        return;
-                    }
-                }
-            });
-            taken
-        };
-        let readers: Vec<_> = (0..threads).map(begin).collect();
-        for (number, reader) in (0..paths.len()).zip(readers.iter().cycle()) {
-            // A thread that ends early has panicked, and so will the scope.
-            let Ok(facts) = reader.recv() else { break };
-            each(number, facts)?;
-        }
-        Ok(())
-    })
+    let threads = erofs_threads::count(0).min(THREADS_MAX);
+    let read = |path: &P, (): &mut ()| read(path.as_ref(), &[] as &[&Path]);
+    erofs_threads::in_order("read", threads, paths, read, each)
 }

@@ -11,6 +11,7 @@
 //! - [`random`]: random trees as proptest values;
 //! - [`fingerprint`]: content fingerprints, computed a second way;
 //! - [`fuse`]: a file system that says of its files what a test wants;
+//! - [`refuse`]: system calls that a sandbox does not allow;
 //! - [`mount`]: the running kernel's view of an image;
 //! - [`mod@compare`]: everything that lstat, readdir, readlink, listxattr and read can tell, from two trees.
 //!
@@ -27,6 +28,7 @@ pub mod mount;
 pub mod peers;
 pub mod place;
 pub mod random;
+pub mod refuse;
 pub mod require;
 pub mod trees;
 

@@ -137,14 +137,6 @@ pub enum TreeError {
         /// How many files the source knows.
         files: usize,
     },
-    /// The threads for the scan could not be started.
-    #[error("cannot start {threads} threads")]
-    Threads {
-        /// How many were wanted.
-        threads: usize,
-        /// The operating system's reason.
-        source: rayon::ThreadPoolBuildError,
-    },
 }
 
 impl TreeError {
@@ -160,10 +152,7 @@ impl TreeError {
             | Self::Invalid { path, .. }
             | Self::Unmapped { path, .. }
             | Self::IdOverflow { path, .. } => Some(path),
-            Self::BadExclude { .. }
-            | Self::TooMany { .. }
-            | Self::UnknownContent { .. }
-            | Self::Threads { .. } => None,
+            Self::BadExclude { .. } | Self::TooMany { .. } | Self::UnknownContent { .. } => None,
         }
     }
 }

@@ -110,7 +110,7 @@ impl Hash {
 
 /// A public key of a kind that is known.
 pub(crate) enum PublicKey {
-    Rsa(rsa::RsaPublicKey),
+    Rsa(rsa::PublicKey),
     P256(p256::ecdsa::VerifyingKey),
     P384(p384::ecdsa::VerifyingKey),
 }
@@ -124,7 +124,7 @@ impl PublicKey {
             ))
         };
         let der = certificate.tbs_certificate().subject_public_key_info().to_der().map_err(|_| unknown())?;
-        if let Ok(key) = rsa::RsaPublicKey::from_public_key_der(&der) {
+        if let Ok(key) = rsa::PublicKey::from_public_key_der(&der) {
             return Ok(Self::Rsa(key));
         }
         if let Ok(key) = p256::ecdsa::VerifyingKey::from_public_key_der(&der) {

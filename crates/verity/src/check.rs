@@ -1,15 +1,13 @@
 //! Checks a whole image against its hash area, from the root hash down, in bounded memory: a block is believed only when
 //! its digest stands in a block that was believed before.
 
-use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
-
 use crate::error::VerityError;
 use crate::hash::Hasher;
 use crate::io::ReadAt;
 use crate::levels::Levels;
 use crate::params::{DIGEST_SIZE, Digest, RootHash};
 use crate::superblock::Superblock;
-use crate::threads::{BATCH, PIECE, pool};
+use crate::threads::{BATCH, PIECE};
 
 /// What is checked.
 #[derive(Clone, Copy)]
@@ -112,7 +110,7 @@ pub fn check(request: &Request<'_>) -> Result<Checked, VerityError> {
         superblock: &superblock,
         levels: &levels,
         hasher: Hasher::new(&superblock.params.salt),
-        pool: pool(threads)?,
+        threads: erofs_threads::count(threads),
         batch: Vec::with_capacity(BATCH),
     };
     let found = RootHash(walk.top()?);
@@ -132,7 +130,7 @@ struct Walk<'a> {
     superblock: &'a Superblock,
     levels: &'a Levels,
     hasher: Hasher,
-    pool: rayon::ThreadPool,
+    threads: usize,
     /// Blocks of level 0 that wait to be checked together, with the digests that they should have.
     batch: Vec<(u64, Digest)>,
 }
@@ -209,10 +207,8 @@ impl Walk<'_> {
     /// Checks the batch.
     fn flush(&mut self) -> Found {
         let batch = std::mem::take(&mut self.batch);
-        let results: Vec<Option<Wrong>> = self.pool.install(|| {
-            let work = |piece: &mut Vec<u8>, (index, want): &(u64, Digest)| self.lowest(*index, want, piece);
-            batch.par_iter().map_init(Vec::new, work).collect::<Result<_, _>>()
-        })?;
+        let work = |(index, want): &(u64, Digest), piece: &mut Vec<u8>| self.lowest(*index, want, piece);
+        let results = erofs_threads::each("verity", self.threads, &batch, work)?;
         Ok(results.into_iter().flatten().next())
     }
 

@@ -47,9 +47,6 @@ pub enum VerityError {
         /// How much there should be.
         want: u64,
     },
-    /// The threads could not be started.
-    #[error("threads cannot be started: {0}")]
-    Threads(String),
     /// A private key cannot be used.
     #[error("private key: {0}")]
     Key(String),

@@ -3,15 +3,13 @@
 //! A block of level 0 and the data under it are one unit of work, so that threads share nothing; the levels above are a
 //! 128th of the work and are made in order by one thread, which keeps one block of each.
 
-use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
-
 use crate::error::VerityError;
 use crate::hash::Hasher;
 use crate::io::{ReadAt, WriteAt};
 use crate::levels::{Level, Levels};
 use crate::params::{DIGEST_SIZE, Digest, Params, RootHash};
 use crate::superblock::Superblock;
-use crate::threads::{BATCH, PIECE, pool};
+use crate::threads::{BATCH, PIECE};
 
 /// A hash area that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +49,7 @@ pub fn format(
         return Err(VerityError::Short { what: "data", found: data.len(), want: wanted });
     }
     let work = Work { data, data_blocks, params, out, levels: &levels, hasher: Hasher::new(&params.salt) };
+    let threads = erofs_threads::count(threads);
     let root = match levels.as_slice() {
         [] => work.only_block()?,
         [lowest, upper @ ..] => work.tree(lowest, upper, threads)?,
@@ -88,16 +87,13 @@ impl Work<'_> {
     }
 
     fn tree(&self, lowest: &Level, upper: &[Level], threads: usize) -> Result<Digest, VerityError> {
-        let pool = pool(threads)?;
         let mut above = Upper::new(self, upper);
         let mut first = 0;
         while first < lowest.blocks {
             let count = usize::try_from(lowest.blocks - first).map_or(BATCH, |left| left.min(BATCH));
-            let blocks: Vec<(Vec<u8>, Digest)> = pool.install(|| {
-                (0..count)
-                    .into_par_iter()
-                    .map_init(Vec::new, |piece, index| self.lowest_block(first + index as u64, piece))
-                    .collect::<Result<_, _>>()
+            let indexes: Vec<u64> = (first..first + count as u64).collect();
+            let blocks = erofs_threads::each("verity", threads, &indexes, |&index, piece| {
+                self.lowest_block(index, piece)
             })?;
             let bytes = blocks.iter().map(|(bytes, _)| bytes.as_slice()).collect::<Vec<_>>().concat();
             self.write(lowest.at + first * self.params.hash_block.bytes(), &bytes)?;

@@ -74,9 +74,7 @@ impl PrivateKey {
         match label {
             "PRIVATE KEY" => Self::from_pkcs8(block)
                 .ok_or_else(|| wrong("the block PRIVATE KEY is no RSA, P-256 or P-384 key, or is damaged")),
-            "RSA PRIVATE KEY" => {
-                rsa::RsaPrivateKey::from_pkcs1_pem(block).map(Self::rsa).map_err(|_| damaged())
-            }
+            "RSA PRIVATE KEY" => rsa::PrivateKey::from_pkcs1_pem(block).map(Self::rsa).map_err(|_| damaged()),
             "EC PRIVATE KEY" => {
                 let small = p256::SecretKey::from_sec1_pem(block).map(|key| Self::p256(&key));
                 small
@@ -88,7 +86,7 @@ impl PrivateKey {
     }
 
     fn from_pkcs8(block: &str) -> Option<Self> {
-        if let Ok(key) = rsa::RsaPrivateKey::from_pkcs8_pem(block) {
+        if let Ok(key) = rsa::PrivateKey::from_pkcs8_pem(block) {
             return Some(Self::rsa(key));
         }
         if let Ok(key) = p256::SecretKey::from_pkcs8_pem(block) {
@@ -97,7 +95,7 @@ impl PrivateKey {
         p384::SecretKey::from_pkcs8_pem(block).ok().map(|key| Self::p384(&key))
     }
 
-    fn rsa(key: rsa::RsaPrivateKey) -> Self {
+    fn rsa(key: rsa::PrivateKey) -> Self {
         Self(Kind::Rsa(Box::new(rsa::pkcs1v15::SigningKey::new(key))))
     }
 

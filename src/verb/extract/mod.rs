@@ -49,11 +49,12 @@ pub struct Args {
     #[arg(long)]
     overwrite: bool,
 
-    /// Restore owners and groups, and with them set-id bits (the default for root)
+    /// Restore owners and groups, and with them set-id bits and capabilities of programs (the default for root)
     #[arg(long, overrides_with = "no_same_owner")]
     same_owner: bool,
 
-    /// Leave everything to the user who extracts, without set-id bits (the default for others than root)
+    /// Leave everything to the user who extracts, without set-id bits and capabilities, which would give programs the
+    /// rights of another owner than their own (the default for others than root; GNU tar restores both for root)
     #[arg(long)]
     no_same_owner: bool,
 
@@ -163,7 +164,7 @@ impl Extraction<'_> {
         if start.is_dir() {
             self.summary.directories += 1;
             let fd = self.target.here().try_clone_to_owned().context("directory")?;
-            let (count, troubles) = self.attributes.apply(On::Open(fd.as_fd()), &start);
+            let (count, troubles) = self.attributes.apply(&On::Open(fd.as_fd()), &start);
             self.account(path, count, troubles)?;
         }
         Ok(())
@@ -199,7 +200,7 @@ impl Extraction<'_> {
     fn leave_to(&mut self, depth: usize) -> anyhow::Result<()> {
         while self.target.depth() > depth {
             let left = self.target.leave().context("going back to the parent directory")?;
-            let (count, troubles) = self.attributes.apply(On::Open(left.directory.as_fd()), &left.inode);
+            let (count, troubles) = self.attributes.apply(&On::Open(left.directory.as_fd()), &left.inode);
             self.account(&left.path, count, troubles)?;
         }
         Ok(())
@@ -270,15 +271,16 @@ impl Extraction<'_> {
             FileType::Regular => self.file(name, inode)?,
             FileType::Symlink => {
                 let link_target = self.image.link_target(inode)?;
-                self.target.symlink(name, &link_target).map_err(|error| host("symbolic link", &error))?;
+                let made = self.target.symlink(name, &link_target);
+                let made = made.map_err(|error| host("symbolic link", &error))?;
                 self.summary.symlinks += 1;
-                self.attributes.apply(On::Name(self.target.here(), name), inode)
+                self.attributes.apply(&On::Place(made), inode)
             }
             FileType::CharDevice | FileType::BlockDevice | FileType::Fifo | FileType::Socket => {
                 let made = self.target.special(name, inode);
-                made.map_err(|error| host(inode.file_type.name(), &error))?;
+                let made = made.map_err(|error| host(inode.file_type.name(), &error))?;
                 self.summary.special_files += 1;
-                self.attributes.apply(On::Name(self.target.here(), name), inode)
+                self.attributes.apply(&On::Place(made), inode)
             }
             FileType::Directory => {
                 return Err(ImageError::from(Cause::NotAFile { found: inode.file_type.name() }).into());
@@ -300,7 +302,7 @@ impl Extraction<'_> {
         }
         self.summary.files += 1;
         self.summary.bytes += inode.size();
-        Ok(self.attributes.apply(On::Open(file.as_fd()), inode))
+        Ok(self.attributes.apply(&On::Open(file.as_fd()), inode))
     }
 
     fn content(&self, inode: &Inode, file: &File) -> Result<(), Trouble> {
@@ -327,7 +329,9 @@ impl Extraction<'_> {
         } else if !self.args.quiet {
             let skipped = match summary.xattrs_skipped {
                 0 => String::new(),
-                count => format!(", {count} extended attributes skipped, which only root can set"),
+                count => {
+                    format!(", {count} extended attributes skipped, which only root or the owner can have")
+                }
             };
             let text = format!(
                 "{}: {} files ({} bytes), {} directories, {} symbolic links, {} special files, {} hard links{skipped}\n",

@@ -51,6 +51,21 @@ fn identity(fd: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
+/// Whether a directory has no entries.
+fn is_empty(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    for entry in rustix::fs::Dir::read_from(fd)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn replaced() -> io::Error {
+    io::Error::other("what was made here has been replaced by somebody else")
+}
+
 impl Target {
     /// Opens the directory, which is made if it is not there. The way to it is the user's own and may lead over links.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
@@ -81,12 +96,16 @@ impl Target {
 
     /// Makes a directory and goes into it. One that exists, and is a directory and no link, will do if `existing`.
     pub(super) fn enter(&mut self, name: &[u8], path: &[u8], inode: Inode, existing: bool) -> io::Result<()> {
-        match rustix::fs::mkdirat(&self.here, name, PRIVATE_DIR) {
-            Err(rustix::io::Errno::EXIST) if existing => {}
-            outcome => outcome?,
-        }
+        let is_new = match rustix::fs::mkdirat(&self.here, name, PRIVATE_DIR) {
+            Err(rustix::io::Errno::EXIST) if existing => false,
+            outcome => outcome.map(|()| true)?,
+        };
         let parent = identity(self.here())?;
-        self.here = rustix::fs::openat(&self.here, name, directory_flags(), Mode::empty())?;
+        let directory = rustix::fs::openat(&self.here, name, directory_flags(), Mode::empty())?;
+        if is_new && !is_empty(directory.as_fd())? {
+            return Err(replaced());
+        }
+        self.here = directory;
         self.levels.push(Level { name: name.to_vec(), path: path.to_vec(), inode, parent });
         Ok(())
     }
@@ -108,13 +127,14 @@ impl Target {
         Ok(rustix::fs::openat(&self.here, name, flags, PRIVATE_FILE)?.into())
     }
 
-    /// Makes a symbolic link here.
-    pub(super) fn symlink(&self, name: &[u8], target: &[u8]) -> io::Result<()> {
-        Ok(rustix::fs::symlinkat(target, &self.here, name)?)
+    /// Makes a symbolic link here; returns where it is.
+    pub(super) fn symlink(&self, name: &[u8], target: &[u8]) -> io::Result<OwnedFd> {
+        rustix::fs::symlinkat(target, &self.here, name)?;
+        self.place(name, FileType::Symlink, None)
     }
 
-    /// Makes a device node, FIFO or socket here.
-    pub(super) fn special(&self, name: &[u8], inode: &Inode) -> io::Result<()> {
+    /// Makes a device node, FIFO or socket here; returns where it is.
+    pub(super) fn special(&self, name: &[u8], inode: &Inode) -> io::Result<OwnedFd> {
         let kind = match inode.file_type {
             ImageType::CharDevice => FileType::CharacterDevice,
             ImageType::BlockDevice => FileType::BlockDevice,
@@ -124,9 +144,21 @@ impl Target {
                 return Err(io::ErrorKind::InvalidInput.into());
             }
         };
-        let (major, minor) = inode.device().unwrap_or_default();
-        let device = rustix::fs::makedev(major, minor);
-        Ok(rustix::fs::mknodat(&self.here, name, kind, PRIVATE_FILE, device)?)
+        let device = inode.device().map(|(major, minor)| rustix::fs::makedev(major, minor));
+        rustix::fs::mknodat(&self.here, name, kind, PRIVATE_FILE, device.unwrap_or(0))?;
+        self.place(name, kind, device)
+    }
+
+    /// Where the file is that was made here a moment ago, if the name still leads to one like it. Others who can write to the
+    /// directory may have put another one in its place.
+    fn place(&self, name: &[u8], kind: FileType, device: Option<u64>) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.here, name, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&fd)?;
+        let is_kind = FileType::from_raw_mode(stat.st_mode) == kind;
+        let is_device = device.is_none_or(|device| stat.st_rdev == device);
+        // A new file has no other name; some file systems count none.
+        if is_kind && is_device && stat.st_nlink <= 1 { Ok(fd) } else { Err(replaced()) }
     }
 
     /// Links `name` here to the file whose names from the root are `first`.
@@ -137,6 +169,7 @@ impl Target {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             directory = rustix::fs::openat(&directory, part.as_slice(), flags, Mode::empty())?;
         }
+        // Symbolic links are not followed: whatever is there by now gets another name in this tree, and nothing else.
         Ok(rustix::fs::linkat(&directory, file.as_slice(), &self.here, name, AtFlags::empty())?)
     }
 
@@ -145,6 +178,44 @@ impl Target {
         match rustix::fs::unlinkat(&self.here, name, AtFlags::empty()) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn what_was_replaced_is_not_taken_for_what_was_made() {
+        let dir = erofs_testkit::place::scratch().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let target = Target::open(dir.path()).unwrap();
+        let fifo =
+            |name: &str| rustix::fs::mknodat(CWD, path(name), FileType::Fifo, PRIVATE_FILE, 0).unwrap();
+        fifo("one");
+        fifo("two");
+        fs::hard_link(path("two"), path("other")).unwrap();
+        fs::write(path("file"), "").unwrap();
+        symlink("one", path("link")).unwrap();
+        for (name, kind, device, taken) in [
+            ("one", FileType::Fifo, None, true),
+            ("one", FileType::Socket, None, false),
+            ("two", FileType::Fifo, None, false),
+            ("file", FileType::Fifo, None, false),
+            ("link", FileType::Fifo, None, false),
+            ("link", FileType::Symlink, None, true),
+        ] {
+            assert_eq!(target.place(name.as_bytes(), kind, device).is_ok(), taken, "{name} {kind:?}");
+        }
+        fs::create_dir(path("full")).unwrap();
+        fs::create_dir(path("empty")).unwrap();
+        fs::write(path("full/file"), "").unwrap();
+        for (name, empty) in [("full", false), ("empty", true)] {
+            let open = rustix::fs::openat(target.here(), name, directory_flags(), Mode::empty()).unwrap();
+            assert_eq!(is_empty(open.as_fd()).unwrap(), empty, "{name}");
         }
     }
 }

@@ -4,7 +4,6 @@ use erofs_algo::fingerprint::{FingerprintKind, Hasher};
 use erofs_format::Nid;
 use erofs_image::{Image, Piece};
 use erofs_tree::{Progress, Stage};
-use rayon::prelude::*;
 use uuid::Uuid;
 
 use crate::error::BuildError;
@@ -41,18 +40,14 @@ pub(super) fn all(
     // Long files first, so that no thread is left with one at the end.
     let mut order: Vec<usize> = (0..files.len()).collect();
     order.sort_by_key(|&at| std::cmp::Reverse(files[at].size));
-    let one = |&at: &usize| {
+    let one = |&at: &usize, (): &mut ()| {
         let value = of(original, &files[at], (kind.hasher)(namespace));
         progress.advance(1, files[at].size);
-        (at, value)
+        Ok::<_, BuildError>((at, value?))
     };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.map_err(|error| BuildError::Internal(format!("threads: {error}")))?;
-    // One file after the other, or the long ones would all come to the same thread.
-    let found: Vec<_> = pool.install(|| order.par_iter().with_max_len(1).map(one).collect());
     let mut values = vec![Vec::new(); files.len()];
-    for (at, value) in found {
-        values[at] = value?;
+    for (at, value) in erofs_threads::each("fingerprint", threads, &order, one)? {
+        values[at] = value;
     }
     progress.end(Stage::Content);
     Ok(values)

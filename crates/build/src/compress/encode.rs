@@ -157,6 +157,14 @@ impl Coder {
         Ok(Self { alternative: Some(Alternative { encoder, percent }), granule, ..self })
     }
 
+    /// As [`PrefixEncoder::failure`]: what was encoded since this was asked last must not be used then.
+    pub(crate) fn failure(&mut self) -> Option<EncodeError> {
+        let second = self.alternative.as_mut().map(|alternative| &mut alternative.encoder);
+        let encoders = [Some(&mut self.encoder), second].into_iter().flatten();
+        let failed = encoders.flat_map(|encoder| [Some(&mut encoder.main), encoder.stronger.as_mut()]);
+        failed.flatten().filter_map(|encoder| encoder.failure()).last()
+    }
+
     /// The block size in bytes.
     pub(super) fn block(&self) -> usize {
         self.sizes.block
@@ -280,10 +288,16 @@ impl Coder {
 
 impl Encoder {
     fn new(params: &Params, sizes: Sizes) -> Result<Self, EncodeError> {
-        let stronger = if sizes.squeeze { erofs_encode::encoder_stronger(params) } else { None };
+        let stronger = if sizes.squeeze { erofs_encode::encoder_stronger(params)? } else { None };
         let main = erofs_encode::encoder(params)?;
         let algorithm = Algorithm::from_number(params.algorithm.number).unwrap_or(Algorithm::Lz4);
-        Ok(Self { algorithm, main, stronger, scratch: vec![0; sizes.pcluster], again: Vec::new() })
+        let (mut scratch, mut again) = (Vec::new(), Vec::new());
+        let reserved = [&mut scratch, &mut again].map(|buffer| buffer.try_reserve_exact(sizes.pcluster));
+        if reserved.iter().any(Result::is_err) {
+            return Err(EncodeError::Memory { algorithm: params.algorithm.name });
+        }
+        scratch.resize(sizes.pcluster, 0);
+        Ok(Self { algorithm, main, stronger, scratch, again })
     }
 
     fn granule(&self, sizes: Sizes) -> u8 {

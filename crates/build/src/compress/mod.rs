@@ -32,8 +32,6 @@ pub(crate) use nameless::{Special, StoredSpecial, store as store_special};
 pub(crate) use spool::Spool;
 pub(crate) use superblock::{Announced, Foreign};
 
-use std::path::Path;
-
 use erofs_tree::{ContentRef, Progress, Silent, Source, Stage};
 
 use crate::content::{File, Input, Opened, Units, check_sizes, files};
@@ -128,7 +126,7 @@ pub(crate) fn store(
         is_packed: false,
         recipes: None,
     };
-    let force = force(threads, compression.memory);
+    let force = force(threads, phase);
     // Where all contents go to the packed inode, equal parts are looked for there.
     let all_packed = compression.fragments.is_some_and(|fragments| fragments.all);
     let recipes = recipes(phase, compression.dedupe && !all_packed, force, progress)?;
@@ -259,19 +257,43 @@ fn choices(plan: &Plan<'_>, files: &[File], compression: &CompressionOptions) ->
     choices
 }
 
-/// How many threads work with how many units at the same time, in `memory` bytes; 0 for a share of what is free.
-fn force(threads: usize, memory: u64) -> Force {
-    // Content and what it is encoded to.
-    let unit = 2 * SEGMENT_SIZE as u64;
-    let given = if memory == 0 { free_memory() / 4 } else { memory };
-    let units = usize::try_from(given / unit).unwrap_or(usize::MAX).max(1);
-    Force { threads: threads.min(units), window: units.min(threads + threads.div_ceil(2) + 1) }
+/// How many threads work with how many units at the same time.
+fn force(threads: usize, phase: Phase<'_>) -> Force {
+    shares(threads, phase.compression.memory, work::encoders(phase), erofs_threads::memory::free())
 }
 
-/// Memory that can be had without pushing anything out, in bytes (`MemAvailable`); 4 GiB where nobody tells.
-fn free_memory() -> u64 {
-    let text = std::fs::read_to_string(Path::new("/proc/meminfo")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kibibytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    kibibytes.map_or(4 << 30, |kibibytes| kibibytes.saturating_mul(1024))
+/// The same where `free` bytes of memory are free: contents take
+/// `memory` bytes, or a quarter of what is free if that is 0, but no more than half of it, which is what encoders of `encoder`
+/// bytes each take at most.
+fn shares(threads: usize, memory: u64, encoder: u64, free: u64) -> Force {
+    // Content and what it is encoded to.
+    let unit = 2 * SEGMENT_SIZE as u64;
+    let given = if memory == 0 { free / 4 } else { memory.min(free / 2) };
+    let narrow = |count: u64| usize::try_from(count).unwrap_or(usize::MAX).max(1);
+    let units = narrow(given / unit);
+    let threads = threads.min(units).min(narrow(free / 2 / encoder.max(1)));
+    Force { threads, window: units.min(threads + threads.div_ceil(2) + 1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_memory_is_short_fewer_threads_work() {
+        const MIB: u64 = 1 << 20;
+        for (threads, memory, encoder, free, work, window) in [
+            (4, 0, 30, 8000, 4, 7),
+            (4, 0, 100, 600, 3, 4),
+            (4, 0, 30, 130, 1, 1),
+            (4, 0, 30, 0, 1, 1),
+            (4, 64, 30, 8000, 2, 2),
+            (4, 4000, 1, 200, 3, 3),
+            (4, 64, 8000, 8000, 1, 2),
+            (1, 0, 0, 8000, 1, 3),
+        ] {
+            let found = shares(threads, memory * MIB, encoder * MIB, free * MIB);
+            assert_eq!((found.threads, found.window), (work, window), "{threads} {memory} {encoder} {free}");
+        }
+    }
 }

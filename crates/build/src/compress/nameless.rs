@@ -85,7 +85,7 @@ pub(crate) fn store(
     let spool = Spool::new(image.scratch());
     let commit = Commit::new(phase, plan, area, spool, None, crate::summary::Sums::default());
     let units = Units::with_segments(&files, SEGMENT_SIZE);
-    let force = force(crate::threads(pouring.options), compressions.memory);
+    let force = force(crate::threads(pouring.options), phase);
     let mut commit = pool::run(phase, units, commit, image, force, &Silent)?;
     let body = commit.bodies.pop().flatten();
     Ok(StoredSpecial {

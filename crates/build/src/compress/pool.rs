@@ -15,8 +15,6 @@ use crate::error::BuildError;
 use crate::image_file::ImageFile;
 use crate::zeros;
 
-/// More threads than this only wait for each other, and each has buffers of its own.
-const THREADS_MAX: usize = 256;
 /// How many pieces go into one system call (Linux's `UIO_MAXIOV` is 1024).
 const VECTOR_MAX: usize = 512;
 
@@ -81,19 +79,9 @@ pub(crate) fn run<'a>(
         writing: false,
         failure: None,
     };
-    let threads = force.threads.clamp(1, THREADS_MAX);
     let window = force.window.max(1);
     let pool = Pool { phase, image, progress, window, state: Mutex::new(state), changed: Condvar::new() };
-    std::thread::scope(|scope| {
-        for number in 1..threads {
-            let name = format!("encode-{number}");
-            // Where the system has no more threads, those that there are do the work.
-            if std::thread::Builder::new().name(name).spawn_scoped(scope, || pool.work()).is_err() {
-                break;
-            }
-        }
-        pool.work();
-    });
+    erofs_threads::workers("encode", force.threads, || pool.work());
     let state = pool.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     match state.failure {
         Some(failure) => Err(failure),

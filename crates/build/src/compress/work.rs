@@ -1,6 +1,6 @@
 //! The work on one unit: read, fingerprint, encode. Everything that needs neither a place nor an order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use erofs_algo::fingerprint::{Fingerprint, Hasher};
@@ -10,6 +10,7 @@ use erofs_format::compression::PCLUSTER_MAX_SIZE;
 use super::dedupe::{Piece, Recipe, Recipes, Reference};
 use super::encode::{Coder, Encoded, End, Rest, Sizes};
 use super::{SEGMENT_SIZE, own};
+use crate::buffer;
 use crate::content::{File, Input, Unit};
 use crate::error::BuildError;
 use crate::key;
@@ -283,15 +284,19 @@ impl<'a> Worker<'a> {
     ) -> Result<Done, BuildError> {
         buffers.encoded.clear();
         buffers.zeros = 0;
-        match unit {
+        let done = match unit {
             Unit::Batch(range) => {
                 let parts = self.batch(range.clone(), &mut buffers, claim)?;
-                Ok(Done { parts, buffers, segment: None })
+                Done { parts, buffers, segment: None }
             }
             &Unit::Segment { file, offset, length, last } => {
                 let part = self.segment(file, offset, length, &mut buffers)?;
-                Ok(Done { parts: vec![part], buffers, segment: Some((offset, last)) })
+                Done { parts: vec![part], buffers, segment: Some((offset, last)) }
             }
+        };
+        match self.coders.values_mut().filter_map(Coder::failure).last() {
+            None => Ok(done),
+            Some(failure) => Err(refused(&failure)),
         }
     }
 
@@ -306,7 +311,8 @@ impl<'a> Worker<'a> {
         let files = &self.phase.files[range.clone()];
         let length = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
         // All of it will be filled; what the unit before left there need not be cleared.
-        content.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
+        buffer::resize(content, usize::try_from(length).unwrap_or(usize::MAX))?;
+        buffer::reserve(encoded, content.len())?;
         let mut contents = Vec::with_capacity(range.len());
         let mut rest = &mut content[..];
         for (index, file) in range.clone().zip(files) {
@@ -347,7 +353,8 @@ impl<'a> Worker<'a> {
             return Ok(Part { file, range: 0..length, key, fingerprint: None, form, fragment: None });
         }
         let Buffers { content, encoded, .. } = buffers;
-        content.resize(length, 0);
+        buffer::resize(content, length)?;
+        buffer::reserve(encoded, length)?;
         self.phase.input.fill(&self.phase.files[file], offset, content)?;
         let key = key::of(content);
         self.phase.check(file, usize::try_from(offset).unwrap_or(0) / SEGMENT_SIZE, || key)?;
@@ -497,11 +504,37 @@ fn coder(phase: Phase<'_>, choice: Choice) -> Result<Coder, BuildError> {
         params(phase.compression, algorithm, sizes)
             .ok_or_else(|| BuildError::Internal("an algorithm has no row".into()))
     };
-    let refused = |cause: EncodeError| BuildError::Options(cause.to_string());
-    let coder = Coder::new(&params(choice.algorithm.unwrap_or(0))?, sizes).map_err(refused)?;
+    let coder =
+        Coder::new(&params(choice.algorithm.unwrap_or(0))?, sizes).map_err(|cause| refused(&cause))?;
     match phase.compression.head2.filter(|_| choice.has_alternative) {
-        Some(percent) => coder.with_alternative(&params(1)?, percent).map_err(refused),
+        Some(percent) => coder.with_alternative(&params(1)?, percent).map_err(|cause| refused(&cause)),
         None => Ok(coder),
+    }
+}
+
+/// How many bytes the encoders of a worker take, at most.
+pub(crate) fn encoders(phase: Phase<'_>) -> u64 {
+    let of = |choice: &Choice| {
+        let sizes = phase.sizes(*choice);
+        let second = choice.has_alternative.then_some(1);
+        let used = choice.algorithm.into_iter().chain(second);
+        let one = |algorithm| {
+            params(phase.compression, algorithm, sizes).map_or(0, |params| {
+                let stronger = if sizes.squeeze { 2 } else { 1 };
+                erofs_encode::memory(&params) as u64 * stronger
+            })
+        };
+        used.map(one).sum::<u64>()
+    };
+    phase.choices.iter().collect::<BTreeSet<_>>().into_iter().map(of).sum()
+}
+
+fn refused(cause: &EncodeError) -> BuildError {
+    let what = cause.to_string();
+    if matches!(cause, EncodeError::Memory { .. }) {
+        BuildError::Memory { what }
+    } else {
+        BuildError::Options(what)
     }
 }
 

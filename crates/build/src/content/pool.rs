@@ -8,6 +8,7 @@ use erofs_tree::Progress;
 
 use super::Stored;
 use super::commit::{Commit, Job};
+use super::holes::SEGMENT_SIZE;
 use super::read::{Buffer, ReadUnit, Reader, new_buffer};
 use super::units::{File, Unit, Units};
 use super::write;
@@ -19,8 +20,10 @@ use crate::zeros;
 /// Buffers in use at the same time: some for each worker, and some for segments that wait for their turn.
 const BUFFERS_PER_THREAD: usize = 3;
 const BUFFERS_SHARED: usize = 6;
-/// More threads than this only wait for each other, and each has buffers of its own.
+/// More threads than this only wait for the one that writes.
 const THREADS_MAX: usize = 64;
+/// The buffers together take at most this part of the memory that is free.
+const SHARE_OF_MEMORY: u64 = 4;
 
 struct State<'a> {
     units: Units<'a>,
@@ -55,7 +58,7 @@ struct Pool<'a> {
 
 enum Task {
     Job(Job),
-    Read(usize, Unit, Buffer),
+    Read(usize, Unit, Option<Buffer>),
 }
 
 /// Runs the whole stage on `threads` threads.
@@ -78,26 +81,23 @@ pub(super) fn run(
         writing: false,
         failure: None,
     };
-    let threads = threads.clamp(1, THREADS_MAX);
+    let threads = force(threads, erofs_threads::memory::free());
     let window = threads * BUFFERS_PER_THREAD + BUFFERS_SHARED;
     let (state, changed) = (Mutex::new(state), Condvar::new());
     let pool = Pool { reader, image, area, progress, window, state, changed };
-    std::thread::scope(|scope| {
-        for number in 1..threads {
-            let name = format!("content-{number}");
-            // Where the system has no more threads, those that there are do the work.
-            if std::thread::Builder::new().name(name).spawn_scoped(scope, || pool.work()).is_err() {
-                break;
-            }
-        }
-        pool.work();
-    });
+    erofs_threads::workers("content", threads, || pool.work());
     let state = pool.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     match state.failure {
         Some(failure) => Err(failure),
         None if state.commit.is_complete() => Ok(state.commit.finish()),
         None => Err(BuildError::Internal("not every file was stored".into())),
     }
+}
+
+/// How many of `threads` threads work, where `free` bytes of memory are free: with fewer, fewer buffers are needed.
+fn force(threads: usize, free: u64) -> usize {
+    let buffers = usize::try_from(free / SHARE_OF_MEMORY).unwrap_or(usize::MAX) / SEGMENT_SIZE;
+    threads.min(buffers.saturating_sub(BUFFERS_SHARED) / BUFFERS_PER_THREAD).clamp(1, THREADS_MAX)
 }
 
 /// Lets the other workers end when one of them panics: they would wait for its buffer for ever. The panic itself goes
@@ -173,7 +173,7 @@ impl<'a> Pool<'a> {
                     state.in_use += 1;
                     let buffer = state.spare.pop();
                     drop(state);
-                    return Some(Task::Read(number, unit, buffer.unwrap_or_else(new_buffer)));
+                    return Some(Task::Read(number, unit, buffer));
                 }
                 state.exhausted = true;
             }
@@ -196,7 +196,8 @@ impl<'a> Pool<'a> {
         Ok(true)
     }
 
-    fn read(&self, number: usize, unit: &Unit, buffer: Buffer) -> Result<(), BuildError> {
+    fn read(&self, number: usize, unit: &Unit, buffer: Option<Buffer>) -> Result<(), BuildError> {
+        let buffer = buffer.map_or_else(new_buffer, Ok)?;
         let read = self.reader.read(unit, buffer)?;
         let mut state = self.lock();
         state.read.insert(number, read);
@@ -218,7 +219,11 @@ impl<'a> Pool<'a> {
     fn run(&self, job: Job, scratch: &mut Option<Buffer>) -> Result<(), BuildError> {
         match job {
             Job::HashStored { file, mut hasher, at, length } => {
-                let bytes = &mut scratch.get_or_insert_with(new_buffer)[..length];
+                let buffer = match scratch {
+                    Some(buffer) => buffer,
+                    None => scratch.insert(new_buffer()?),
+                };
+                let bytes = &mut buffer[..length];
                 self.image.read_at(at, bytes)?;
                 hasher.update(bytes);
                 self.after(None, false, |commit| commit.hashed(file, hasher))
@@ -262,5 +267,19 @@ impl<'a> Pool<'a> {
         }
         report(&mut state.commit)?;
         self.commit_ready(&mut state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_memory_is_short_fewer_threads_work() {
+        for (threads, mebibytes, work) in
+            [(8, 1 << 20, 8), (8, 100, 6), (8, 0, 1), (1, 0, 1), (300, 1 << 20, 64)]
+        {
+            assert_eq!(force(threads, mebibytes << 20), work, "{threads} {mebibytes}");
+        }
     }
 }

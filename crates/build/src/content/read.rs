@@ -10,6 +10,7 @@ use erofs_algo::fingerprint::{Fingerprint, Hasher};
 use super::holes::{SEGMENT_BITS, SEGMENT_SIZE, chunks_pay, is_zero, unit_bits};
 use super::opened::Input;
 use super::units::{File, Hole, Unit};
+use crate::buffer;
 use crate::error::BuildError;
 use crate::key;
 use crate::layout::plan::Plan;
@@ -19,8 +20,8 @@ use crate::options::{ContentOptions, FingerprintOptions};
 pub(crate) type Buffer = Box<[u8]>;
 
 /// A fresh buffer.
-pub(crate) fn new_buffer() -> Buffer {
-    vec![0; SEGMENT_SIZE].into_boxed_slice()
+pub(crate) fn new_buffer() -> Result<Buffer, BuildError> {
+    buffer::zeros(SEGMENT_SIZE)
 }
 
 /// What is known of one piece of a file of a fixed size.

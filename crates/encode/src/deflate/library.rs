@@ -1,12 +1,12 @@
 //! libdeflate: its optimal parse for the highest levels, and whole inputs for the others.
 
-use libdeflater::{CompressionLvl, Compressor};
-
 use crate::codec::{Params, Prefix, PrefixEncoder};
 use crate::error::EncodeError;
 use crate::mixed::Whole;
 use crate::sample::is_noise;
 use crate::search::Search;
+
+use super::ffi::Compressor;
 
 /// libdeflate for whole inputs.
 pub(super) struct All(Compressor);
@@ -16,13 +16,10 @@ impl All {
     ///
     /// # Errors
     ///
-    /// When libdeflate has no such level.
+    /// When there is not enough memory.
     pub(super) fn new(params: &Params, level: i32) -> Result<Self, EncodeError> {
-        let level = CompressionLvl::new(level).map_err(|error| EncodeError::Library {
-            algorithm: params.algorithm.name,
-            reason: format!("{error:?}"),
-        })?;
-        Ok(Self(Compressor::new(level)))
+        let compressor = Compressor::new(level);
+        compressor.map(Self).ok_or(EncodeError::Memory { algorithm: params.algorithm.name })
     }
 }
 
@@ -50,7 +47,7 @@ impl Library {
 
 /// Encodes all of `src`; its length when that is at most `dst.len()`.
 fn encode_all(compressor: &mut Compressor, src: &[u8], dst: &mut [u8]) -> Option<usize> {
-    let written = compressor.deflate_compress(src, dst).ok()?;
+    let written = compressor.compress(src, dst)?;
     // A stored block that is not the last begins with a zero, which EROFS takes for padding. The bits behind the three of
     // its header have no meaning.
     if let Some(first @ 0) = dst.first_mut() {

@@ -7,6 +7,7 @@
 
 mod bits;
 mod block;
+mod ffi;
 mod huffman;
 mod library;
 mod matcher;
@@ -45,6 +46,7 @@ pub(crate) const DEFLATE: Algorithm = Algorithm {
     help: "where zstd is not available",
     open,
     open_stronger,
+    memory: |_| MEMORY,
 };
 
 /// The row of DEFLATE with the levels of libdeflate.
@@ -59,10 +61,13 @@ pub(crate) const LIBDEFLATE: Algorithm = Algorithm {
     help: "deflate by the name of the library that mkfs.erofs uses for it",
     open,
     open_stronger,
+    memory: |_| MEMORY,
 };
 
 /// The lowest of the levels that libdeflate encodes: those with an optimal parse.
 const FIRST_OF_LIBRARY: i32 = 10;
+/// What an encoder takes at most, in bytes: libdeflate from level 10 on about 9 MiB, below it less than a mebibyte.
+const MEMORY: usize = 10 << 20;
 /// libdeflate's highest level.
 const STRONGEST: i32 = 12;
 
@@ -107,12 +112,11 @@ fn open(params: &Params) -> Result<Box<dyn PrefixEncoder>, EncodeError> {
     Ok(Box::new(Mixed::new(single, all()?, all()?, params.max_input)))
 }
 
-fn open_stronger(params: &Params) -> Option<Box<dyn PrefixEncoder>> {
+fn open_stronger(params: &Params) -> Result<Option<Box<dyn PrefixEncoder>>, EncodeError> {
     if params.level >= STRONGEST || params.dict_size < WINDOW.max {
-        return None;
+        return Ok(None);
     }
-    let strongest = Library::new(params, STRONGEST).ok()?;
-    Some(Box::new(strongest))
+    Ok(Some(Box::new(Library::new(params, STRONGEST)?)))
 }
 
 /// `deflate`.

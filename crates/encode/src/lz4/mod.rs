@@ -26,7 +26,8 @@ pub(crate) const LZ4: Algorithm = Algorithm {
     first_kernel: (5, 4),
     help: "fastest to write and to read",
     open: |params| Ok(Box::new(Fast { table: fast::Table::new(), max_input: params.max_input })),
-    open_stronger: |params| High::new(params, LEVEL_ABOVE_FAST).ok().map(boxed),
+    open_stronger: |params| High::new(params, LEVEL_ABOVE_FAST).map(|high| Some(boxed(high))),
+    memory: |_| MEMORY,
 };
 
 /// The row of LZ4's thorough encoder.
@@ -41,9 +42,13 @@ pub(crate) const LZ4HC: Algorithm = Algorithm {
     help: "smaller than lz4, as fast to read, slow to write",
     open: |params| High::new(params, search_level(params.level)).map(boxed),
     open_stronger: |params| {
-        (params.level < LEVEL_MAX).then(|| High::new(params, LEVEL_MAX).ok().map(boxed)).flatten()
+        (params.level < LEVEL_MAX).then(|| High::new(params, LEVEL_MAX).map(boxed)).transpose()
     },
+    memory: |_| MEMORY,
 };
+
+/// The tables of either encoder, in bytes (`sizeof(LZ4_streamHC_t)` is 256 KiB and a little).
+const MEMORY: usize = 1 << 19;
 
 /// `LZ4HC_CLEVEL_MAX`.
 const LEVEL_MAX: i32 = 12;
@@ -95,10 +100,7 @@ struct High {
 
 impl High {
     fn new(params: &Params, level: i32) -> Result<Self, EncodeError> {
-        let stream = HighStream::new().ok_or_else(|| EncodeError::Library {
-            algorithm: params.algorithm.name,
-            reason: "no memory for the tables".to_owned(),
-        })?;
+        let stream = HighStream::new().ok_or(EncodeError::Memory { algorithm: params.algorithm.name })?;
         Ok(Self { stream, level, max_input: params.max_input })
     }
 }

@@ -3,8 +3,8 @@
 #![expect(unsafe_code, reason = "liblzma's MicroLZMA encoder has no safe binding; nothing else here calls C")]
 
 use liblzma_sys::{
-    LZMA_FINISH, LZMA_OK, LZMA_PRESET_EXTREME, LZMA_STREAM_END, lzma_code, lzma_end, lzma_lzma_preset,
-    lzma_microlzma_encoder, lzma_options_lzma, lzma_stream,
+    LZMA_BUF_ERROR, LZMA_FINISH, LZMA_OK, LZMA_PRESET_EXTREME, LZMA_PROG_ERROR, LZMA_STREAM_END, lzma_code,
+    lzma_end, lzma_lzma_preset, lzma_microlzma_encoder, lzma_options_lzma, lzma_ret, lzma_stream,
 };
 
 /// What liblzma encodes with. It has no dictionary of the caller's, so every pointer in it is null.
@@ -66,12 +66,22 @@ impl MicroStream {
     }
 
     /// Encodes a prefix of `src` that fills `dst`: bytes consumed and written, both 0 when nothing fits.
-    pub(super) fn compress(&mut self, src: &[u8], dst: &mut [u8], options: &Options) -> (usize, usize) {
+    ///
+    /// # Errors
+    ///
+    /// What liblzma says when it has no memory or refuses the options.
+    pub(super) fn compress(
+        &mut self,
+        src: &[u8],
+        dst: &mut [u8],
+        options: &Options,
+    ) -> Result<(usize, usize), lzma_ret> {
         let stream = &mut self.0;
         // SAFETY: the stream is zeroed or was given to liblzma before, and the options are alive while liblzma reads them;
         // it copies what it needs.
-        if unsafe { lzma_microlzma_encoder(stream, &raw const options.0) } != LZMA_OK {
-            return (0, 0);
+        let answer = unsafe { lzma_microlzma_encoder(stream, &raw const options.0) };
+        if answer != LZMA_OK {
+            return Err(answer);
         }
         (stream.next_in, stream.avail_in) = (src.as_ptr(), src.len());
         (stream.next_out, stream.avail_out) = (dst.as_mut_ptr(), dst.len());
@@ -79,7 +89,12 @@ impl MicroStream {
         // taken from slices that outlive the call.
         let answer = unsafe { lzma_code(stream, LZMA_FINISH) };
         let (consumed, written) = (src.len() - stream.avail_in, dst.len() - stream.avail_out);
-        if answer == LZMA_STREAM_END { (consumed, written) } else { (0, 0) }
+        match answer {
+            LZMA_STREAM_END => Ok((consumed, written)),
+            // The output is too short for any input.
+            LZMA_OK | LZMA_BUF_ERROR | LZMA_PROG_ERROR => Ok((0, 0)),
+            answer => Err(answer),
+        }
     }
 }
 

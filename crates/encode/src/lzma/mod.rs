@@ -9,6 +9,8 @@ use crate::error::EncodeError;
 use crate::sample::is_noise;
 use crate::table::{Algorithm, Dictionary};
 
+use liblzma_sys::{LZMA_MEM_ERROR, lzma_ret};
+
 use ffi::{MicroStream, Options};
 
 /// The row of `MicroLZMA`.
@@ -31,12 +33,12 @@ pub(crate) const LZMA: Algorithm = Algorithm {
     help: "smallest, slowest to write and to read",
     open: |params| Ok(Box::new(Micro::new(params, options(params, params.level)?))),
     open_stronger: |params| {
-        let (strongest, given) = (options(params, EXTREME).ok()?, options(params, params.level).ok()?);
-        if same_effort(&strongest, &given) {
-            return None;
-        }
-        Some(Box::new(Micro::new(params, strongest)))
+        let (strongest, given) = (options(params, EXTREME)?, options(params, params.level)?);
+        let stronger: Box<dyn PrefixEncoder> = Box::new(Micro::new(params, strongest));
+        Ok((!same_effort(&strongest, &given)).then_some(stronger))
     },
+    // A binary tree takes 11.5 bytes for each of the dictionary, the tables of prices and the stream about a mebibyte.
+    memory: |params| (params.dict_size as usize).saturating_mul(12).saturating_add(2 << 20),
 };
 
 /// The first of the levels that `xz` calls extreme: level 100 + N is N with more effort.
@@ -75,6 +77,7 @@ struct Micro {
     options: Options,
     text: Options,
     max_input: usize,
+    failure: Option<EncodeError>,
 }
 
 impl Micro {
@@ -84,7 +87,7 @@ impl Micro {
         if text.nice_len() == shorter {
             text.set_nice_len(usual);
         }
-        Self { stream: MicroStream::new(), options, text, max_input: params.max_input }
+        Self { stream: MicroStream::new(), options, text, max_input: params.max_input, failure: None }
     }
 }
 
@@ -96,7 +99,26 @@ impl PrefixEncoder for Micro {
         let src = src.get(..self.max_input).unwrap_or(src);
         let is_text = !src.get(..LOOKED_AT).unwrap_or(src).contains(&0);
         let options = if is_text { &self.text } else { &self.options };
-        let (consumed, written) = self.stream.compress(src, dst, options);
+        let (consumed, written) = match self.stream.compress(src, dst, options) {
+            Ok(found) => found,
+            Err(answer) => {
+                self.failure = Some(failure(answer));
+                return Prefix::default();
+            }
+        };
         if written < consumed { Prefix { consumed, written } } else { Prefix::default() }
+    }
+
+    fn failure(&mut self) -> Option<EncodeError> {
+        self.failure.take()
+    }
+}
+
+/// What an answer of liblzma means.
+fn failure(answer: lzma_ret) -> EncodeError {
+    let algorithm = LZMA.name;
+    match answer {
+        LZMA_MEM_ERROR => EncodeError::Memory { algorithm },
+        answer => EncodeError::Library { algorithm, reason: format!("liblzma refuses it with {answer}") },
     }
 }

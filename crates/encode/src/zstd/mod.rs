@@ -39,7 +39,7 @@ use stronger::Stronger;
 
 /// The row of zstd.
 pub(crate) const ZSTD: Algorithm = Algorithm {
-    name: "zstd",
+    name: library::NAME,
     number: 3,
     has_level: |level| matches!(level, 1..=22),
     levels: "1 to 22",
@@ -59,6 +59,8 @@ pub(crate) const ZSTD: Algorithm = Algorithm {
     help: "small and fast to read: the one to take for new kernels",
     open,
     open_stronger,
+    // Up to two contexts, whose tables have twelve bytes for each of the window at most, and what they have beside.
+    memory: |params| (params.dict_size as usize).saturating_mul(24).saturating_add(4 << 20),
 };
 
 /// The level of those who name none.
@@ -95,16 +97,16 @@ fn libraries(params: &Params) -> Result<(Library, Library), EncodeError> {
     Ok((library(17, 16, 4)?, library(16, 15, 5)?))
 }
 
-fn open_stronger(params: &Params) -> Option<Box<dyn PrefixEncoder>> {
-    let library = Library::new(params.level.max(SQUEEZE), params.dict_size).ok()?;
-    match params.level {
+fn open_stronger(params: &Params) -> Result<Option<Box<dyn PrefixEncoder>>, EncodeError> {
+    let library = Library::new(params.level.max(SQUEEZE), params.dict_size)?;
+    Ok(match params.level {
         ..SINGLE_PASS => {
             let chain = frame(params, Box::new(Chain::new(params.dict_size, BEST)));
             Some(Box::new(Stronger::new(Some(chain), library)))
         }
         SINGLE_PASS..SQUEEZE => Some(Box::new(Stronger::new(None, library))),
         _ => None,
-    }
+    })
 }
 
 fn frame(params: &Params, parser: Box<dyn Parser>) -> FrameEncoder {

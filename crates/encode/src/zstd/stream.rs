@@ -7,11 +7,12 @@
 use std::ops::Range;
 
 use zstd_safe::zstd_sys::ZSTD_EndDirective;
-use zstd_safe::{CCtx, InBuffer, OutBuffer, ResetDirective};
+use zstd_safe::{CCtx, ErrorCode, InBuffer, OutBuffer, ResetDirective};
 
 use super::block::{Counts, Entropy, MAX_BLOCK, match_span};
 use super::cut::Cut;
 use super::frame::Block;
+use super::library::failure;
 use super::output::{BLOCK_HEADER, COMPRESSED, Output, RUN, SMALLEST};
 use super::unpack::Tables;
 use crate::codec::{Prefix, PrefixEncoder};
@@ -41,6 +42,7 @@ pub(super) struct Stream {
     block: Block,
     entropy: Entropy,
     cut: Cut,
+    failure: Option<EncodeError>,
 }
 
 /// One block of libzstd's output.
@@ -88,18 +90,22 @@ impl Stream {
             block: Block::default(),
             entropy: Entropy::new(),
             cut: Cut::default(),
+            failure: None,
         };
-        encoder.write_blocks(&[0], true).ok_or(EncodeError::Library {
-            algorithm: "zstd",
-            reason: "no memory for its tables".to_owned(),
-        })?;
-        Ok(encoder)
+        encoder.write_blocks(&[0], true);
+        encoder.failure.take().map_or(Ok(encoder), Err)
+    }
+
+    /// What libzstd says, or nothing where it failed, which is noted.
+    fn noted<T>(&mut self, answer: Result<T, ErrorCode>) -> Option<T> {
+        answer.map_err(|code| self.failure = self.failure.take().or_else(|| failure(code))).ok()
     }
 
     /// Has libzstd write the blocks of `piece`, which follows those before it in the frame.
     fn write_blocks(&mut self, piece: &[u8], is_first: bool) -> Option<()> {
         if is_first {
-            self.context.reset(ResetDirective::SessionOnly).ok()?;
+            let answer = self.context.reset(ResetDirective::SessionOnly);
+            self.noted(answer)?;
         }
         self.blocks.clear();
         let mut input = InBuffer::around(piece);
@@ -107,10 +113,9 @@ impl Stream {
             self.blocks.reserve(MAX_BLOCK);
             let at = self.blocks.len();
             let mut output = OutBuffer::around_pos(&mut self.blocks, at);
-            let left = self
-                .context
-                .compress_stream2(&mut output, &mut input, ZSTD_EndDirective::ZSTD_e_flush)
-                .ok()?;
+            let flush = ZSTD_EndDirective::ZSTD_e_flush;
+            let answer = self.context.compress_stream2(&mut output, &mut input, flush);
+            let left = self.noted(answer)?;
             if left == 0 && input.pos() == piece.len() {
                 break;
             }
@@ -222,6 +227,14 @@ impl PrefixEncoder for Stream {
     }
 
     fn encode_whole(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
-        if src.is_empty() { None } else { self.context.compress2(dst, src).ok() }
+        if src.is_empty() {
+            return None;
+        }
+        let answer = self.context.compress2(dst, src);
+        self.noted(answer)
+    }
+
+    fn failure(&mut self) -> Option<EncodeError> {
+        self.failure.take()
     }
 }

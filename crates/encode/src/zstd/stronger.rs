@@ -3,6 +3,7 @@
 use super::frame::FrameEncoder;
 use super::library::Library;
 use crate::codec::{Prefix, PrefixEncoder};
+use crate::error::EncodeError;
 use crate::mixed::Whole as _;
 
 /// libzstd's best parser, which is slow, is tried when the parser before it left at most this share of the input out.
@@ -38,5 +39,9 @@ impl PrefixEncoder for Stronger {
 
     fn encode_whole(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
         if src.is_empty() { None } else { self.library.encode(src, dst) }
+    }
+
+    fn failure(&mut self) -> Option<EncodeError> {
+        self.library.failure()
     }
 }

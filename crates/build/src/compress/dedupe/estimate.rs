@@ -8,7 +8,6 @@ use erofs_format::compression::Algorithm;
 
 use super::super::work::Phase;
 use super::Reference;
-use crate::each::each;
 use crate::error::BuildError;
 
 /// What a reference costs in bytes of the image, and once more for each place at which an extent has to end because of it: a
@@ -59,7 +58,7 @@ impl<'a> Estimates<'a> {
         let mut answers = Vec::with_capacity(asked.len());
         let one = |sample: &Sample, sampler: &mut Sampler| sampler.ratio(phase, *sample);
         for some in asked.chunks(SAMPLES_AT_ONCE) {
-            answers.extend(each(threads, some, one)?);
+            answers.extend(erofs_threads::each("estimate", threads, some, one)?);
         }
         Ok(Self { phase, asked, answers, late: HashMap::new(), sampler: Sampler::default() })
     }

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::super::work::Phase;
 use super::scan::Chunk;
-use crate::each::each;
+use crate::buffer;
 use crate::error::BuildError;
 use crate::key;
 
@@ -28,11 +28,11 @@ struct Run {
 pub(super) fn name(phase: Phase<'_>, files: &mut [Vec<Chunk>], threads: usize) -> Result<(), BuildError> {
     let repeated = repeated(files);
     let runs = runs(files, &repeated);
-    let digests = each(threads, &runs, |run, buffer: &mut Vec<u8>| {
+    let digests = erofs_threads::each("name", threads, &runs, |run, buffer: &mut Vec<u8>| {
         let chunks = &files[run.file][run.chunks.clone()];
         let (start, length) = (chunks[0].at, chunks.iter().map(|chunk| chunk.length).sum::<u64>());
         let file = &phase.files[run.file];
-        buffer.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
+        buffer::resize(buffer, usize::try_from(length).unwrap_or(usize::MAX))?;
         phase.input.fill(file, start, buffer)?;
         let mut rest = &buffer[..];
         let mut digests = Vec::with_capacity(chunks.len());

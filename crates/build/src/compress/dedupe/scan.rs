@@ -9,8 +9,8 @@ use super::super::pool::Force;
 use super::super::work::Phase;
 use super::LEAST_RUN;
 use super::chunk::Sizes;
+use crate::buffer;
 use crate::content::Unit;
-use crate::each::each;
 use crate::error::BuildError;
 use crate::key;
 use crate::options::CompressClass;
@@ -51,7 +51,7 @@ pub(super) fn scan(
     progress.begin(Stage::Compare, files as u64, bytes);
     let sizes = Sizes::new(phase);
     let zeros = LazyLock::new(|| cut(sizes, 0, &vec![0; SEGMENT_SIZE]));
-    let results = each(force.threads, units, |unit, buffer| {
+    let results = erofs_threads::each("scan", force.threads, units, |unit, buffer| {
         let found = match unit {
             &Unit::Segment { file, offset, length, .. }
                 if length == SEGMENT_SIZE && is_hole(phase, file, offset, length)? =>
@@ -67,7 +67,7 @@ pub(super) fn scan(
             &Unit::Segment { length, .. } => length as u64,
         };
         progress.advance(found.len() as u64, bytes);
-        Ok(found)
+        Ok::<_, BuildError>(found)
     })?;
     let mut scanned = Scanned { chunks: vec![Vec::new(); files], keys: vec![Vec::new(); files] };
     for (file, key, chunks) in results.into_iter().flatten() {
@@ -104,7 +104,7 @@ fn cut(sizes: Sizes, offset: u64, bytes: &[u8]) -> (u128, Vec<Chunk>) {
 
 fn look(phase: Phase<'_>, sizes: Sizes, unit: &Unit, buffer: &mut Vec<u8>) -> Result<Found, BuildError> {
     let mut one = |file: usize, offset: u64, length: usize| -> Result<_, BuildError> {
-        buffer.resize(length, 0);
+        buffer::resize(buffer, length)?;
         phase.input.fill(&phase.files[file], offset, buffer)?;
         let (key, chunks) = cut(sizes, offset, buffer);
         Ok((file, key, chunks))

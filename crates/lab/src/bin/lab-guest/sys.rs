@@ -14,15 +14,15 @@ pub(crate) const PAGE: usize = 4096;
 /// `cachestat` (`include/uapi/asm-generic/unistd.h`).
 const SYS_CACHESTAT: libc::c_long = 451;
 /// `FS_IOC_GETFSLABEL` (`include/uapi/linux/fs.h`).
-const FS_IOC_GETFSLABEL: libc::c_ulong = 0x8100_9431;
+const FS_IOC_GETFSLABEL: libc::Ioctl = 0x8100_9431_u32 as libc::Ioctl;
 /// The longest label (`FSLABEL_MAX`).
 const FSLABEL_MAX: usize = 256;
 /// The `ioctl`s of loop devices (`include/uapi/linux/loop.h`).
-const LOOP_CONFIGURE: libc::c_ulong = 0x4c0a;
-const LOOP_CLR_FD: libc::c_ulong = 0x4c01;
-const LOOP_CTL_GET_FREE: libc::c_ulong = 0x4c82;
+const LOOP_CONFIGURE: libc::Ioctl = 0x4c0a;
+const LOOP_CLR_FD: libc::Ioctl = 0x4c01;
+const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4c82;
 /// The `ioctl`s of the device mapper, without their number.
-const DM_IOCTL: libc::c_ulong = 0xc138_fd00;
+const DM_IOCTL: libc::Ioctl = 0xc138_fd00_u32 as libc::Ioctl;
 const LO_FLAGS_READ_ONLY: u32 = 1;
 const LO_FLAGS_DIRECT_IO: u32 = 16;
 
@@ -108,7 +108,7 @@ pub(crate) fn loop_clear(device: &File) -> io::Result<()> {
 
 /// The `ioctl` with this number of the device mapper (`include/uapi/linux/dm-ioctl.h`).
 pub(crate) fn device_mapper(control: &File, number: u8, request: &mut [u8]) -> io::Result<()> {
-    let number = DM_IOCTL | libc::c_ulong::from(number);
+    let number = DM_IOCTL | libc::Ioctl::from(number);
     // SAFETY: the request says in its own `data_size` how long it is, and its builder sets that to the slice's length;
     // the kernel reads and writes no more.
     checked(unsafe { libc::ioctl(control.as_raw_fd(), number, request.as_mut_ptr()) }).map(drop)

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rayon::Scope;
+use erofs_threads::{Tasks, until_done};
 use rustix::fs::{AtFlags, FileType, RawDir, Stat, fstat, major, minor, readlinkat_raw, statat};
 use rustix::io::Errno;
 
@@ -128,12 +128,6 @@ pub(super) struct Notes {
 
 /// Walks the whole tree on as many threads as the options say.
 pub(super) fn walk(root: &Root, options: &DirOptions, progress: &dyn Progress) -> Result<Walked, TreeError> {
-    let threads = options.threads;
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .thread_name(|number| format!("scan-{number}"))
-        .build()
-        .map_err(|source| TreeError::Threads { threads, source })?;
     let walk = Walk {
         root,
         options,
@@ -149,7 +143,8 @@ pub(super) fn walk(root: &Root, options: &DirOptions, progress: &dyn Progress) -
         excluded: AtomicU64::new(0),
         stop: AtomicBool::new(false),
     };
-    pool.scope(|scope| walk.run(scope, Task::Directory { dir: 0 }));
+    let threads = erofs_threads::count(options.threads);
+    until_done("scan", threads, Task::Directory { dir: 0 }, |task, tasks| walk.run(tasks, task));
     let mut errors = walk.errors.into_inner().unwrap_or_else(PoisonError::into_inner);
     // Several threads may fail before all have stopped.
     errors.sort_by(|a, b| a.path().cmp(&b.path()));
@@ -228,24 +223,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<'a> Walk<'a> {
-    fn spawn<'s>(&'s self, scope: &Scope<'s>, task: Task)
-    where
-        'a: 's,
-    {
-        scope.spawn(move |scope| self.run(scope, task));
-    }
-
-    fn run<'s>(&'s self, scope: &Scope<'s>, task: Task)
-    where
-        'a: 's,
-    {
+impl Walk<'_> {
+    fn run(&self, tasks: &Tasks<Task>, task: Task) {
         if self.stop.load(Ordering::Relaxed) {
             return;
         }
         let done = match task {
-            Task::Directory { dir } => self.directory(scope, dir),
-            Task::Batch { open, names } => self.batch(scope, &open, &names),
+            Task::Directory { dir } => self.directory(tasks, dir),
+            Task::Batch { open, names } => self.batch(tasks, &open, &names),
         };
         match done {
             Ok(part) => {
@@ -259,10 +244,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn directory<'s>(&'s self, scope: &Scope<'s>, dir: u32) -> Result<Part, TreeError>
-    where
-        'a: 's,
-    {
+    fn directory(&self, tasks: &Tasks<Task>, dir: u32) -> Result<Part, TreeError> {
         let fd = self.open_directory(dir)?;
         // Its metadata come from the open directory and not from its name, so that entries and metadata belong together
         // and a mount that begins here is taken by its own root.
@@ -277,30 +259,24 @@ impl<'a> Walk<'a> {
         };
         let skipped = self.skip.names(&lock(&self.dirs), dir, Identity::of(&stat));
         let open = Arc::new(Open { dir, fd: Arc::new(fd), dev: stat.st_dev, trust, skipped });
-        let names = self.names(&open, |names| self.hand_out(scope, &open, names))?;
-        let found = self.look(scope, &open, &names)?;
+        let names = self.names(&open, |names| self.hand_out(tasks, &open, names))?;
+        let found = self.look(tasks, &open, &names)?;
         Ok(Part { dir, meta: Some(Meta::new(&stat, xattrs)), found })
     }
 
     /// Lets others look at a batch, or looks at it now if enough of them wait.
-    fn hand_out<'s>(&'s self, scope: &Scope<'s>, open: &Arc<Open>, names: Names)
-    where
-        'a: 's,
-    {
+    fn hand_out(&self, tasks: &Tasks<Task>, open: &Arc<Open>, names: Names) {
         let task = Task::Batch { open: Arc::clone(open), names };
         if self.waiting.fetch_add(1, Ordering::Relaxed) < BATCHES_MAX {
-            self.spawn(scope, task);
+            tasks.add(task);
         } else {
-            self.run(scope, task);
+            self.run(tasks, task);
         }
     }
 
-    fn batch<'s>(&'s self, scope: &Scope<'s>, open: &Open, names: &Names) -> Result<Part, TreeError>
-    where
-        'a: 's,
-    {
+    fn batch(&self, tasks: &Tasks<Task>, open: &Open, names: &Names) -> Result<Part, TreeError> {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
-        Ok(Part { dir: open.dir, meta: None, found: self.look(scope, open, names)? })
+        Ok(Part { dir: open.dir, meta: None, found: self.look(tasks, open, names)? })
     }
 
     fn open_directory(&self, dir: u32) -> Result<OwnedFd, TreeError> {
@@ -369,10 +345,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Looks at each of these names, and sets a task for each directory among them.
-    fn look<'s>(&'s self, scope: &Scope<'s>, open: &Open, names: &Names) -> Result<Vec<Found>, TreeError>
-    where
-        'a: 's,
-    {
+    fn look(&self, tasks: &Tasks<Task>, open: &Open, names: &Names) -> Result<Vec<Found>, TreeError> {
         let short = lock(&self.dirs).short_path(open.dir, xattrs::NAMES_MAX);
         let way = || self.path(open.dir, None);
         let mut leaves = Leaves::new(self.root, open.fd.as_fd(), short.as_deref(), &way);
@@ -386,7 +359,7 @@ impl<'a> Walk<'a> {
             (found, skipped) = self.leaves(open, names, &mut leaves)?;
         }
         lock(&self.notes).skipped.append(&mut skipped);
-        self.number_directories(scope, open, &mut found)?;
+        self.number_directories(tasks, open, &mut found)?;
         found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
     }
@@ -421,15 +394,12 @@ impl<'a> Walk<'a> {
         Ok((found, skipped))
     }
 
-    fn number_directories<'s>(
-        &'s self,
-        scope: &Scope<'s>,
+    fn number_directories(
+        &self,
+        tasks: &Tasks<Task>,
         open: &Open,
         found: &mut [Found],
-    ) -> Result<(), TreeError>
-    where
-        'a: 's,
-    {
+    ) -> Result<(), TreeError> {
         let mut dirs = lock(&self.dirs);
         let mut numbers = Vec::new();
         for entry in found {
@@ -443,7 +413,7 @@ impl<'a> Walk<'a> {
             self.recent.keep(open.dir, &open.fd);
         }
         for dir in numbers {
-            self.spawn(scope, Task::Directory { dir });
+            tasks.add(Task::Directory { dir });
         }
         Ok(())
     }
