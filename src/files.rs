@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use erofs_build::output::Identity;
+use erofs_builder::output::Identity;
 
 use crate::exit::{WrongUse, one_line};
 

@@ -21,7 +21,7 @@ use signal_hook::flag;
 /// # Errors
 /// When the system takes no handler.
 pub fn prepare(failed: u8) -> io::Result<()> {
-    erofs_build::output::take_back_on_signals();
+    erofs_builder::output::take_back_on_signals();
     flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     let orderly = Arc::new(AtomicBool::new(true));
     flag::register_conditional_shutdown(SIGABRT, failed.into(), Arc::clone(&orderly))?;

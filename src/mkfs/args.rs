@@ -7,7 +7,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::error::{ContextKind, ContextValue};
 use clap::{ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, ValueHint};
 use erofs_algo::fingerprint;
-use erofs_build::options::DEFAULT_ISHARE_KEY;
+use erofs_builder::options::DEFAULT_ISHARE_KEY;
 use erofs_format::BlockBits;
 use uuid::Uuid;
 
@@ -360,7 +360,7 @@ mod tests {
     #[test]
     fn the_version_names_the_layout() {
         let version = command().render_version();
-        let layout = erofs_build::LAYOUT_VERSION;
+        let layout = erofs_builder::LAYOUT_VERSION;
         assert_eq!(version, format!("mkfs-erofs {}\nlayout {layout}\n", env!("CARGO_PKG_VERSION")));
     }
 

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::ValueHint;
-use erofs_build::BuildOptions;
-use erofs_build::options::{
+use erofs_builder::BuildOptions;
+use erofs_builder::options::{
     AlgorithmOptions, ChunkOptions, CompressClass, CompressHint, CompressionOptions, FragmentOptions,
     IndexForm,
 };

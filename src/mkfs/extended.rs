@@ -1,7 +1,7 @@
 //! The words of `-E`: one row each.
 
-use erofs_build::BuildOptions;
-use erofs_build::options::{ChunkTable, HoleRule, InodeForm};
+use erofs_builder::BuildOptions;
+use erofs_builder::options::{ChunkTable, HoleRule, InodeForm};
 
 use super::compression;
 

@@ -1,6 +1,6 @@
 //! The flags of compressed metadata: what was typed, and what it means.
 
-use erofs_build::options::{AlgorithmOptions, MetaboxOptions};
+use erofs_builder::options::{AlgorithmOptions, MetaboxOptions};
 
 use super::compression::algorithm;
 use crate::value;

@@ -17,7 +17,7 @@ use std::sync::PoisonError;
 use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
-use erofs_build::ImageFile;
+use erofs_builder::ImageFile;
 use erofs_tree::{DirSource, Progress, Silent};
 
 pub use args::{Args, command};
@@ -90,7 +90,7 @@ fn outputs(args: &Args, plan: &Plan) -> Vec<Item> {
     image.chain(beside).map(|(flag, path)| Item::new(flag, path)).collect()
 }
 
-fn build(args: &Args, plan: &Plan) -> Result<(erofs_build::Summary, Option<verity::Made>), anyhow::Error> {
+fn build(args: &Args, plan: &Plan) -> Result<(erofs_builder::Summary, Option<verity::Made>), anyhow::Error> {
     let mut image = ImageFile::create(&args.image, plan.offset)?;
     let mut options = plan.source.clone();
     options.skip.push(image.path().to_owned());
@@ -102,7 +102,7 @@ fn build(args: &Args, plan: &Plan) -> Result<(erofs_build::Summary, Option<verit
     let mut source = DirSource::new(&args.source, options)?;
     let bars = if plan.quiet { None } else { Bars::on_terminal() };
     let progress: &dyn Progress = bars.as_ref().map_or(&Silent, |bars| bars);
-    let mut summary = erofs_build::build(&mut source, image, &plan.build, progress)?;
+    let mut summary = erofs_builder::build(&mut source, image, &plan.build, progress)?;
     let made = tree.lock().unwrap_or_else(PoisonError::into_inner).take();
     let made = made.map(|(made, warnings)| {
         summary.warnings.extend(warnings);

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use erofs_algo::fingerprint;
-use erofs_build::options::{
+use erofs_builder::options::{
     BuildOptions, ChunkOptions, DEFAULT_XATTR_TOLERANCE, FingerprintOptions, FingerprintValue, UuidRule,
 };
 use erofs_format::BlockBits;
@@ -221,7 +221,7 @@ fn warnings(args: &Args) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use erofs_build::options::{ChunkTable, HoleRule, InodeForm, MetaboxOptions};
+    use erofs_builder::options::{ChunkTable, HoleRule, InodeForm, MetaboxOptions};
 
     use super::*;
     use crate::exit::{Failure, USAGE};

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use erofs_build::Summary;
-use erofs_build::summary::{CompressionSummary, FingerprintSummary, MetaboxSummary};
+use erofs_builder::Summary;
+use erofs_builder::summary::{CompressionSummary, FingerprintSummary, MetaboxSummary};
 use erofs_format::feature::{self, KernelNeed};
 use serde::Serialize;
 use uuid::Uuid;

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::ValueEnum;
-use erofs_build::output::{Aside, Set};
-use erofs_build::{BuildError, ImageFile};
+use erofs_builder::output::{Aside, Set};
+use erofs_builder::{BuildError, ImageFile};
 use erofs_format::superblock;
 use erofs_tree::DirOptions;
 use erofs_verity::{Formatted, Params, ReadAt, Salt, WriteAt};

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
-use erofs_build::ImageFile;
+use erofs_builder::ImageFile;
 use erofs_verity::{BlockSize, Certificates, FileBytes, PrivateKey, Request, RootHash, signature};
 
 use super::Done;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use erofs_build::{BuildOptions, ImageFile};
+use erofs_builder::{BuildOptions, ImageFile};
 use erofs_tree::{DirOptions, DirSource, Silent};
 
 use crate::cpio::Archive;
@@ -220,7 +220,7 @@ fn build_shelf(setup: &Setup, scratch: &Path) -> Result<PathBuf, LabError> {
     let no_xattrs = DirOptions { read_xattrs: false, hard_dereference: true, ..DirOptions::default() };
     let mut source = DirSource::new(&dir, no_xattrs).map_err(|error| fail(error.to_string()))?;
     let file = ImageFile::create(&image, 0).map_err(|error| fail(error.to_string()))?;
-    erofs_build::build(&mut source, file, &options, &Silent).map_err(|error| fail(error.to_string()))?;
+    erofs_builder::build(&mut source, file, &options, &Silent).map_err(|error| fail(error.to_string()))?;
     Ok(image)
 }
 

@@ -212,9 +212,9 @@ mod tests {
         symlink("nowhere", tree.join("link")).unwrap();
         let path = dir.join("image");
         let mut source = erofs_tree::DirSource::new(&tree, erofs_tree::DirOptions::default()).unwrap();
-        let file = erofs_build::ImageFile::create(&path, 0).unwrap();
-        let options = erofs_build::BuildOptions::default();
-        erofs_build::build(&mut source, file, &options, &erofs_tree::Silent).unwrap();
+        let file = erofs_builder::ImageFile::create(&path, 0).unwrap();
+        let options = erofs_builder::BuildOptions::default();
+        erofs_builder::build(&mut source, file, &options, &erofs_tree::Silent).unwrap();
         Image::open_path_cached(&path, &[] as &[&Path], 0).unwrap()
     }
 

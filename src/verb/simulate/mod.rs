@@ -21,7 +21,7 @@ mod whole;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use erofs_build::ImageFile;
+use erofs_builder::ImageFile;
 use erofs_sim::kernel::{self, KernelModel};
 
 use super::Done;

@@ -6,7 +6,7 @@ use std::io::{BufReader, BufWriter, Write as _};
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
-use erofs_build::image_file::Stream;
+use erofs_builder::image_file::Stream;
 use erofs_image::{Follow, Image, printable};
 use erofs_sim::error::TraceError;
 use erofs_sim::facts::{self, ImageFacts};

@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use erofs_algo::fingerprint;
-use erofs_build::options::{
+use erofs_builder::options::{
     BuildOptions, ChunkOptions, ContentOptions, FingerprintOptions, FingerprintValue, InodeForm,
     LayoutOptions,
 };
-use erofs_build::{BuildError, ImageFile, Summary};
+use erofs_builder::{BuildError, ImageFile, Summary};
 use erofs_format::BlockBits;
 use erofs_image::{Follow, Image};
 use erofs_tree::{Silent, Xattr};
@@ -33,7 +33,7 @@ fn with(content: &ContentOptions) -> BuildOptions {
 }
 
 fn build(source: &mut Memory, path: &Path, options: &BuildOptions) -> Result<Summary, BuildError> {
-    erofs_build::build(source, ImageFile::create(path, 0)?, options, &Silent)
+    erofs_builder::build(source, ImageFile::create(path, 0)?, options, &Silent)
 }
 
 /// Builds with 1, 2 and 5 threads, with and without holes in the source, sees that the bytes are equal, reads everything

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use erofs_build::options::{BuildOptions, FingerprintOptions, FingerprintValue};
-use erofs_build::{BuildError, ImageFile, Summary};
+use erofs_builder::options::{BuildOptions, FingerprintOptions, FingerprintValue};
+use erofs_builder::{BuildError, ImageFile, Summary};
 use erofs_image::{Follow, Image};
 use erofs_tree::{Silent, Xattr};
 
@@ -41,7 +41,7 @@ fn options() -> BuildOptions {
 fn round(files: &[Own], options: &BuildOptions) -> Result<(Summary, Vec<Own>, Image), BuildError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("image");
-    let summary = erofs_build::build(&mut source(files), ImageFile::create(&path, 0)?, options, &Silent)?;
+    let summary = erofs_builder::build(&mut source(files), ImageFile::create(&path, 0)?, options, &Silent)?;
     let image = Image::open_path(&path, &[] as &[&Path], 0).unwrap();
     let read = |index: usize| {
         let inode = image.resolve(format!("{index:04}").as_bytes(), Follow::Never).unwrap();

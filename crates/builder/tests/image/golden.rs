@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use erofs_algo::fingerprint;
-use erofs_build::options::{
+use erofs_builder::options::{
     BuildOptions, ChunkOptions, ChunkTable, FingerprintOptions, FingerprintValue, InodeForm,
 };
-use erofs_build::{ImageFile, LAYOUT_VERSION};
+use erofs_builder::{ImageFile, LAYOUT_VERSION};
 use erofs_format::BlockBits;
 use erofs_image::{Follow, Image};
 use erofs_tree::{
@@ -209,7 +209,7 @@ fn images_have_their_pinned_digests() {
     let mut lines = String::new();
     for (name, options) in recipes() {
         let image = ImageFile::create(&path, 0).unwrap();
-        let summary = erofs_build::build(&mut Everything::default(), image, &options, &Silent)
+        let summary = erofs_builder::build(&mut Everything::default(), image, &options, &Silent)
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         let bytes = std::fs::read(&path).unwrap();
         assert_eq!(bytes.len() as u64, summary.image_bytes);
