@@ -121,6 +121,11 @@ impl BuildError {
         Self::Spool(cause)
     }
 
+    /// The same with the path of a file, if it is a rule of the format that names none.
+    pub(crate) fn in_file(self, path: impl FnOnce() -> Vec<u8>) -> Self {
+        if let Self::Structure(cause) = self { Self::at(&path(), cause) } else { self }
+    }
+
     /// A [`BuildError::Format`] for the file at `path` of the tree.
     pub(crate) fn at(path: &[u8], cause: FormatError) -> Self {
         Self::Format { path: shown(path), cause }

@@ -1,18 +1,19 @@
-//! The EROFS builder: the same tree and options give the same bytes.
+//! The EROFS builder: the same source and options give the same bytes.
 //!
 //! ```text
-//! source ─ scan ─► tree ─ shape, sift ─► plan (pure: every place) ─► content (parallel) ─► pour ─► name
+//! source ─► pipeline (contents, in parallel; coder, dedupe) ─► layout (pure: every place) ─► finish ─► output
 //! ```
 //!
-//! Sizes are known from the scan, so the plan has a place for every inode before any content is read. Contents are
-//! then read once, hashed, given blocks behind the metadata and written, together with their inodes. Directories and
-//! the superblock come last, then the image gets its name.
+//! The order of an image: superblock, configurations, xattr prefixes; the contents of files; inodes and directories; the contents
+//! of internal inodes, and these. Contents are read once (twice with `-E dedupe`), hashed, encoded, given places and written.
+//! What inodes need of them waits in a spool. When all is known, inodes and directories get their places. The superblock comes last,
+//! then the image gets its name.
 //!
-//! Reading order: [`options`], [`summary`], `layout` (places and bytes, no I/O), `content` (the parallel stage),
-//! `pour` (the rest) with `inodes`, [`image_file`] (what is written to). Invariant: order comes from the tree alone; nothing here
-//! looks at a clock, a random number or the iteration order of a hash table.
+//! Reading order: [`options`], [`summary`], `content` (where the bytes of a file are), `pipeline` with `coder` and `dedupe`, `layout`
+//! (places and bytes, no I/O), `finish`, [`image_file`] and [`output`] (what is written to). Invariant: order comes from the
+//! source alone; nothing here looks at a clock, a random number or the iteration order of a hash table.
 
-pub mod companion;
+// pub mod companion;
 pub mod error;
 pub mod image_file;
 pub mod options;
@@ -20,27 +21,36 @@ pub mod output;
 pub mod summary;
 
 mod buffer;
-mod compress;
+mod coder;
 mod content;
-mod inodes;
+mod dedupe;
+mod finish;
 mod key;
 mod layout;
-mod metabox;
-mod pour;
-mod seal;
+mod pipeline;
+mod store;
+mod stored;
 mod zeros;
 
 use erofs_format::feature::PAGE_CACHE_SHARE_SINCE;
-use erofs_tree::{Progress, Source};
+use erofs_tree::{InodeId, Progress, Source, Tree};
 
 pub use error::BuildError;
 pub use image_file::ImageFile;
 pub use options::BuildOptions;
 pub use summary::Summary;
 
-use layout::plan::Plan;
-use metabox::{InodeArea, Metabox};
-use pour::{Poured, Pouring};
+use coder::codecs::{Choice, Codecs, Rules};
+use coder::plain::PlainCoder;
+use finish::announce::Announced;
+use finish::front::Front;
+use finish::{Contents, Context, Finished, PackedContent};
+use layout::headers::{Headers, TailRoom};
+use layout::place::Layout;
+use layout::prefixes::Prefixes;
+use layout::table::Tables;
+use pipeline::{Committed, File, Opened, Outputs, Phase, Work};
+use store::{Area, Spool};
 use summary::{FingerprintSummary, Sums};
 
 /// The version of the layout: the promise that the same tree and options give the same bytes. What it holds is written
@@ -67,77 +77,130 @@ pub fn build(
     erofs_tree::apply(&mut tree, &options.shape)?;
     let mut warnings = source.warnings();
     let dropped = layout::xattrs::sift(&mut tree, options.content.fingerprint.as_ref(), &mut warnings)?;
-    let summary = if options.content.compression.is_some() {
-        compressed(&tree, source, image, options, progress)?
-    } else {
-        plain(&tree, source, image, options, progress)?
+    let codecs = Codecs::new(options);
+    let announced = Announced::new(&codecs, options.content.block_bits);
+    let prefixes = Prefixes::new(options)?;
+    let front = Front::new(options, &prefixes, announced.records.len() as u64)?;
+    finish::begin(&front, &image)?;
+
+    let input = Opened::new(source);
+    let phase = phase(&input, &codecs, options);
+    let files = files(&tree, &phase, options)?;
+    let packs = codecs.rules.fragments.is_some() || options.layout.pack_directories;
+    let packed = packs.then(|| Spool::new(image.scratch()));
+    let records = Spool::new(image.scratch());
+    let outputs = Outputs { image: &image, records: &records, packed: packed.as_ref() };
+    let area = Area::new(
+        front.data_at,
+        options.content.block_bits,
+        options.content.dsunit,
+        codecs.rules.is_unaligned(),
+    );
+    let committed =
+        pipeline::store(phase, &files, area, outputs, &work(options, &codecs, progress), Sums::default())?;
+    let contents = contents(&tree, committed, records);
+
+    let tables = Tables {
+        block_bits: options.content.block_bits,
+        forces_indexes: options.layout.chunk_table == options::ChunkTable::Indexes,
+        devices: Vec::new(),
     };
-    warnings.extend(summary.warnings);
+    let headers = Headers::new(&tree, options, prefixes);
+    let shapes = finish::inodes::shapes(&headers, &contents, &tables, threads(options))?;
+    let layout = Layout::new(headers, &shapes, contents.end)?;
+    let context = Context {
+        layout: &layout,
+        contents: &contents,
+        tables: &tables,
+        front: &front,
+        codecs: &codecs,
+        announced: &announced,
+        image: &image,
+        options,
+        progress,
+    };
+    let finished = finish::finish(&context, packed.map(PackedContent::Spool))?;
+    warnings.extend(image.finish(finished.image_bytes)?);
+    let summary = summarise(&tree, &contents.sums, &finished, options);
     Ok(Summary { warnings, ..summary }.with_dropped(dropped))
 }
 
-/// Builds an image whose contents are stored as they are.
-fn plain(
-    tree: &erofs_tree::Tree,
-    source: &dyn Source,
-    image: ImageFile,
-    options: &BuildOptions,
-    progress: &dyn Progress,
-) -> Result<Summary, BuildError> {
-    let compressions = options.compressions();
-    let announced = compress::Announced::new(&compressions, options.content.block_bits);
-    let plan = Plan::new(tree, options, announced.records.len() as u64)?;
-    pour::clear(&plan, &image)?;
-    let metabox = plan.has_metabox.then(|| Metabox::new(image.scratch()));
-    let area = InodeArea::new(&image, metabox.as_ref());
-    let stored = content::store(&plan, source, &image, area, options, progress)?;
-    let pouring = Pouring {
-        plan: &plan,
-        image: &image,
-        options,
-        compressions: &compressions,
-        announced: &announced,
-        progress,
-    };
-    let poured = pour::pour(&pouring, &stored, metabox)?;
-    let warnings = image.finish(poured.image_bytes)?;
-    Ok(Summary { warnings, ..summarise(&plan, &Sums::of(&stored), &poured, options) })
+/// What the work on the contents of files needs to know.
+fn phase<'a>(input: &'a dyn pipeline::Input, codecs: &'a Codecs, options: &'a BuildOptions) -> Phase<'a> {
+    let content = &options.content;
+    Phase {
+        input,
+        codecs,
+        rules: codecs.rules,
+        plain: PlainCoder {
+            block_bits: content.block_bits,
+            hole_bits: options.hole_bits(),
+            chunk_bits: content.chunks.map(|chunks| chunks.bits),
+        },
+        fingerprint: content.fingerprint.as_ref(),
+        file_dedupe: content.file_dedupe && content.chunks.is_none(),
+        block: content.block_bits.bytes(),
+        segment: pipeline::segment_size(&codecs.rules),
+        is_internal: false,
+        recipes: None,
+    }
 }
 
-/// Builds an image whose contents are compressed: they come first, because how long they are shows only then.
-fn compressed(
-    tree: &erofs_tree::Tree,
-    source: &dyn Source,
-    image: ImageFile,
-    options: &BuildOptions,
-    progress: &dyn Progress,
-) -> Result<Summary, BuildError> {
-    let mut plan = Plan::prepare(tree, options)?;
-    let compressions = options.compressions();
-    let announced = compress::Announced::new(&compressions, plan.block_bits);
-    plan.data_at = plan.front(announced.records.len() as u64)?.end();
-    pour::clear(&plan, &image)?;
-    let contents = compress::Contents {
-        source,
-        options: &options.content,
-        compression: &compressions,
-        hole_bits: options.hole_bits(),
+fn work<'a>(options: &BuildOptions, codecs: &Codecs, progress: &'a dyn Progress) -> Work<'a> {
+    let Rules { dedupe, fragments, .. } = codecs.rules;
+    // Where all contents go to the packed inode, equal parts are looked for there.
+    let dedupe = dedupe && !fragments.is_some_and(|fragments| fragments.all);
+    let memory = options.content.compression.as_ref().map_or(0, |compression| compression.memory);
+    Work { threads: threads(options), memory, dedupe, progress }
+}
+
+/// The files of a tree, in the order in which they are stored.
+fn files(tree: &Tree, phase: &Phase<'_>, options: &BuildOptions) -> Result<Vec<File>, BuildError> {
+    let room = TailRoom::new(options);
+    let hinted = hinted(tree, phase, options);
+    let usual = phase.rules.usual;
+    let file = |inode: InodeId, bare: File| File {
+        choice: hinted.get(inode.index()).copied().unwrap_or(usual),
+        tail_room: room.of(&tree.inodes[inode.index()]),
+        ..bare
     };
-    let mut outcome = compress::store(&plan, contents, &image, threads(options), progress)?;
-    let packed = outcome.packed.map(|(body, size)| (body.shape(), size));
-    let end = plan.behind(outcome.end, &outcome.shapes(), packed)?;
-    let metabox = plan.has_metabox.then(|| Metabox::new(image.scratch()));
-    let pouring = Pouring {
-        plan: &plan,
-        image: &image,
-        options,
-        compressions: &compressions,
-        announced: &announced,
-        progress,
+    let files = pipeline::feed::files(tree, &layout::order::walk(tree), file);
+    files.iter().try_for_each(|file| pipeline::bounds::check(phase, file))?;
+    Ok(files)
+}
+
+/// How each inode is encoded where hints tell them apart; else nothing.
+fn hinted(tree: &Tree, phase: &Phase<'_>, options: &BuildOptions) -> Vec<Choice> {
+    let Some(compression) =
+        options.content.compression.as_ref().filter(|compression| !compression.hints.is_empty())
+    else {
+        return Vec::new();
     };
-    let poured = pour::pour_behind(&pouring, &mut outcome, end, metabox)?;
-    let warnings = image.finish(poured.image_bytes)?;
-    Ok(Summary { warnings, ..summarise(&plan, &outcome.sums, &poured, options) })
+    let usual = phase.rules.usual;
+    let mut choices = vec![usual; tree.len()];
+    tree.for_each_path(|inode, path| {
+        let hint = compression.hints.iter().find(|hint| hint.pattern.is_match(path));
+        choices[inode.index()] = hint.map_or(usual, |hint| Choice::hinted(hint, usual));
+    });
+    choices
+}
+
+/// What was stored, by the inodes of the tree.
+fn contents(tree: &Tree, committed: Committed, records: Spool) -> Contents {
+    let Committed { files, end, gaps, key, sums } = committed;
+    let most = files.iter().map(|known| known.content.0 as usize + 1).max().unwrap_or(0);
+    let mut by_content = vec![None; most];
+    for known in files {
+        by_content[known.content.0 as usize] = known.record;
+    }
+    let record = |inode: &erofs_tree::Inode| match inode.kind {
+        erofs_tree::Kind::File { size, content } if size != 0 => {
+            by_content.get(content.0 as usize).copied().flatten()
+        }
+        _ => None,
+    };
+    let by_inode = tree.inodes.iter().map(record).collect();
+    Contents { records, by_inode, end, gaps, key, sums }
 }
 
 /// How many threads work.
@@ -145,9 +208,9 @@ fn threads(options: &BuildOptions) -> usize {
     erofs_threads::count(options.threads)
 }
 
-fn summarise(plan: &Plan<'_>, sums: &Sums, poured: &Poured, options: &BuildOptions) -> Summary {
-    let counts = plan.tree.counts();
-    let superblock = &poured.superblock;
+fn summarise(tree: &Tree, sums: &Sums, finished: &Finished, options: &BuildOptions) -> Summary {
+    let counts = tree.counts();
+    let superblock = &finished.superblock;
     let fingerprints = options.content.fingerprint.as_ref().map(|wanted| FingerprintSummary {
         key: wanted.key.clone(),
         digest: wanted.value.name(),
@@ -155,7 +218,7 @@ fn summarise(plan: &Plan<'_>, sums: &Sums, poured: &Poured, options: &BuildOptio
         dropped_from_source: 0,
     });
     Summary {
-        image_bytes: poured.image_bytes,
+        image_bytes: finished.image_bytes,
         block_size: superblock.block_bits.size(),
         uuid: superblock.uuid,
         inodes: counts.inodes,
@@ -171,7 +234,7 @@ fn summarise(plan: &Plan<'_>, sums: &Sums, poured: &Poured, options: &BuildOptio
         compression: options.content.compression.as_ref().map(|_| sums.compression.clone()),
         kernel_to_share: fingerprints.is_some().then_some(PAGE_CACHE_SHARE_SINCE),
         fingerprints,
-        metabox: poured.metabox,
+        metabox: finished.metabox,
         compat: superblock.compat,
         incompat: superblock.incompat,
         kernel_to_mount: superblock.first_kernel(),

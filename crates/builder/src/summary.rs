@@ -76,20 +76,6 @@ pub(crate) struct Sums {
     pub(crate) compression: CompressionSummary,
 }
 
-impl Sums {
-    /// Those of an image that is not compressed.
-    pub(crate) fn of(stored: &crate::content::Stored) -> Self {
-        Self {
-            stored_bytes: stored.stored_bytes,
-            deduplicated_bytes: stored.deduplicated_bytes,
-            hole_bytes: stored.hole_bytes,
-            fingerprints: stored.fingerprints,
-            chunked: stored.chunked,
-            compression: CompressionSummary::default(),
-        }
-    }
-}
-
 /// What compression did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each feature that contents may need")]
@@ -103,13 +89,13 @@ pub struct CompressionSummary {
     pub fragment_bytes: u64,
     /// Whether any pcluster is larger than a block.
     pub big_pclusters: bool,
-    /// Whether any pcluster stands behind an inode.
+    /// Whether any pcluster is stored after an inode.
     pub inline_pclusters: bool,
     /// Whether any file refers to parts of another.
     pub references: bool,
     /// Whether the index of any inode has heads of two algorithms.
     pub two_heads: bool,
-    /// Whether plain blocks are turned, so that each byte stands at the same place of its block as in the file's.
+    /// Whether plain blocks are interlaced: each byte is at the same offset of its block as in the file.
     pub interlaced: bool,
 }
 

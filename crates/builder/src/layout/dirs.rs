@@ -1,11 +1,11 @@
 //! Directories: `.` and `..` among the names, in byte order.
 
+use erofs_format::FormatError;
 use erofs_format::dirent::{self, Dirent};
 use erofs_format::filetype::FileType;
-use erofs_format::{FormatError, Nid};
 use erofs_tree::{Entry, Inode, InodeId, Kind};
 
-use super::plan::Plan;
+use super::place::Layout;
 
 /// The names of a directory with `..` and, unless it is omitted, `.` at their places.
 pub(crate) fn names(entries: &[Entry], dot_omitted: bool) -> impl Iterator<Item = &[u8]> {
@@ -46,18 +46,13 @@ pub(crate) fn file_type(inode: &Inode) -> FileType {
     }
 }
 
-/// The bytes of a directory: whole blocks padded with zeros, then the last one as far as it goes. `nid` tells the nid
-/// of an inode.
-pub(crate) fn encode(
-    plan: &Plan<'_>,
-    id: InodeId,
-    parent: InodeId,
-    nid: impl Fn(InodeId) -> Result<Nid, FormatError>,
-) -> Result<Vec<u8>, FormatError> {
-    let (tree, block_bits) = (plan.tree, plan.block_bits);
+/// The bytes of a directory: whole blocks padded with zeros, then the last one as far as it goes.
+pub(crate) fn encode(layout: &Layout<'_>, id: InodeId, parent: InodeId) -> Result<Vec<u8>, FormatError> {
+    let headers = &layout.headers;
+    let (tree, block_bits) = (headers.tree, headers.block_bits);
     let entries = tree.inodes[id.index()].entries();
-    let blocks = plan.directory_plan(entries);
-    let mut names = with_dots(entries, plan.dot_omitted());
+    let blocks = headers.directory_plan(entries);
+    let mut names = with_dots(entries, headers.dot_omitted());
     let mut bytes = Vec::with_capacity(blocks.len() * block_bits.bytes());
     let mut block = Vec::new();
     for (number, planned) in blocks.iter().enumerate() {
@@ -69,7 +64,7 @@ pub(crate) fn encode(
                 Target::Child(child) => child,
             };
             let file_type = Some(file_type(&tree.inodes[inode.index()]));
-            block.push(Dirent { nid: nid(inode)?, file_type, name });
+            block.push(Dirent { nid: layout.nid_of(inode)?, file_type, name });
         }
         bytes.resize(number * block_bits.bytes(), 0);
         dirent::encode_block(&block, &mut bytes)?;

@@ -16,6 +16,15 @@ pub(crate) enum Step {
     Blocks(InodeId),
 }
 
+/// The inodes in the order in which they are laid out.
+pub(crate) fn walk(tree: &Tree) -> Vec<InodeId> {
+    let inode = |step| match step {
+        Step::Inode(id) => Some(id),
+        Step::Blocks(_) => None,
+    };
+    steps(tree).into_iter().filter_map(inode).collect()
+}
+
 /// Every inode of the tree once, and every directory's blocks once. The root is first.
 pub(crate) fn steps(tree: &Tree) -> Vec<Step> {
     let mut steps = Vec::with_capacity(tree.inodes.len() + tree.inodes.len() / 8);

@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 
 use erofs_format::FormatError;
 use erofs_format::xattr::{self, BodyHeader, Entry};
-use erofs_format::xattr_prefix::{self, LongPrefix};
+use erofs_format::xattr_prefix;
 use erofs_tree::{Inode, Tree};
 
+use super::prefixes::Prefixes;
 use crate::error::BuildError;
 use crate::options::{BuildOptions, FingerprintOptions, FingerprintValue};
 
 /// The xattrs of an image.
 #[derive(Debug)]
 pub(crate) struct Xattrs<'t> {
-    prefixes: Vec<LongPrefix>,
-    fingerprint: Option<FingerprintKey>,
+    pub(crate) prefixes: Prefixes,
     /// Shared xattrs and their place in the shared area, in bytes from its start.
     shared: BTreeMap<(&'t [u8], &'t [u8]), u64>,
     /// The byte at which the shared area starts, once it has a place.
@@ -26,14 +26,6 @@ pub(crate) struct Xattrs<'t> {
     shared_base: u64,
     area: Vec<u8>,
     filter: bool,
-}
-
-/// What is known of the fingerprints' name.
-#[derive(Debug)]
-struct FingerprintKey {
-    prefix: u8,
-    name: Vec<u8>,
-    filter_bit: u32,
 }
 
 /// Removes from the tree every xattr that must not be stored: those that claim to be fingerprints and those whose
@@ -91,31 +83,25 @@ pub(crate) fn carries_fingerprint(inode: &Inode) -> bool {
     matches!(inode.kind, erofs_tree::Kind::File { size, .. } if size != 0)
 }
 
+/// The longest that the xattrs of `inode` can be in bytes, whatever is shared and whatever prefixes there are; `fingerprint` is the
+/// length of its fingerprint's value, if it is to have one.
+pub(crate) fn longest_body(inode: &Inode, fingerprint: Option<usize>) -> usize {
+    if inode.xattrs.is_empty() && fingerprint.is_none() {
+        return 0;
+    }
+    let own = inode.xattrs.iter().map(|own| {
+        let rest = xattr::split_name(&own.name).map_or(own.name.len(), |(_, rest)| rest.len());
+        // Shared ones take the length of an id.
+        xattr::padded_size(rest, own.value.len()).max(xattr::SHARED_ID_SIZE)
+    });
+    own.sum::<usize>() + xattr::HEADER_SIZE + fingerprint.map_or(0, |value| xattr::padded_size(0, value))
+}
+
 impl<'t> Xattrs<'t> {
     /// Decides for a whole tree, which [`sift`] has gone through.
-    pub(crate) fn plan(tree: &'t Tree, options: &BuildOptions) -> Result<Self, BuildError> {
-        let mut prefixes = Vec::new();
-        let mut fingerprint = None;
-        if let Some(wanted) = &options.content.fingerprint {
-            let prefix = LongPrefix::of(&wanted.key)?;
-            let filter_bit = xattr::filter_bit(prefix.base_index, &prefix.infix);
-            fingerprint = Some(FingerprintKey { prefix: 0, name: wanted.key.clone(), filter_bit });
-            prefixes.push(prefix);
-        }
-        for name in &options.layout.xattr_prefixes {
-            let prefix = LongPrefix::of(name)?;
-            if !prefixes.contains(&prefix) {
-                prefixes.push(prefix);
-            }
-        }
-        if prefixes.len() > xattr_prefix::COUNT_MAX {
-            return Err(
-                FormatError::limit("xattr name prefixes", prefixes.len(), xattr_prefix::COUNT_MAX).into()
-            );
-        }
+    pub(crate) fn plan(tree: &'t Tree, options: &BuildOptions, prefixes: Prefixes) -> Self {
         let mut plan = Self {
             prefixes,
-            fingerprint,
             shared: BTreeMap::new(),
             shared_at: 0,
             shared_base: 0,
@@ -125,7 +111,7 @@ impl<'t> Xattrs<'t> {
         if let Some(tolerance) = options.layout.xattr_tolerance {
             plan.share(tree, tolerance);
         }
-        Ok(plan)
+        plan
     }
 
     fn share(&mut self, tree: &'t Tree, tolerance: u32) {
@@ -150,7 +136,7 @@ impl<'t> Xattrs<'t> {
     }
 
     fn is_fingerprint(&self, name: &[u8]) -> bool {
-        self.fingerprint.as_ref().is_some_and(|key| key.name == name)
+        self.prefixes.fingerprint.as_ref().is_some_and(|key| key.name == name)
     }
 
     /// The bytes of the shared area, whose entries start at multiples of 4.
@@ -169,21 +155,9 @@ impl<'t> Xattrs<'t> {
         self.shared_at
     }
 
-    /// The table of long prefixes.
-    pub(crate) fn prefix_table(&self) -> Result<Vec<u8>, FormatError> {
-        let mut table = Vec::new();
-        self.prefixes.iter().try_for_each(|prefix| prefix.encode(&mut table))?;
-        Ok(table)
-    }
-
-    /// How many long prefixes there are.
-    pub(crate) fn prefix_count(&self) -> u8 {
-        u8::try_from(self.prefixes.len()).unwrap_or(u8::MAX)
-    }
-
     /// The number of the fingerprints' prefix.
     pub(crate) fn fingerprint_prefix(&self) -> Option<u8> {
-        self.fingerprint.as_ref().map(|key| key.prefix)
+        self.prefixes.fingerprint.as_ref().map(|key| key.prefix)
     }
 
     /// Whether name filters are written.
@@ -201,7 +175,7 @@ impl<'t> Xattrs<'t> {
             )
         })?;
         let fingerprint = self.fingerprint_prefix();
-        let long = (0..).zip(&self.prefixes).filter(|(number, _)| Some(*number) != fingerprint);
+        let long = (0..).zip(&self.prefixes.list).filter(|(number, _)| Some(*number) != fingerprint);
         let best = long
             .filter_map(|(number, prefix)| prefix.strip(base, rest).map(|suffix| (number, suffix)))
             .min_by_key(|(_, suffix)| suffix.len());
@@ -264,7 +238,7 @@ impl<'t> Xattrs<'t> {
         let mut ids = Vec::new();
         let mut entries = Vec::new();
         let mut used = 0;
-        if let (Some(value), Some(key)) = (fingerprint, &self.fingerprint) {
+        if let (Some(value), Some(key)) = (fingerprint, &self.prefixes.fingerprint) {
             filter |= key.filter_bit;
             let entry = Entry { name_index: xattr_prefix::name_index(key.prefix), name: b"", value };
             entry.encode(&mut entries)?;

@@ -29,6 +29,11 @@ impl Zone {
         Self { block_bits, end: start, gaps: Gaps::new(block_bits.size()) }
     }
 
+    /// The size of a block in bytes.
+    pub(crate) fn block_size(&self) -> u64 {
+        self.block_bits.size()
+    }
+
     /// The first byte behind everything that was given out, rounded up to a whole block.
     pub(crate) fn end(&self) -> u64 {
         self.end.next_multiple_of(self.block_bits.size())

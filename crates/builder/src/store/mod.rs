@@ -1,0 +1,7 @@
+//! Where bytes go: addresses of the image, and temporary files for what has no address yet.
+
+pub(crate) mod area;
+pub(crate) mod spool;
+
+pub(crate) use area::Area;
+pub(crate) use spool::Spool;
