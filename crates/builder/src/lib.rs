@@ -76,7 +76,12 @@ pub fn build(
     tree.validate()?;
     erofs_tree::apply(&mut tree, &options.shape)?;
     let mut warnings = source.warnings();
-    let dropped = layout::xattrs::sift(&mut tree, options.content.fingerprint.as_ref(), &mut warnings)?;
+    let dropped = layout::xattrs::sift(
+        &mut tree,
+        options.content.fingerprint.as_ref(),
+        options.content.block_bits.size(),
+        &mut warnings,
+    )?;
     let codecs = Codecs::new(options);
     let announced = Announced::new(&codecs, options.content.block_bits);
     let prefixes = Prefixes::new(options)?;
@@ -214,7 +219,7 @@ fn summarise(tree: &Tree, sums: &Sums, finished: &Finished, options: &BuildOptio
     let fingerprints = options.content.fingerprint.as_ref().map(|wanted| FingerprintSummary {
         key: wanted.key.clone(),
         digest: wanted.value.name(),
-        files: sums.fingerprints,
+        files: tree.inodes.iter().filter(|inode| layout::xattrs::carries_fingerprint(inode)).count() as u64,
         dropped_from_source: 0,
     });
     Summary {

@@ -70,7 +70,6 @@ pub(crate) struct Sums {
     pub(crate) stored_bytes: u64,
     pub(crate) deduplicated_bytes: u64,
     pub(crate) hole_bytes: u64,
-    pub(crate) fingerprints: u64,
     /// Whether any file has chunks.
     pub(crate) chunked: bool,
     pub(crate) compression: CompressionSummary,

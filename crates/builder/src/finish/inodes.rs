@@ -151,7 +151,7 @@ impl Writer<'_> {
         let record = contents.record(id).ok_or_else(|| missing("its content was not stored"))?;
         let bytes = window.get(&contents.records, record.range()).map_err(BuildError::spool)?;
         let (content, computed) = record.decode(bytes)?;
-        let fingerprint = match layout.headers.source_fingerprint(id)? {
+        let fingerprint = match layout.headers.source_fingerprint(id) {
             Some(value) => Some(value),
             None => Some(computed).filter(|value| !value.is_empty()),
         };

@@ -241,18 +241,9 @@ impl<'t> Headers<'t> {
     }
 
     /// The fingerprint that the source gave an inode, in that mode.
-    pub(crate) fn source_fingerprint(&self, id: InodeId) -> Result<Option<&'t [u8]>, BuildError> {
-        let FingerprintLength::Source(key) = &self.fingerprint else { return Ok(None) };
-        let value = self.tree.inodes[id.index()].xattr(key).unwrap_or_default();
-        if value.is_empty() || value.len() as u64 > self.block_bits.size() {
-            return Err(BuildError::SourceFingerprint {
-                path: crate::error::shown(&self.tree.path_of(id)),
-                name: String::from_utf8_lossy(key).into_owned(),
-                found: value.len(),
-                want: self.block_bits.size(),
-            });
-        }
-        Ok(Some(value))
+    pub(crate) fn source_fingerprint(&self, id: InodeId) -> Option<&'t [u8]> {
+        let FingerprintLength::Source(key) = &self.fingerprint else { return None };
+        self.tree.inodes[id.index()].xattr(key)
     }
 }
 

@@ -30,14 +30,22 @@ pub(crate) struct Xattrs<'t> {
 
 /// Removes from the tree every xattr that must not be stored: those that claim to be fingerprints and those whose
 /// namespace the format does not know. Returns how many of the first there were; the second become warnings.
+///
+/// # Errors
+/// A file of the source has a fingerprint where that is forbidden, or where it is to be taken none, or one that has not 1 to
+/// `longest` bytes.
 pub(crate) fn sift(
     tree: &mut Tree,
     fingerprint: Option<&FingerprintOptions>,
+    longest: u64,
     warnings: &mut Vec<String>,
 ) -> Result<u64, BuildError> {
     let mut dropped = 0;
     let mut unknown: BTreeMap<Box<[u8]>, u64> = BTreeMap::new();
     for index in 0..tree.inodes.len() {
+        if let Some(FingerprintOptions { value: FingerprintValue::Source, key, .. }) = fingerprint {
+            check_source(tree, index, key, longest)?;
+        }
         if tree.inodes[index].xattrs.is_empty() {
             continue;
         }
@@ -76,6 +84,23 @@ pub(crate) fn sift(
         warnings.push(format!("xattr {name} of {count} inodes left out: the format has no such namespace"));
     }
     Ok(dropped)
+}
+
+/// Checks the fingerprint that the source gave the inode of this index, if it is one that has to have one.
+fn check_source(tree: &Tree, index: usize, key: &[u8], longest: u64) -> Result<(), BuildError> {
+    let inode = &tree.inodes[index];
+    let found = inode.xattr(key).map_or(0, <[u8]>::len);
+    if !carries_fingerprint(inode) || (1..=longest).contains(&(found as u64)) {
+        return Ok(());
+    }
+    Err(BuildError::SourceFingerprint {
+        path: crate::error::shown(
+            &tree.path_of(erofs_tree::InodeId(u32::try_from(index).unwrap_or(u32::MAX))),
+        ),
+        name: String::from_utf8_lossy(key).into_owned(),
+        found,
+        want: longest,
+    })
 }
 
 /// Whether an inode is one of those that carry a fingerprint: a regular file with content.

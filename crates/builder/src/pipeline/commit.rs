@@ -391,7 +391,6 @@ impl<'a> Commit<'a> {
         let again = if record.kind == Kind::Flat { u64::from(record.tail()) } else { 0 };
         self.sums.deduplicated_bytes += size - again;
         self.sums.stored_bytes += again;
-        self.sums.fingerprints += u64::from(record.has_fingerprint());
         self.keys[number] = self.keys[original];
         self.files[number].record = Some(record);
         self.done += 1;
@@ -613,7 +612,6 @@ impl<'a> Commit<'a> {
         let parts = [&self.keys[number].to_le_bytes()[..], &fingerprint, &content.places()];
         self.keys[number] = key::of(&parts.concat());
         let sums = &mut self.sums;
-        sums.fingerprints += u64::from(!fingerprint.is_empty());
         sums.chunked |= matches!(record.kind, Kind::Chunked { .. });
         // Extent records name the algorithm of each extent.
         let is_indexed =
