@@ -70,6 +70,11 @@ pub(crate) const MKFS_EROFS: &[Section] = &[
                  is not as long as it says is an error.",
             ),
             Text(
+                "Holes of sparse files are not read. A file may have 2^26 chunks, which are as long as --chunksize says or, without \
+                 it, 1 MiB for the longest files, so that 64 TiB is the limit then; with fingerprints a file may have 2^44 bytes, \
+                 because each zero is hashed; compressed, 2^31 blocks. Longer ones are an error.",
+            ),
+            Text(
                 "If IMAGE is inside SOURCE, it does not become a part of itself; a warning says so. The same holds for files of a hash \
                  tree beside it. Other names of an older IMAGE are stored like other files.",
             ),
