@@ -120,8 +120,8 @@ impl ImageFile {
         &self.path
     }
 
-    /// Device and inode number of the file that is being written, which must not become part of the image. The file that
-    /// has the image's name until then is another one, unless it is written in place.
+    /// Device and inode number of the file that is being written, which must not become part of the image.
+    /// The file that has the image's name until then is another one, unless it is written in place.
     pub fn identity(&self) -> Option<(u64, u64)> {
         self.file.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
     }

@@ -105,8 +105,8 @@ impl On<'_> {
             return Err(io::Error::other(format!("{uid}:{gid} is not an owner that the system can set")));
         }
         match self {
-            // Those of rustix for descriptors, and its chmodat, are system calls even with its feature `use-libc`, and
-            // fakeroot and pseudo see the functions of libc alone.
+            // Those of rustix for descriptors, and its chmodat, are system calls even with its feature
+            // `use-libc`, and fakeroot and pseudo see the functions of libc alone.
             Self::Open(fd) => std::os::unix::fs::fchown(fd, Some(uid), Some(gid)),
             Self::Name(dir, name) => {
                 let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
@@ -120,7 +120,8 @@ impl On<'_> {
         match self {
             Self::Open(fd) => File::from(fd.try_clone_to_owned()?).set_permissions(mode),
             Self::Name(dir, name) => {
-                // Through a descriptor of the file itself, so that no link is followed that takes the name meanwhile.
+                // Through a descriptor of the file itself, so that no link is followed that takes the name
+                // meanwhile.
                 let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let file = rustix::fs::openat(dir, name, flags, Mode::empty())?;
                 std::fs::set_permissions(format!("/proc/self/fd/{}", file.as_raw_fd()), mode)

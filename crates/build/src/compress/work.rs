@@ -354,8 +354,8 @@ impl<'a> Worker<'a> {
         Ok(part)
     }
 
-    /// The form and the key of a whole segment, not the last of its file, that is a hole: nothing of it is read, and it is
-    /// encoded once.
+    /// The form and the key of a whole segment, not the last of its file, that is a hole: nothing of it is
+    /// read, and it is encoded once.
     fn hole(
         &mut self,
         file: usize,

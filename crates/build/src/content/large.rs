@@ -202,8 +202,8 @@ impl Commit<'_> {
         self.reader.options.chunks.map(|chunks| chunks.bits)
     }
 
-    /// Places a segment that is only a part of a chunk, behind the segment before it, and gives the block at which its
-    /// bytes are to be written. A chunk has no place until something in it is not zero.
+    /// Places a segment that is only a part of a chunk, behind the segment before it, and gives the block at
+    /// which its bytes are to be written. A chunk has no place until something in it is not zero.
     fn long_chunk(
         &mut self,
         large: &mut Large,

@@ -127,8 +127,8 @@ impl Reader<'_> {
         self.options.fingerprint.as_ref().is_some_and(FingerprintOptions::is_computed)
     }
 
-    /// Whether the key of a segment is needed. Where a fingerprint will stand for the content, it only tells whether two
-    /// files begin alike.
+    /// Whether the key of a segment is needed. Where a fingerprint will stand for the content, it only tells
+    /// whether two files begin alike.
     pub(crate) fn wants_key(&self, file: usize, offset: u64) -> bool {
         !self.is_hashed() || (offset == 0 && self.files[file].has_twin)
     }

@@ -96,8 +96,8 @@ impl<'f> Units<'f> {
         Self { files, file: 0, offset: 0, segment }
     }
 
-    /// Passes over the hole with which the next unit begins, if it covers whole segments of a large file. `data_from` says
-    /// where the first byte from one of a file on is that is in no hole.
+    /// Passes over the hole with which the next unit begins, if it covers whole segments of a large file.
+    /// `data_from` says where the first byte from one of a file on is that is in no hole.
     pub(crate) fn take_hole(
         &mut self,
         data_from: impl FnOnce(&File, u64) -> Result<u64, BuildError>,

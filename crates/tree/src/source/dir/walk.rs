@@ -391,7 +391,8 @@ impl<'a> Walk<'a> {
         Ok(found)
     }
 
-    /// What these names lead to, without the numbers of directories, and the paths of those that are left out.
+    /// What these names lead to, without the numbers of directories, and the paths of those that are left
+    /// out.
     fn leaves(
         &self,
         open: &Open,
