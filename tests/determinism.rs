@@ -202,12 +202,15 @@ fn any_output() {
     }
 }
 
+/// Options, and what is changed in the tree.
+type Row<'c> = (&'static [&'static str], &'c dyn Fn(&Path));
+
 /// Trees that differ in nothing that is stored give the same image, UUID and order of everything included.
 #[test]
 fn what_is_not_stored_leaves_no_trace() {
     let names = |root: &Path| -> Vec<PathBuf> {
         let files = walkdir::WalkDir::new(root).into_iter().map(|entry| entry.unwrap());
-        files.filter(|entry| entry.file_type().is_file()).map(|entry| entry.into_path()).collect()
+        files.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path).collect()
     };
     let times: &dyn Fn(&Path) = &|root| trees::set_times(root, 9).unwrap();
     let attributes: &dyn Fn(&Path) = &|root| {
@@ -229,7 +232,7 @@ fn what_is_not_stored_leaves_no_trace() {
         }
         trees::set_times(root, 4).unwrap();
     };
-    let rows: [(&[&'static str], &dyn Fn(&Path)); 10] = [
+    let rows: [Row<'_>; 10] = [
         (&["--ignore-mtime"], times),
         (&["--ignore-mtime", "-T1700000000", "--mkfs-time", KEY_OPTION], times),
         (&["--ignore-mtime", "-zlz4", "-Efragments"], times),

@@ -90,8 +90,8 @@ pub struct Sharing {
     #[arg(long, value_name = "UUID", requires = "ishare_key", value_parser = value::namespace)]
     pub ishare_namespace: Option<Uuid>,
 
-    /// Fail where otherwise a warning or the summary counts: a file of the source has an extended attribute that would be
-    /// taken for its fingerprint, or an owner or group that this user namespace does not map
+    /// Fail where otherwise a warning or the summary counts: a file of the source has an extended attribute
+    /// that would be taken for its fingerprint, or an owner or group that this user namespace does not map
     #[arg(long)]
     pub strict: bool,
 

@@ -17,7 +17,8 @@ const ISHARE: &str = env!("CARGO_BIN_EXE_erofs-ishare");
 /// An unprivileged user and group of nobody in particular.
 const SOMEONE: u32 = 12_345;
 
-/// A tree with owners, devices and attributes that only root can make, its image, and what is extracted from that.
+/// A tree with owners, devices and attributes that only root can make, its image, and what is extracted from
+/// that.
 const SCRIPT: &str = r"set -e
 mkdir t t/d
 echo a >t/root; echo b >t/other; echo c >t/d/f; ln -s x t/l; ln t/root t/d/root2
@@ -61,8 +62,8 @@ struct Home(TempDir);
 impl Home {
     fn new() -> Self {
         let home = Self(erofs_testkit::place::disk_scratch().unwrap());
-        // Another process makes the copies, because a file that this one has open for writing cannot be run while some
-        // thread of the tests is between fork and exec.
+        // Another process makes the copies, because a file that this one has open for writing cannot be run
+        // while some thread of the tests is between fork and exec.
         run(Command::new("cp").args([MKFS, ISHARE]).arg(home.0.path())).unwrap();
         fs::set_permissions(home.0.path(), fs::Permissions::from_mode(0o755)).unwrap();
         chown(home.0.path(), Some(SOMEONE), Some(SOMEONE)).unwrap();
@@ -151,10 +152,10 @@ fn owners_that_a_user_namespace_does_not_map() {
         let line = ["-Ur", "./mkfs-erofs", "-T0"].iter().chain(flags).chain(&["image", "t"]);
         Ran::of(home.command("unshare").args(line))
     };
-    let users = "2 files have the owner 65534, which stands for all that this user namespace does not map (first is \
-                 /other); --all-root and --force-uid set one";
-    let groups = "1 file has the group 65534, which stands for all that this user namespace does not map (first is \
-                  /third); --all-root and --force-gid set one";
+    let users = "2 files have the owner 65534, which stands for all that this user namespace does not map \
+                 (first is /other); --all-root and --force-uid set one";
+    let groups = "1 file has the group 65534, which stands for all that this user namespace does not map \
+                  (first is /third); --all-root and --force-gid set one";
     let warning = |text: &str| format!("mkfs-erofs: warning: {text}\n");
     for (flags, wanted) in [
         (&[][..], [users, groups].map(warning).concat()),
@@ -171,8 +172,8 @@ fn owners_that_a_user_namespace_does_not_map() {
         ["drwxr-xr-x 0 0 /", "-rw-r--r-- 0 0 /mine", "-rw-r--r-- 0 0 /other", "-rw-r--r-- 0 0 /third"];
     assert_eq!(listed(&list()), all_root);
     fs::remove_file(home.path("image")).unwrap();
-    let line = "/other: owner 65534, which in this user namespace stands for what is not mapped, and 1 more of this: \
-                wanted mapped ones, or another owner to store\n";
+    let line = "/other: owner 65534, which in this user namespace stands for what is not mapped, and 1 more \
+                of this: wanted mapped ones, or another owner to store\n";
     build(&["--strict"]).assert_refused(1, line);
     assert!(!home.path("image").exists());
     // Where all owners are mapped, there is nothing to say.

@@ -54,24 +54,32 @@ pub(crate) const MKFS_EROFS: &[Section] = &[
         title: "SOURCE",
         blocks: &[
             Text(
-                "SOURCE is a directory. Symbolic links are stored and not followed, unless SOURCE itself is one; what is mounted \
-                 inside is stored like anything else. A file that cannot be read, or that changes while it is read, \
-                 is an error.",
+                "SOURCE is a directory. Symbolic links are stored and not followed, unless SOURCE itself is \
+                 one; what is mounted inside is stored like anything else. A file that cannot be read, or \
+                 that changes while it is read, is an error.",
             ),
             Text(
-                "Names are one file with several names (hard links) if device and inode number are the same, the link count is above \
-                 one, and type, size, times, mode, owner and extended attributes are the same as well. On file systems that \
-                 make their inode numbers up, such as FUSE, overlayfs and network file systems, the content is compared too, \
-                 and an inode number that changes is no change of the file.",
+                "Names are one file with several names (hard links) if device and inode number are the \
+                 same, the link count is above one, and type, size, times, mode, owner and extended \
+                 attributes are the same as well. On file systems that make their inode numbers up, such as \
+                 FUSE, overlayfs and network file systems, the content is compared too, and an inode number \
+                 that changes is no change of the file.",
             ),
             Text(
-                "A file that says it is empty and is not, as those of proc do, is stored with the content that it has when it is \
-                 scanned, up to 1 MiB each and 64 MiB together; a warning counts such files. Any other file whose content \
-                 is not as long as it says is an error.",
+                "A file that says it is empty and is not, as those of proc do, is stored with the content \
+                 that it has when it is scanned, up to 1 MiB each and 64 MiB together; a warning counts \
+                 such files. Any other file whose content is not as long as it says is an error.",
             ),
             Text(
-                "If IMAGE is inside SOURCE, it does not become a part of itself; a warning says so. The same holds for files of a hash \
-                 tree beside it. Other names of an older IMAGE are stored like other files.",
+                "Holes of sparse files are not read. A file may have 2^26 chunks, which are as long as \
+                 --chunksize says or, without it, 1 MiB for the longest files, so that 64 TiB is the limit \
+                 then; with fingerprints a file may have 2^44 bytes, because each zero is hashed; \
+                 compressed, 2^31 blocks. Longer ones are an error.",
+            ),
+            Text(
+                "If IMAGE is inside SOURCE, it does not become a part of itself; a warning says so. The \
+                 same holds for files of a hash tree beside it. Other names of an older IMAGE are stored \
+                 like other files.",
             ),
         ],
     },
@@ -79,17 +87,18 @@ pub(crate) const MKFS_EROFS: &[Section] = &[
         title: "BUILDING WITHOUT ROOT",
         blocks: &[
             Text(
-                "Owners, modes, devices and extended attributes are read by functions of libc, so that images that are made under \
-                 fakeroot and pseudo have what these show. A static program does not see them.",
+                "Owners, modes, devices and extended attributes are read by functions of libc, so that \
+                 images that are made under fakeroot and pseudo have what these show. A static program does \
+                 not see them.",
             ),
             Text(
-                "In a user namespace owners are stored as they are seen inside. What is not mapped is seen as one number, mostly \
-                 65534: a warning counts files that have it, and --strict makes them an error. --all-root, --force-uid and \
-                 --force-gid store an owner of their own.",
+                "In a user namespace owners are stored as they are seen inside. What is not mapped is seen \
+                 as one number, mostly 65534: a warning counts files that have it, and --strict makes them \
+                 an error. --all-root, --force-uid and --force-gid store an owner of their own.",
             ),
             Text(
-                "Attributes of the namespace trusted are shown to root of the initial user namespace alone. Others do not see \
-                 that there are any.",
+                "Attributes of the namespace trusted are shown to root of the initial user namespace alone. \
+                 Others do not see that there are any.",
             ),
         ],
     },

@@ -9,7 +9,8 @@ use crate::key;
 /// Zeros to write or to hash, piece by piece.
 pub(crate) static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
-/// Goes on with so many zeros. Neither SHA-2 nor BLAKE3, whose blocks know their number, has a shorter way to them.
+/// Goes on with so many zeros. Neither SHA-2 nor BLAKE3, whose blocks know their number, has a shorter way to
+/// them.
 pub(crate) fn hash(hasher: &mut dyn Hasher, length: u64) {
     pieces(length, |zeros| hasher.update(zeros));
 }

@@ -1,7 +1,7 @@
 //! A file system that says of its files what a test wants: a small FUSE server in a thread of the test.
 //!
-//! It is read-only, has no extended attributes, and answers as the protocol of the kernel's `linux/fuse.h` wants it, in
-//! version 7.31. Numbers and sizes are what the test gives, true or not.
+//! It is read-only, has no extended attributes, and answers as the protocol of the kernel's `linux/fuse.h`
+//! wants it, in version 7.31. Numbers and sizes are what the test gives, true or not.
 
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
@@ -91,7 +91,8 @@ pub struct Mounted {
 /// Whether the tests may mount FUSE file systems here.
 ///
 /// # Errors
-/// When they do not run as root, there is no `/dev/fuse`, or the machine is not little-endian, as the server is.
+/// When they do not run as root, there is no `/dev/fuse`, or the machine is not little-endian, as the server
+/// is.
 pub fn supported() -> std::result::Result<(), Absent> {
     require::root()?;
     if cfg!(target_endian = "big") {
@@ -203,7 +204,8 @@ impl Server {
             1 => self.look_up(id, body),
             3 => Ok([vec![0; 16], self.attributes(id)?].concat()),
             5 => Ok(self.node(id)?.node.content.clone()),
-            // OPEN and OPENDIR: a handle, and that content does not go through the page cache, which ends at the size.
+            // OPEN and OPENDIR: a handle, and that content does not go through the page cache, which ends at
+            // the size.
             14 => Ok([vec![0; 8], 1_u32.to_le_bytes().to_vec(), vec![0; 4]].concat()),
             27 => Ok(vec![0; 16]),
             15 => {
@@ -295,7 +297,6 @@ fn long(bytes: &[u8], at: usize) -> u64 {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
 

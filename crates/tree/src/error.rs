@@ -98,8 +98,8 @@ pub enum TreeError {
     },
     /// Owners or groups that this user namespace does not map are not to be stored.
     #[error(
-        "{}: {what} {found}, which in this user namespace stands for what is not mapped, and {} more of this: wanted \
-         mapped ones, or another {what} to store",
+        "{}: {what} {found}, which in this user namespace stands for what is not mapped, and {} more of \
+         this: wanted mapped ones, or another {what} to store",
         show_path(path),
         count.saturating_sub(1)
     )]

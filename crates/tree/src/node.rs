@@ -226,8 +226,8 @@ impl Tree {
         found.unwrap_or_else(|| format!("inode {}", id.0).into_bytes())
     }
 
-    /// Every inode once, in canonical order, with the first path that leads to it: from the root, without a leading
-    /// slash, and empty for the root itself.
+    /// Every inode once, in canonical order, with the first path that leads to it: from the root, without a
+    /// leading slash, and empty for the root itself.
     pub fn for_each_path(&self, mut visit: impl FnMut(InodeId, &[u8])) {
         visit(self.root, &[]);
         let entries = |id: InodeId| self.get(id).map_or(&[][..], Inode::entries).iter();

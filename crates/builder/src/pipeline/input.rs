@@ -17,8 +17,8 @@ pub(crate) trait Input: Sync {
     /// Fills `bytes` from byte `offset` of a file, and makes sure that the file is still what the scan saw.
     fn fill(&self, file: &File, offset: u64, bytes: &mut [u8]) -> Result<(), BuildError>;
 
-    /// The first byte from `offset` on that may be other than zero, no more than the size of the file. What is in front of
-    /// it need not be read.
+    /// The first byte from `offset` on that may be other than zero, no more than the size of the file. What
+    /// is in front of it need not be read.
     fn data_from(&self, _file: &File, offset: u64) -> Result<u64, BuildError> {
         Ok(offset)
     }

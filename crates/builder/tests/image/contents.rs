@@ -36,8 +36,8 @@ fn build(source: &mut Memory, path: &Path, options: &BuildOptions) -> Result<Sum
     erofs_builder::build(source, ImageFile::create(path, 0)?, options, &Silent)
 }
 
-/// Builds with 1, 2 and 5 threads, with and without holes in the source, sees that the bytes are equal, reads everything
-/// back, and returns the summary.
+/// Builds with 1, 2 and 5 threads, with and without holes in the source, sees that the bytes are equal, reads
+/// everything back, and returns the summary.
 fn check(name: &str, files: &[(&str, Vec<u8>)], options: &BuildOptions) -> Summary {
     check_source(name, &mut Memory::new(files), options)
 }

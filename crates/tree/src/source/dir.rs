@@ -50,11 +50,11 @@ pub struct DirOptions {
     pub read_xattrs: bool,
     /// What is left out.
     pub exclude: Exclude,
-    /// Paths of files to be left out with a warning: the image and what is written beside it. Other names of the same
-    /// files are files like any other.
+    /// Paths of files to be left out with a warning: the image and what is written beside it. Other names of
+    /// the same files are files like any other.
     pub skip: Vec<PathBuf>,
-    /// Files to be left out with a warning under every name, by device and inode number: those that are written while
-    /// the source is read.
+    /// Files to be left out with a warning under every name, by device and inode number: those that are
+    /// written while the source is read.
     pub skip_files: Vec<(u64, u64)>,
     /// What becomes of owners that this user namespace does not map.
     pub unmapped_users: Unmapped,
@@ -82,9 +82,10 @@ impl Default for DirOptions {
 
 /// A local directory.
 ///
-/// Symbolic links are stored and never followed, but for the root itself, which may be one. Mounts inside are entered.
-/// Names with the same device and inode number, a link count above one and the same metadata are one inode with several
-/// names; on file systems whose numbers are made up, the content has to be the same as well.
+/// Symbolic links are stored and never followed, but for the root itself, which may be one. Mounts inside are
+/// entered. Names with the same device and inode number, a link count above one and the same metadata are one
+/// inode with several names; on file systems whose numbers are made up, the content has to be the same as
+/// well.
 ///
 /// All metadata are read through functions of libc, so that they are those that fakeroot and pseudo show.
 #[derive(Debug)]

@@ -30,8 +30,8 @@ pub trait Content: Send + Sync {
     /// at the end of the file.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, TreeError>;
 
-    /// The first byte from `offset` on that may be other than zero, no more than the length of the file: what is in front
-    /// of it is a hole, and need not be read. Holes that the source does not know of are data.
+    /// The first byte from `offset` on that may be other than zero, no more than the length of the file: what
+    /// is in front of it is a hole, and need not be read. Holes that the source does not know of are data.
     fn data_from(&self, offset: u64) -> u64 {
         offset
     }

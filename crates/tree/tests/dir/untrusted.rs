@@ -107,10 +107,8 @@ fn content_beyond_the_size_is_never_left_out_in_silence() {
     assert!(error.to_string().ends_with(wanted), "{error}");
     assert_eq!(
         source.warnings(),
-        [
-            "1 file says that it is empty and has content, which is stored as it was when the source was scanned (first \
-          is none)"
-        ]
+        ["1 file says that it is empty and has content, which is stored as it was when the source was \
+             scanned (first is none)"]
     );
 }
 

@@ -10,8 +10,8 @@ use super::walk::{Found, Leaf, LeafKind, Meta, Part, What};
 use crate::error::{TreeError, to_path};
 use crate::node::{ContentRef, Entry, Inode, InodeId, Kind, Timestamp, Tree};
 
-/// So many inodes with the same device and inode number are remembered. Where there are more, later names get inodes of
-/// their own: to compare each with all others would take forever.
+/// So many inodes with the same device and inode number are remembered. Where there are more, later names get
+/// inodes of their own: to compare each with all others would take forever.
 const LIKE_MAX: usize = 8;
 
 /// What the scan saw of each regular file, by content reference.
@@ -194,7 +194,8 @@ struct Assembly<'a> {
     listings: Vec<Listing>,
     inodes: Vec<Inode>,
     files: FileTable,
-    /// Inodes with several names that have been met. There is more than one of a number where numbers are not unique.
+    /// Inodes with several names that have been met. There is more than one of a number where numbers are not
+    /// unique.
     seen: HashMap<Identity, Vec<(InodeId, Timestamp)>>,
     hard_dereference: bool,
 }
@@ -250,9 +251,9 @@ impl Assembly<'_> {
         Ok(id)
     }
 
-    /// The inode to which a name leads, if it was met under another name. Device and inode number alone do not decide: two
-    /// files may have the same ones where a file system makes them up. An inode is the same if all that was seen of it
-    /// is, and, where numbers cannot be trusted, its content.
+    /// The inode to which a name leads, if it was met under another name. Device and inode number alone do
+    /// not decide: two files may have the same ones where a file system makes them up. An inode is the same
+    /// if all that was seen of it is, and, where numbers cannot be trusted, its content.
     fn known(
         &self,
         at: Name<'_>,
@@ -311,7 +312,8 @@ fn new_inode(meta: Meta, links: u32, kind: Kind) -> Inode {
     Inode { permissions, uid, gid, mtime, links, xattrs, kind }
 }
 
-/// An inode with one name, and its content if that came with the scan. The content is not in the table of files yet.
+/// An inode with one name, and its content if that came with the scan. The content is not in the table of
+/// files yet.
 fn inode_of(leaf: Leaf) -> (Inode, Option<Box<[u8]>>) {
     let mut content = None;
     let kind = match leaf.kind {

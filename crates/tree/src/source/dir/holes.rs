@@ -29,7 +29,8 @@ impl Holes {
         Self { size: if stored < size { size } else { 0 }, last: Mutex::new((0, 0)) }
     }
 
-    /// The first byte from `offset` on that is not in a hole, at most the size. Where nothing is known it is `offset`.
+    /// The first byte from `offset` on that is not in a hole, at most the size. Where nothing is known it is
+    /// `offset`.
     pub(super) fn data_from(&self, fd: BorrowedFd<'_>, offset: u64) -> u64 {
         if offset >= self.size {
             return offset;

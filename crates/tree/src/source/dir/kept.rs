@@ -1,5 +1,5 @@
-//! The content of files that say they are empty and are not, as in proc: it is read with everything else of the scan,
-//! because its length shows only then and may be another one a moment later.
+//! The content of files that say they are empty and are not, as in proc: it is read with everything else of
+//! the scan, because its length shows only then and may be another one a moment later.
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -39,11 +39,12 @@ const GROUPS: Kind = Kind {
     advice: "--all-root and --force-gid set one",
 };
 
-/// The number that stands for all owners which are not mapped (Linux's `DEFAULT_OVERFLOWUID`), where the system does not
-/// tell it.
+/// The number that stands for all owners which are not mapped (Linux's `DEFAULT_OVERFLOWUID`), where the
+/// system does not tell it.
 const OVERFLOW: u32 = 65_534;
 
-/// Looks for owners and groups that are not mapped; gives one line for each kind, or an error where that is wanted.
+/// Looks for owners and groups that are not mapped; gives one line for each kind, or an error where that is
+/// wanted.
 pub(super) fn check(tree: &Tree, users: Unmapped, groups: Unmapped) -> Result<Vec<String>, TreeError> {
     let mut warnings = Vec::new();
     for (kind, rule) in [(&USERS, users), (&GROUPS, groups)] {
@@ -72,7 +73,8 @@ pub(super) fn check(tree: &Tree, users: Unmapped, groups: Unmapped) -> Result<Ve
     Ok(warnings)
 }
 
-/// What the overflow number means in a namespace with this map (`user_namespaces(7)`); `None` where all numbers are mapped.
+/// What the overflow number means in a namespace with this map (`user_namespaces(7)`); `None` where all
+/// numbers are mapped.
 fn meaning(map: &str, overflow: u32) -> Option<&'static str> {
     let lines = map.lines().filter_map(|line| {
         let mut words = line.split_whitespace().map(str::parse::<u64>);

@@ -19,8 +19,8 @@ pub(super) const MAX_PATH_LEN: usize = 4095;
 /// How a directory is opened that only leads to others.
 const WAY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// So many names are walked in one step. At the end of each step the directory is kept open for what comes next, so that
-/// the time for a tree does not grow with the square of its depth.
+/// So many names are walked in one step. At the end of each step the directory is kept open for what comes
+/// next, so that the time for a tree does not grow with the square of its depth.
 const STRIDE: usize = 64;
 
 /// The variable by which the loader puts libraries before libc, such as fakeroot's and pseudo's.
@@ -66,8 +66,8 @@ impl Root {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = openat(CWD, &path, flags, Mode::empty())
             .map_err(|errno| io_error("open the directory", path.clone(), errno))?;
-        // Libc has no function for openat2. pseudo knows of descriptors what the functions that it wraps have opened, and
-        // fails in `fstatat` below any other.
+        // Libc has no function for openat2. pseudo knows of descriptors what the functions that it wraps have
+        // opened, and fails in `fstatat` below any other.
         let is_wrapped = std::env::var_os(PRELOAD).is_some_and(|libraries| !libraries.is_empty());
         let probe = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let has_openat2 =
@@ -153,8 +153,9 @@ impl Root {
         from.map_or(&self.fd, AsRef::as_ref).as_fd()
     }
 
-    /// Opens what is at a path from a directory, that itself at the empty path. No part of the path is followed if it is
-    /// a symbolic link, and access times stay as they are where the kernel allows it. Paths may be of any length.
+    /// Opens what is at a path from a directory, that itself at the empty path. No part of the path is
+    /// followed if it is a symbolic link, and access times stay as they are where the kernel allows it. Paths
+    /// may be of any length.
     pub(super) fn open_from(
         &self,
         from: BorrowedFd<'_>,
@@ -287,7 +288,8 @@ impl DirTable {
         (at == 0).then(|| self.path(dir))
     }
 
-    /// The way to a directory from the nearest one above it that is open, or from the root if none is to be looked for.
+    /// The way to a directory from the nearest one above it that is open, or from the root if none is to be
+    /// looked for.
     pub(super) fn way(&self, dir: u32, recent: Option<&Recent>) -> Way {
         let mut from = None;
         let mut numbers = Vec::new();

@@ -1,8 +1,8 @@
-//! Directories that were opened lately. Directories are read, and files opened, near those that came before them, and to
-//! go on from an open directory spares the kernel the way from the root.
+//! Directories that were opened lately. Directories are read, and files opened, near those that came before
+//! them, and to go on from an open directory spares the kernel the way from the root.
 //!
-//! A directory stays the same one here if it is renamed meanwhile; whether a file is the one that the scan saw is asked of
-//! the file.
+//! A directory stays the same one here if it is renamed meanwhile; whether a file is the one that the scan
+//! saw is asked of the file.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -44,8 +44,8 @@ impl Recent {
         }
     }
 
-    /// Whether the last question like this at the same place was for the same directory. Many directories have one file
-    /// only, and it would be in vain to open those.
+    /// Whether the last question like this at the same place was for the same directory. Many directories
+    /// have one file only, and it would be in vain to open those.
     pub(super) fn is_repeated(&self, number: u32) -> bool {
         self.asked[place(number)].swap(number, Ordering::Relaxed) == number
     }

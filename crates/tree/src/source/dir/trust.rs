@@ -5,10 +5,11 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{FsWord, fstatfs};
 use rustix::io::Errno;
 
-/// File systems of Linux that give each inode a number of its own and keep it as long as the inode is there, and whose
-/// `st_size` is the length of the content: `f_type` of statfs(2), from the kernel's `linux/magic.h` and, where that lacks
-/// it, the file system's own source. Not among them are those that make up numbers (FUSE, vfat, 9p), take them from
-/// elsewhere (overlayfs, NFS, CIFS) or make up content when it is read (proc, sysfs).
+/// File systems of Linux that give each inode a number of its own and keep it as long as the inode is there,
+/// and whose `st_size` is the length of the content: `f_type` of statfs(2), from the kernel's `linux/magic.h`
+/// and, where that lacks it, the file system's own source. Not among them are those that make up numbers
+/// (FUSE, vfat, 9p), take them from elsewhere (overlayfs, NFS, CIFS) or make up content when it is read
+/// (proc, sysfs).
 const LOCAL: [i128; 12] = [
     0xef53,      // ext2, ext3, ext4
     0x5846_5342, // XFS

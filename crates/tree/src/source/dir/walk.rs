@@ -364,7 +364,8 @@ impl Walk<'_> {
         Ok(found)
     }
 
-    /// What these names lead to, without the numbers of directories, and the paths of those that are left out.
+    /// What these names lead to, without the numbers of directories, and the paths of those that are left
+    /// out.
     fn leaves(
         &self,
         open: &Open,

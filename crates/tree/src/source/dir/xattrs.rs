@@ -48,7 +48,8 @@ impl Handle<'_> {
     }
 }
 
-/// The path from the root is asked only for directories of so many names: to follow one takes time for each name.
+/// The path from the root is asked only for directories of so many names: to follow one takes time for each
+/// name.
 pub(super) const NAMES_MAX: usize = 64;
 
 /// Reads attributes of the entries of one open directory that are not directories themselves.
