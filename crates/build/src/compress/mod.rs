@@ -263,9 +263,8 @@ fn force(threads: usize, phase: Phase<'_>) -> Force {
     shares(threads, phase.compression.memory, work::encoders(phase), erofs_threads::memory::free())
 }
 
-/// The same where `free` bytes of memory are free: contents take
-/// `memory` bytes, or a quarter of what is free if that is 0, but no more than half of it, which is what encoders of `encoder`
-/// bytes each take at most.
+/// The same where `free` bytes of memory are free: contents take `memory` bytes, or a quarter of what is free
+/// if that is 0, but no more than half of it, which is what encoders of `encoder` bytes each take at most.
 fn shares(threads: usize, memory: u64, encoder: u64, free: u64) -> Force {
     // Content and what it is encoded to.
     let unit = 2 * SEGMENT_SIZE as u64;

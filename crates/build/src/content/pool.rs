@@ -90,7 +90,8 @@ pub(super) fn run(
     }
 }
 
-/// How many of `threads` threads work, where `free` bytes of memory are free: with fewer, fewer buffers are needed.
+/// How many of `threads` threads work, where `free` bytes of memory are free: with fewer, fewer buffers are
+/// needed.
 fn force(threads: usize, free: u64) -> usize {
     let buffers = usize::try_from(free / SHARE_OF_MEMORY).unwrap_or(usize::MAX) / SEGMENT_SIZE;
     threads.min(buffers.saturating_sub(BUFFERS_SHARED) / BUFFERS_PER_THREAD).clamp(1, THREADS_MAX)
