@@ -986,7 +986,7 @@ _erofs__ishare() {
             return 0
             ;;
         erofs__subcmd__ishare__subcmd__verify)
-            opts="-h --device --offset --domain --profile --ishare-namespace --verity --roothash --certificate --signature --json --junit --help"
+            opts="-h --device --offset --domain --profile --ishare-namespace --verity --roothash --certificate --require-valid-dates --signature --json --junit --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

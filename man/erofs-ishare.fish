@@ -117,12 +117,12 @@ complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand doctor" -l jso
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand sign" -l roothash -d 'Sign the root hash in FILE, hexadecimal digits, without looking at any image' -r -F
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand sign" -l verity -d 'The file that holds the hash tree of IMAGE' -r -F
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand sign" -l key -d 'The private key in PEM: RSA, P-256 or P-384, not encrypted' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand sign" -l key -d 'The private key in PEM: RSA of 2048 bits or more, P-256 or P-384, not encrypted' -r -F
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand sign" -l certificate -d 'The certificate of the key in PEM; more may follow it in the file' -r -F
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand sign" -s o -l output -d 'The signature' -r -F
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand sign" -l to-be-signed -d 'Write to FILE the bytes that the key has to sign by SHA-256 (PKCS#1 v1.5 for RSA), and end' -r -F
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand sign" -l join-signature -d 'Take the signature in FILE, which a key elsewhere made of those bytes, instead of making one' -r -F
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand sign" -l embed-certificates -d 'Put the certificates into the signature, as registries want it; dm-verity and systemd have their own'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand sign" -l embed-certificates -d 'Put the certificates into the signature, so that `verify --certificate CA.pem` finds them there, as registries want it; dm-verity and systemd have their own'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand sign" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and not __fish_seen_subcommand_from new check mount mount-command unit help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and not __fish_seen_subcommand_from new check mount mount-command unit help" -f -a "new" -d 'Make an identifier of 256 random bits, as 64 hexadecimal digits'
@@ -158,9 +158,10 @@ hardened\t'That in canonical form, with a checksum, and with a right fingerprint
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l ishare-namespace -d 'The publisher\'s namespace, without which fingerprints of --ishare-digest=uuid can only be compared' -r
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l verity -d 'Check the image against its dm-verity hash tree: the one behind it, or in FILE' -r
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l roothash -d 'The root hash that is trusted: 64 hexadecimal digits, or the file that holds them' -r
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l certificate -d 'Check the signature over the root hash: it has to be of one of these certificates, or of one that they issued' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l certificate -d 'Check the signature over the root hash: it has to be of one of these certificates, or of one that they issued and that the signature brings along (`sign --embed-certificates`) or is given as well' -r -F
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l signature -d 'The signature [default: IMAGE.roothash.p7s, without a .raw at the end of IMAGE]' -r -F
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l domain -d 'Hold the images against each other as well: equal fingerprints of different contents are wrong in one domain'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l require-valid-dates -d 'Hold the certificates of the signature to their dates, which Linux does not do'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l json -d 'One JSON object'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l junit -d 'XML as test runners write it, with a test for each part of the check'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'

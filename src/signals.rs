@@ -10,11 +10,11 @@ use signal_hook::flag;
 
 /// Prepares a program: called once, before anything else. `failed` is its exit code when its work fails.
 ///
-/// - A write past the limit on file sizes (`RLIMIT_FSIZE`) fails with `EFBIG`, so that the error names the file. Without a
-///   handler, `SIGXFSZ` ends the program.
-/// - Where a small piece of memory cannot be had (`RLIMIT_AS`), the standard library says how many bytes were wanted, and
-///   aborts. The program ends with `failed` then, and without a core dump. After a panic an abort stays what it is, because
-///   it is a defect of the program.
+/// - A write past the limit on file sizes (`RLIMIT_FSIZE`) fails with `EFBIG`, so that the error names the
+///   file. Without a handler, `SIGXFSZ` ends the program.
+/// - Where a small piece of memory cannot be had (`RLIMIT_AS`), the standard library says how many bytes were
+///   wanted, and aborts. The program ends with `failed` then, and without a core dump. After a panic an abort
+///   stays what it is, because it is a defect of the program.
 ///
 /// - SIGINT, SIGTERM and SIGHUP remove temporary files before they end the program.
 ///

@@ -1,5 +1,5 @@
-//! Limits of the system: threads that cannot be started, memory that cannot be had, system calls that a sandbox refuses,
-//! files that may not grow. Nothing of it may crash, hang, or change what is made.
+//! Limits of the system: threads that cannot be started, memory that cannot be had, system calls that a
+//! sandbox refuses, files that may not grow. Nothing of it may crash, hang, or change what is made.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
@@ -17,7 +17,8 @@ use tempfile::TempDir;
 const MKFS: &str = env!("CARGO_BIN_EXE_mkfs-erofs");
 const ISHARE: &str = env!("CARGO_BIN_EXE_erofs-ishare");
 
-/// A directory with a tree: text and noise, files that are alike, and one that is read and hashed by two threads (32 MiB).
+/// A directory with a tree: text and noise, files that are alike, and one that is read and hashed by two
+/// threads (32 MiB).
 fn scratch() -> TempDir {
     let dir = place::scratch().unwrap();
     let tree = dir.path().join("tree");
@@ -132,8 +133,8 @@ fn a_limit_on_threads_changes_nothing() {
     }
 }
 
-/// Whether a message is one line of the program; or, where less than 2 MiB could not be had, one of the standard
-/// library, which adds a note.
+/// Whether a message is one line of the program; or, where less than 2 MiB could not be had, one of the
+/// standard library, which adds a note.
 fn is_one_line(error: &str) -> bool {
     let mut lines = error.lines().filter(|line| !line.starts_with("note: run with"));
     let (Some(line), None) = (lines.next(), lines.next()) else { return false };

@@ -5,7 +5,8 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::SystemTime;
@@ -317,7 +318,9 @@ fn openssl_accepts_our_signatures() {
                 (signer.subject.as_str(), signer.trust),
                 (format!("CN={name}").as_str(), Trust::Given)
             );
-            assert!(signer.is_valid_now && !signer.has_attributes && signer.not_before < signer.not_after);
+            assert!(
+                signer.not_valid.is_empty() && !signer.has_attributes && signer.not_before < signer.not_after
+            );
         }
     }
     // A signature of RSA has no random part, so the whole file is the same.
@@ -403,9 +406,225 @@ fn authorities_vouch_for_signers() {
     bundle(&["below", "signer", "middle"]);
     sign("below");
     assert!(keys.verify("x.p7s", "ca.pem").is_err(), "the signer's certificate is no authority");
-    bundle(&["encipher", "middle"]);
-    sign("encipher");
+    // Here, nobody signs with such a certificate.
+    let embedded = SMIME.replace(" -nocerts", "");
+    let signer = "-certfile middle.pem -signer encipher.pem -inkey encipher.key -out x.p7s";
+    keys.openssl_ok(&format!("{embedded} {signer}"));
     assert!(keys.verify("x.p7s", "ca.pem").is_err(), "its key is not for signatures");
+}
+
+/// Certificates with one thing wrong each: what is in the extensions of the signer and of its authority, and
+/// what is said.
+const PURPOSES: &[(&str, &str, &str)] = &[
+    ("keyUsage=digitalSignature\nextendedKeyUsage=codeSigning", "", ""),
+    ("keyUsage=nonRepudiation\nextendedKeyUsage=serverAuth,anyExtendedKeyUsage", "", ""),
+    ("subjectAltName=critical,DNS:example.org\ncertificatePolicies=critical,1.2.3.4", "", ""),
+    ("", "extendedKeyUsage=codeSigning\nkeyUsage=critical,keyCertSign", ""),
+    ("keyUsage=keyAgreement", "", "CN=signer may not sign: found a key usage without signatures"),
+    (
+        "extendedKeyUsage=serverAuth,clientAuth",
+        "",
+        "found the extended key usage id-kp-serverAuth, id-kp-clientAuth, want codeSigning in it, or none",
+    ),
+    ("1.2.3.4=critical,ASN1:NULL", "", "CN=signer may not sign: found the critical extension 1.2.3.4"),
+    ("", "extendedKeyUsage=serverAuth", "vouches for CN=signer: CN=middle: found the extended key usage"),
+    (
+        "",
+        "nameConstraints=critical,permitted;DNS:.org",
+        "CN=middle: found the critical extension id-ce-nameConstraints",
+    ),
+    (
+        "",
+        "keyUsage=critical,cRLSign",
+        "vouches for CN=signer: CN=middle: found a key usage without certificates",
+    ),
+];
+
+#[test]
+fn certificates_are_held_to_their_purpose() {
+    let Some(keys) = Keys::new("purposes of certificates") else { return };
+    keys.make("ca", P256);
+    let make = |name: &str, kind: &str, above: &str, extensions: &str| {
+        keys.openssl_ok(&format!(
+            "req -new -newkey {kind} -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}"
+        ));
+        fs::write(keys.path("ext"), extensions).unwrap();
+        let authority = format!("-CA {above}.pem -CAkey {above}.key -CAcreateserial");
+        keys.openssl_ok(&format!(
+            "x509 -req -in {name}.csr {authority} -days 30 -extfile ext -out {name}.pem"
+        ));
+    };
+    for (signer, middle, words) in PURPOSES {
+        make("middle", P256, "ca", &format!("basicConstraints=critical,CA:TRUE\n{middle}"));
+        make("signer", P256, "middle", &format!("basicConstraints=CA:FALSE\n{signer}"));
+        let both = ["signer", "middle"].map(|name| fs::read(keys.path(&format!("{name}.pem"))).unwrap());
+        fs::write(keys.path("bundle"), both.concat()).unwrap();
+        // By openssl, which signs with anything; by us, as far as the signer's own certificate allows.
+        keys.openssl_ok(&format!(
+            "{} -certfile middle.pem -signer signer.pem -inkey signer.key -out x.p7s",
+            SMIME.replace(" -nocerts", "")
+        ));
+        let issued = keys.verify("x.p7s", "ca.pem").map(drop);
+        let given = keys.verify("x.p7s", "signer.pem").map(drop);
+        let ours = keys.ishare(
+            "sign --roothash root --key signer.key --certificate bundle -o y.p7s --embed-certificates",
+        );
+        if words.is_empty() {
+            assert!(
+                issued.is_ok() && given.is_ok() && ours.status.success(),
+                "{signer}: {issued:?} {given:?} {}",
+                err(&ours)
+            );
+            assert!(keys.verify("y.p7s", "ca.pem").is_ok());
+            continue;
+        }
+        assert!(issued.as_ref().unwrap_err().contains(words), "{words}: {issued:?}");
+        let of_signer = middle.is_empty();
+        assert_eq!((given.is_err(), ours.status.success()), (of_signer, !of_signer), "{words}");
+        assert!(!of_signer || err(&ours).contains(words), "{words}: {}", err(&ours));
+    }
+}
+
+#[test]
+fn short_rsa_keys_are_refused() {
+    const SHORT: &str = "found an RSA key of 1024 bits, want at least 2048";
+    let Some(keys) = Keys::new("short RSA keys") else { return };
+    keys.make("short", "rsa:1024");
+    keys.make("long", "rsa:4096");
+    keys.make("p", P256);
+    for (name, other) in [("short", "p"), ("p", "short")] {
+        let output =
+            keys.ishare(&format!("sign --roothash root --key {name}.key --certificate {other}.pem -o x.p7s"));
+        assert!(output.status.code() == Some(1) && err(&output).contains(SHORT), "{name}: {}", err(&output));
+    }
+    keys.openssl_ok(&format!("{SMIME} -signer short.pem -inkey short.key -out x.p7s"));
+    assert!(keys.verify("x.p7s", "short.pem").unwrap_err().contains(SHORT));
+    keys.ishare_ok("sign --roothash root --key long.key --certificate long.pem -o x.p7s");
+    assert!(keys.verify("x.p7s", "long.pem").is_ok());
+    // An authority of 1024 bits vouches for nobody.
+    keys.openssl_ok(&format!("req -new -newkey {P256} -nodes -keyout s.key -out s.csr -subj /CN=s"));
+    keys.openssl_ok("x509 -req -in s.csr -CA short.pem -CAkey short.key -CAcreateserial -days 30 -out s.pem");
+    keys.ishare_ok("sign --roothash root --key s.key --certificate s.pem -o x.p7s --embed-certificates");
+    assert!(
+        keys.verify("x.p7s", "short.pem").unwrap_err().contains("no trusted certificate vouches for CN=s")
+    );
+}
+
+#[test]
+fn dates_are_told_and_can_be_required() {
+    let Some(keys) = Keys::new("dates of certificates") else { return };
+    golden(&keys);
+    keys.openssl_ok(
+        "x509 -req -in signer.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days -1 -out signer.pem",
+    );
+    keys.ishare_ok(
+        "sign app.raw --key signer.key --certificate signer.pem -o app.roothash.p7s --embed-certificates",
+    );
+    let output = keys.ishare("verify --verity --certificate ca.pem app.raw");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("not valid today"), "{text}");
+    let output = keys.ishare("verify --verity --certificate ca.pem --require-valid-dates app.raw");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text.contains("signature: app.roothash.p7s: found CN=signer out of its dates"), "{text}");
+    let again = "x509 -req -in signer.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -out signer.pem";
+    keys.openssl_ok(again);
+    keys.ishare_ok(
+        "sign app.raw --key signer.key --certificate signer.pem -o app.roothash.p7s --embed-certificates",
+    );
+    let output = keys.ishare("verify --verity --certificate ca.pem --require-valid-dates app.raw");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn a_signature_without_certificates_names_both_ways_out() {
+    let Some(keys) = Keys::new("signatures without certificates") else { return };
+    golden(&keys);
+    keys.ishare_ok("sign app.raw --key signer.key --certificate signer.pem -o app.roothash.p7s");
+    let output = keys.ishare("verify --verity --certificate ca.pem app.raw");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{text}");
+    let words = "sign with --embed-certificates, or give that certificate by --certificate as well";
+    assert!(text.contains(words), "{text}");
+    let output = keys.ishare("verify --verity --certificate ca.pem --certificate signer.pem app.raw");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    keys.ishare_ok(
+        "sign app.raw --key signer.key --certificate signer.pem -o app.roothash.p7s --embed-certificates",
+    );
+    let output = keys.ishare("verify --verity --certificate ca.pem app.raw");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// A hash area for the first blocks of a file, made by the library, in the file `hashes` beside it.
+fn tree_of_a_part(image: &Path, blocks: u64) -> RootHash {
+    let data = fs::read(image).unwrap();
+    let out = std::sync::Mutex::new(Vec::new());
+    let params = erofs_verity::Params::derived(uuid::Uuid::NAMESPACE_DNS, blocks);
+    let formatted = erofs_verity::format(&data, blocks, &params, &out, 0, 1).unwrap();
+    fs::write(image.with_file_name("hashes"), out.into_inner().unwrap()).unwrap();
+    formatted.root
+}
+
+#[test]
+fn a_tree_has_to_cover_the_whole_file_system() {
+    let dir = tree(&[300_000, 5]);
+    mkfs(dir.path(), &["--ishare-key"], "image");
+    let image = dir.path().join("image");
+    let blocks = fs::metadata(&image).unwrap().len() / 4096;
+    let ishare =
+        |line: String| Command::new(ISHARE).current_dir(dir.path()).args(line.split(' ')).output().unwrap();
+    let both = |blocks: u64| {
+        let root = tree_of_a_part(&image, blocks);
+        let verify = ishare(format!("verify --verity=hashes --roothash {root} image"));
+        let sign = ishare("sign --verity hashes --to-be-signed tbs image".to_owned());
+        let text = [String::from_utf8_lossy(&verify.stdout).into_owned(), err(&verify), err(&sign)];
+        (verify.status.code(), sign.status.code(), text.concat())
+    };
+    assert_eq!(both(blocks), (Some(0), Some(0), both(blocks).2));
+    for part in [1, 2, blocks - 1] {
+        let (verify, sign, text) = both(part);
+        assert_eq!((verify, sign), (Some(4), Some(1)), "{part} blocks: {text}");
+        let words =
+            format!("found one over {} of the {} bytes of the file system", part * 4096, blocks * 4096);
+        assert_eq!(text.matches(&words).count(), 2, "{part} blocks: {text}");
+    }
+    // A superblock that calls the file system shorter than it is: what is behind the tree is no part of the
+    // image.
+    let file = fs::OpenOptions::new().write(true).open(&image).unwrap();
+    file.write_all_at(&2_u32.to_le_bytes(), 1024 + 36).unwrap();
+    let (verify, _, text) = both(2);
+    assert_eq!(verify, Some(4), "{text}");
+    assert!(text.contains("bounds"), "{text}");
+}
+
+#[test]
+fn there_are_no_core_dumps_while_a_key_is_in_memory() {
+    let Some(keys) = Keys::new("core dumps") else { return };
+    let Some(()) = need("core dumps of another user", erofs_testkit::require::root()) else { return };
+    keys.make("p", P256);
+    let fifo = keys.path("fifo");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o666.into(), 0).unwrap();
+    for name in [keys.path(""), fifo.clone()] {
+        fs::set_permissions(name, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    fs::copy(ISHARE, keys.path("ishare")).unwrap();
+    let line =
+        "ulimit -c unlimited; exec ./ishare sign --roothash root --key fifo --certificate p.pem -o x.p7s";
+    let mut command = Command::new("bash");
+    command.current_dir(keys.path("")).args(["-c", line]).uid(0x4000_0000).gid(0x4000_0000);
+    let mut child = command.spawn().unwrap();
+    // It waits for the key until somebody opens the FIFO.
+    let mut writer = fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    let proc = PathBuf::from(format!("/proc/{}", child.id()));
+    let limits = fs::read_to_string(proc.join("limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    // Files of processes that cannot be dumped belong to root (proc(5)).
+    assert_eq!(fs::metadata(proc.join("mem")).unwrap().uid(), 0);
+    std::io::Write::write_all(&mut writer, &fs::read(keys.path("p.key")).unwrap()).unwrap();
+    drop(writer);
+    // The signature gets its name through /proc/self/fd, which is the user's own again by then.
+    assert!(child.wait().unwrap().success() && keys.path("x.p7s").exists());
 }
 
 #[test]

@@ -223,8 +223,8 @@ pub struct Contents {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Running")]
 pub struct Running {
-    /// Number of threads, at most 256; fewer work where the system starts no more or memory is short. The image does not
-    /// depend on it [default: one per processor]
+    /// Number of threads, at most 256; fewer work where the system starts no more or memory is short. The
+    /// image does not depend on it [default: one per processor]
     #[arg(long, value_name = "N", value_parser = value::unsigned)]
     pub workers: Option<u32>,
 

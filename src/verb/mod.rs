@@ -1,6 +1,7 @@
 //! The verbs of `erofs-ishare`: one file and one row of the table for each.
 
 pub mod cat;
+mod cover;
 pub mod doctor;
 pub mod domain;
 pub mod extract;
@@ -14,6 +15,7 @@ pub mod simulate;
 mod source;
 mod text;
 pub mod trace;
+mod undumped;
 pub mod verify;
 
 use std::ffi::OsString;

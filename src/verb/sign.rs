@@ -10,7 +10,9 @@ use erofs_builder::ImageFile;
 use erofs_verity::{BlockSize, Certificates, FileBytes, PrivateKey, Request, RootHash, signature};
 
 use super::Done;
+use super::cover::{self, Uncovered};
 use super::source::shown;
+use super::undumped::Undumped;
 use crate::exit::{WrongUse, one_line};
 use crate::files::{self, Item};
 use crate::output;
@@ -22,10 +24,13 @@ const OTHERS: u32 = 0o077;
 
 /// Sign the root hash of an image's dm-verity hash tree
 ///
-/// Makes the detached PKCS#7 signature, in DER, that dm-verity and systemd take: over the 64 hexadecimal digits of the root
-/// hash, without an end of line. An image is checked completely against its hash tree before its root hash is signed.
-/// Where the key is kept elsewhere, --to-be-signed writes what it has to sign, with SHA-256, and --join-signature makes the
-/// PKCS#7 of the result.
+/// Makes the detached PKCS#7 signature, in DER, that dm-verity and systemd take: over the 64 hexadecimal
+/// digits of the root hash, without an end of line. An image is checked completely against its hash tree,
+/// which has to cover its whole file system, before its root hash is signed. The certificate has to allow
+/// signatures: digitalSignature or nonRepudiation in its key usage and codeSigning in its extended key usage,
+/// where it has them. Core dumps are off while the key is in memory. Where the key is kept elsewhere,
+/// --to-be-signed writes what it has to sign, with SHA-256, and --join-signature makes the PKCS#7 of the
+/// result.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The image: its hash tree is behind it, or in the file of --verity
@@ -40,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "roothash")]
     verity: Option<PathBuf>,
 
-    /// The private key in PEM: RSA, P-256 or P-384, not encrypted
+    /// The private key in PEM: RSA of 2048 bits or more, P-256 or P-384, not encrypted
     #[arg(long, value_name = "KEY.pem", required_unless_present_any = ["to_be_signed", "join_signature"])]
     key: Option<PathBuf>,
 
@@ -52,7 +57,8 @@ pub struct Args {
     #[arg(short, long, value_name = "X.p7s", required_unless_present = "to_be_signed")]
     output: Option<PathBuf>,
 
-    /// Put the certificates into the signature, as registries want it; dm-verity and systemd have their own
+    /// Put the certificates into the signature, so that `verify --certificate CA.pem` finds them there, as
+    /// registries want it; dm-verity and systemd have their own
     #[arg(long)]
     embed_certificates: bool,
 
@@ -84,7 +90,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     let embed = args.embed_certificates;
     let signature = match (&args.join_signature, &args.key) {
         (Some(raw), _) => signature::join(&root, &read(raw)?, &certificates, embed)?,
-        (None, Some(key)) => signature::sign(&root, &private_key(key)?, &certificates, embed)?,
+        (None, Some(key)) => {
+            let _undumped = undumped();
+            signature::sign(&root, &private_key(key)?, &certificates, embed)?
+        }
         (None, None) => bail!("found no key"),
     };
     write(file, &signature)?;
@@ -127,10 +136,25 @@ fn root(args: &Args) -> anyhow::Result<RootHash> {
     };
     let request = Request { data: &data, hashes, hash_offset, root: None, threads: 0 };
     let checked = erofs_verity::check(&request).with_context(|| shown(image))?;
-    match checked.wrong {
-        None => Ok(checked.root),
-        Some(wrong) => Err(anyhow!("{wrong}; nothing was signed").context(shown(image))),
+    if let Some(wrong) = checked.wrong {
+        return Err(anyhow!("{wrong}; nothing was signed").context(shown(image)));
     }
+    match cover::uncovered(&data, &checked).with_context(|| shown(image))? {
+        None => Ok(checked.root),
+        Some(found) => {
+            let wanted = Uncovered::WANTED;
+            Err(anyhow!("hash tree: found {found}, want {wanted}; nothing was signed").context(shown(image)))
+        }
+    }
+}
+
+fn undumped() -> Option<Undumped> {
+    Undumped::begin()
+        .inspect_err(|error| {
+            let text = format!("warning: core dumps cannot be turned off: {error}");
+            output::complain(super::NAME, &one_line(&text));
+        })
+        .ok()
 }
 
 fn private_key(path: &Path) -> anyhow::Result<PrivateKey> {

@@ -134,7 +134,8 @@ fn take(report: &mut Report, ranges: &mut Vec<Range>, outcome: Outcome) {
     }
 }
 
-/// Walks over the image on this thread and has its inodes looked at by others, or by this one where there are none.
+/// Walks over the image on this thread and has its inodes looked at by others, or by this one where there are
+/// none.
 fn inodes(
     image: &Image,
     source: &Source,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use erofs_image::{Cached, FileSource, Image, ImageError, OffsetView, OpenOptions, ReadAt};
+use erofs_image::{Cached, FileSource, FrontView, Image, ImageError, OffsetView, OpenOptions, ReadAt};
 
 /// The devices of an image.
 #[derive(Clone)]
@@ -36,6 +36,12 @@ impl Source {
             devices.push(Arc::new(FileSource::open(device.as_ref())?));
         }
         Ok(Self::new(primary, devices))
+    }
+
+    /// The same image with no more than the first `length` bytes of its primary device.
+    #[must_use]
+    pub fn front(self, length: u64) -> Self {
+        Self { primary: Arc::new(FrontView::new(self.primary, length)), extra: self.extra }
     }
 
     /// The primary device.

@@ -45,8 +45,9 @@ pub trait PrefixEncoder: Send {
         (prefix.consumed == src.len() && prefix.consumed > 0).then_some(prefix.written)
     }
 
-    /// What a library failed with since this was asked last, such as want of memory. The answers of the calls since then
-    /// must not be used: what did not fit might have fit, and the bytes would depend on the machine.
+    /// What a library failed with since this was asked last, such as want of memory. The answers of the calls
+    /// since then must not be used: what did not fit might have fit, and the bytes would depend on the
+    /// machine.
     fn failure(&mut self) -> Option<EncodeError> {
         None
     }

@@ -79,8 +79,8 @@ pub fn by_name(name: &str) -> Option<&'static Algorithm> {
 ///
 /// # Errors
 ///
-/// When the level or the dictionary size is out of range, the algorithm cannot be written by this build, or there is not
-/// enough memory.
+/// When the level or the dictionary size is out of range, the algorithm cannot be written by this build, or
+/// there is not enough memory.
 pub fn encoder(params: &Params) -> Result<Box<dyn PrefixEncoder>, EncodeError> {
     check(params)?;
     (params.algorithm.open)(params)

@@ -37,6 +37,6 @@ pub use error::{Cause, ImageError, printable};
 pub use image::{Image, OpenOptions};
 pub use inode::Inode;
 pub use ishare::{Fingerprint, Private};
-pub use read_at::{FileSource, OffsetView, ReadAt};
+pub use read_at::{FileSource, FrontView, OffsetView, ReadAt};
 pub use walk::Step;
 pub use xattr::Xattr;

@@ -104,6 +104,35 @@ impl ReadAt for FileSource {
     }
 }
 
+/// The first bytes of another source, as many as something vouches for.
+#[derive(Debug)]
+pub struct FrontView<R> {
+    source: R,
+    length: u64,
+}
+
+impl<R: ReadAt> FrontView<R> {
+    /// The first `length` bytes of `source`; all of them if it ends before.
+    pub fn new(source: R, length: u64) -> Self {
+        let length = length.min(source.len());
+        Self { source, length }
+    }
+}
+
+impl<R: ReadAt> ReadAt for FrontView<R> {
+    fn len(&self) -> u64 {
+        self.length
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let length = u64::try_from(buf.len()).unwrap_or(u64::MAX);
+        if offset.checked_add(length).is_none_or(|end| end > self.length) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.source.read_at(offset, buf)
+    }
+}
+
 /// The bytes of another source from an offset on: an image inside a larger file (`--offset`, the kernel's `fsoffset=`).
 #[derive(Debug)]
 pub struct OffsetView<R> {
@@ -142,7 +171,10 @@ mod tests {
         let file = OffsetView::new(FileSource::open(&path).unwrap(), 2);
         std::fs::remove_file(&path).unwrap();
         let shared: Arc<[u8]> = bytes.clone().into();
-        let sources: [Box<dyn ReadAt>; 3] = [Box::new(bytes), Box::new(shared), Box::new(file)];
+        let front = FrontView::new([&bytes[..], b"cd"].concat(), 10);
+        let whole = FrontView::new(bytes.clone(), 11);
+        let sources: [Box<dyn ReadAt>; 5] =
+            [Box::new(bytes), Box::new(shared), Box::new(file), Box::new(front), Box::new(whole)];
         for source in sources {
             assert_eq!(source.len(), 10);
             assert!(!source.is_empty());

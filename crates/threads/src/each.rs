@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::guard::lock;
 use crate::start::workers;
 
-/// Does `work` on all things with so many threads; the results are in the order of the things. Each thread has a state, a
-/// buffer say, that its calls share.
+/// Does `work` on all things with so many threads; the results are in the order of the things. Each thread
+/// has a state, a buffer say, that its calls share.
 ///
 /// # Errors
 /// Of those that `work` returns, the one of the first thing. After an error no more things are begun.

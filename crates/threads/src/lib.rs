@@ -1,9 +1,10 @@
 //! Threads for one piece of work: as many as are wanted, and fewer where the system gives no more.
 //!
-//! A thread cannot be started where a limit on processes (`RLIMIT_NPROC`, `pids.max` of a control group) or on the address
-//! space is reached, or where a seccomp filter refuses `clone3` with `EPERM`: glibc then does not fall back to `clone`.
-//! None of this is an error here: the calling thread takes part in all work, and does it alone if need be. What is made
-//! does not depend on the number of threads; only the time that it takes does.
+//! A thread cannot be started where a limit on processes (`RLIMIT_NPROC`, `pids.max` of a control group) or
+//! on the address space is reached, or where a seccomp filter refuses `clone3` with `EPERM`: glibc then does
+//! not fall back to `clone`. None of this is an error here: the calling thread takes part in all work, and
+//! does it alone if need be. What is made does not depend on the number of threads; only the time that it
+//! takes does.
 //!
 //! - [`count`]: how many threads work;
 //! - [`workers`]: the same function on each of them;
@@ -13,8 +14,8 @@
 //! - [`until_done`]: a list of tasks that grows while it is worked on;
 //! - [`memory`]: how much memory can still be had, which limits how many threads are of use.
 //!
-//! Invariant: a thread that panics ends all others at their next step, so that nobody waits for it for ever; the panic then
-//! goes on in the calling thread.
+//! Invariant: a thread that panics ends all others at their next step, so that nobody waits for it for ever;
+//! the panic then goes on in the calling thread.
 
 mod each;
 mod guard;

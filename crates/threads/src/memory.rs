@@ -11,8 +11,10 @@ const UNKNOWN: u64 = 4 << 30;
 /// Memory that can be had without pushing anything out and without reaching a limit, in bytes: the least of
 ///
 /// - `MemAvailable` of `/proc/meminfo`;
-/// - what the limits on the address space (`RLIMIT_AS`, `ulimit -v`) and on data (`RLIMIT_DATA`, `ulimit -d`) leave;
-/// - what `memory.max` of the control group (version 2) and of those above it leaves, cached files not counted.
+/// - what the limits on the address space (`RLIMIT_AS`, `ulimit -v`) and on data (`RLIMIT_DATA`, `ulimit -d`)
+///   leave;
+/// - what `memory.max` of the control group (version 2) and of those above it leaves, cached files not
+///   counted.
 ///
 /// 4 GiB where none of them tells.
 pub fn free() -> u64 {

@@ -54,8 +54,8 @@ impl<T, R> Line<'_, T, R> {
         }
     }
 
-    /// What came of the thing whose turn it is; while others work on it, this thread works on those behind it. `None` if
-    /// it will not come.
+    /// What came of the thing whose turn it is; while others work on it, this thread works on those behind
+    /// it. `None` if it will not come.
     fn result<S: Default>(&self, state: &mut S, work: &impl Fn(&T, &mut S) -> R) -> Option<R> {
         let mut making = lock(&self.making);
         loop {
@@ -87,9 +87,9 @@ impl<T, R> Line<'_, T, R> {
     }
 }
 
-/// Does `work` on all things with so many threads, and hands what came of each, with its number, to `take`: on the calling
-/// thread and in order. At most two results per thread and one more are there or under way at any time. Each thread has a
-/// state, a buffer say, that its calls share.
+/// Does `work` on all things with so many threads, and hands what came of each, with its number, to `take`:
+/// on the calling thread and in order. At most two results per thread and one more are there or under way at
+/// any time. Each thread has a state, a buffer say, that its calls share.
 ///
 /// # Errors
 /// The first of `take`, after which no more things are begun.
@@ -108,7 +108,8 @@ pub fn in_order<T: Sync, S: Default, R: Send, E>(
         let _guard = OnPanic(|| line.end());
         let mut state = S::default();
         for number in 0..things.len() {
-            // The thread that should have it has panicked, and so will this one when it waits for the end of the others.
+            // The thread that should have it has panicked, and so will this one when it waits for the end of
+            // the others.
             let Some(result) = line.result(&mut state, &work) else { break };
             take(number, result).inspect_err(|_| line.end())?;
         }

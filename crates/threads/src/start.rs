@@ -5,30 +5,32 @@ use std::thread::{self, Builder, available_parallelism};
 
 use crate::memory;
 
-/// The most threads that work at the same time. More would only wait for each other, and each has buffers of its own.
+/// The most threads that work at the same time. More would only wait for each other, and each has buffers of
+/// its own.
 pub const MAX: usize = 256;
 
-/// Address space that a thread takes, in bytes: a stack of 2 MiB (the default of Rust's `std`) and the 64 MiB that glibc
-/// reserves for what the thread allocates (`HEAP_MAX_SIZE` of `malloc/arena.c`). Both count for `RLIMIT_AS`.
+/// Address space that a thread takes, in bytes: a stack of 2 MiB (the default of Rust's `std`) and the 64 MiB
+/// that glibc reserves for what the thread allocates (`HEAP_MAX_SIZE` of `malloc/arena.c`). Both count for
+/// `RLIMIT_AS`.
 const ADDRESS_SPACE: u64 = 72 << 20;
 
-/// How many threads work where `wanted` are asked for; 0 asks for one per processor that this process may use. At least 1
-/// and at most [`MAX`].
+/// How many threads work where `wanted` are asked for; 0 asks for one per processor that this process may
+/// use. At least 1 and at most [`MAX`].
 pub fn count(wanted: usize) -> usize {
     let found = if wanted == 0 { available_parallelism().map_or(1, NonZero::get) } else { wanted };
     found.clamp(1, MAX)
 }
 
-/// Runs `work` on so many threads, one of which is the calling one, and returns what came of each that could be started.
-/// Their names are `name`, at most 10 bytes, and a number.
+/// Runs `work` on so many threads, one of which is the calling one, and returns what came of each that could
+/// be started. Their names are `name`, at most 10 bytes, and a number.
 pub fn workers<R: Send>(name: &str, threads: usize, work: impl Fn() -> R + Sync) -> Vec<R> {
     let (own, mut results) = beside(name, threads.saturating_sub(1), &work, |_| work());
     results.push(own);
     results
 }
 
-/// Runs `help` on up to `others` other threads, and `main` on this one, which is told how many others there are: with none,
-/// nobody helps. Returns when all have ended.
+/// Runs `help` on up to `others` other threads, and `main` on this one, which is told how many others there
+/// are: with none, nobody helps. Returns when all have ended.
 ///
 /// # Panics
 /// When one of them does.

@@ -22,8 +22,8 @@ pub struct Tasks<T> {
 }
 
 impl<T> Tasks<T> {
-    /// Adds a task. The one that was added last is taken first, so that a walk over a tree goes into the depth and the list
-    /// stays short.
+    /// Adds a task. The one that was added last is taken first, so that a walk over a tree goes into the
+    /// depth and the list stays short.
     pub fn add(&self, task: T) {
         lock(&self.list).tasks.push(task);
         self.changed.notify_one();

@@ -1,7 +1,5 @@
 //! Where no thread can be started, the calling thread does all of the work.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
-
 use std::thread;
 
 use erofs_testkit::refuse;

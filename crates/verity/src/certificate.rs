@@ -1,33 +1,24 @@
 //! Certificates: reading them from PEM, their public keys, and whether one vouches for another.
 //!
-//! Of RFC 5280 this is what code signing on one machine needs: names, signatures, basic constraints, key usage. A
-//! certificate authority with a critical extension that is not known here vouches for nothing.
+//! Of RFC 5280 this is what code signing on one machine needs: names, signatures, and what is in `purpose`.
 
 use std::time::SystemTime;
 
 use const_oid::ObjectIdentifier;
-use const_oid::db::{rfc5280, rfc5912};
+use const_oid::db::rfc5912;
 use der::Encode as _;
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use rsa::pkcs1v15::VerifyingKey;
 use rsa::pkcs8::DecodePublicKey as _;
+use rsa::traits::PublicKeyParts;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use x509_cert::Certificate;
-use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
 
 use crate::error::VerityError;
+use crate::purpose::may_issue;
 
 /// A chain has at most this many certificates between the signer's and a trusted one.
 const CHAIN_MAX: usize = 8;
-
-/// Critical extensions that are understood, or that do not limit what a signature is good for here.
-const KNOWN: [ObjectIdentifier; 5] = [
-    rfc5280::ID_CE_BASIC_CONSTRAINTS,
-    rfc5280::ID_CE_KEY_USAGE,
-    rfc5280::ID_CE_EXT_KEY_USAGE,
-    rfc5280::ID_CE_SUBJECT_KEY_IDENTIFIER,
-    rfc5280::ID_CE_AUTHORITY_KEY_IDENTIFIER,
-];
 
 /// Certificates that the caller trusts.
 #[derive(Debug, Clone)]
@@ -63,6 +54,18 @@ impl Certificates {
     pub(crate) fn first(&self) -> Result<&Certificate, VerityError> {
         self.0.first().ok_or_else(|| VerityError::Certificate("found none, want one".to_owned()))
     }
+}
+
+/// The RSA keys that there are here: up to what the crate takes, from what NIST SP 800-57 asks for since
+/// 2014.
+pub(crate) const RSA_KEYS: &str = "RSA key of 2048 to 8192 bits";
+/// The least length of an RSA key in bits.
+const RSA_MIN: u32 = 2048;
+
+/// What is wrong with the length of an RSA key; longer ones than [`RSA_KEYS`] cannot be read.
+pub(crate) fn too_short(key: &impl PublicKeyParts) -> Option<String> {
+    let bits = key.n().bit_width();
+    (bits < RSA_MIN).then(|| format!("found an RSA key of {bits} bits, want at least {RSA_MIN}"))
 }
 
 /// The hashes that signatures are made of.
@@ -117,15 +120,15 @@ pub(crate) enum PublicKey {
 
 impl PublicKey {
     pub(crate) fn of(certificate: &Certificate) -> Result<Self, VerityError> {
-        let unknown = || {
-            let subject = certificate.tbs_certificate().subject();
-            VerityError::Certificate(format!(
-                "{subject}: its key is no RSA (to 4096 bits), P-256 or P-384 key"
-            ))
-        };
+        let subject = certificate.tbs_certificate().subject();
+        let unknown =
+            || VerityError::Certificate(format!("{subject}: its key is no {RSA_KEYS}, P-256 or P-384 key"));
         let der = certificate.tbs_certificate().subject_public_key_info().to_der().map_err(|_| unknown())?;
         if let Ok(key) = rsa::PublicKey::from_public_key_der(&der) {
-            return Ok(Self::Rsa(key));
+            return match too_short(&key) {
+                None => Ok(Self::Rsa(key)),
+                Some(why) => Err(VerityError::Certificate(format!("{subject}: {why}"))),
+            };
         }
         if let Ok(key) = p256::ecdsa::VerifyingKey::from_public_key_der(&der) {
             return Ok(Self::P256(key));
@@ -182,53 +185,40 @@ fn issued(issuer: &Certificate, certificate: &Certificate) -> bool {
     PublicKey::of(issuer).is_ok_and(|key| key.verifies(hash, &message, signature))
 }
 
-/// Whether a certificate may vouch for others that have `between` certificates of authorities under it.
-fn is_authority(certificate: &Certificate, between: usize) -> bool {
-    let tbs = certificate.tbs_certificate();
-    let unknown = tbs.extensions().is_some_and(|extensions| {
-        extensions.iter().any(|extension| extension.critical && !KNOWN.contains(&extension.extn_id))
-    });
-    let basic = matches!(
-        tbs.get_extension::<BasicConstraints>(),
-        Ok(Some((_, BasicConstraints { ca: true, path_len_constraint })))
-            if path_len_constraint.is_none_or(|limit| between <= usize::from(limit))
-    );
-    let usage = match tbs.get_extension::<KeyUsage>() {
-        Ok(Some((_, usage))) => usage.key_cert_sign(),
-        Ok(None) => true,
-        Err(_) => false,
-    };
-    !unknown && basic && usage
-}
-
-/// Whether a certificate may sign data: a key usage, if there is one, has to say so.
-pub(crate) fn may_sign(certificate: &Certificate) -> bool {
-    match certificate.tbs_certificate().get_extension::<KeyUsage>() {
-        Ok(Some((_, usage))) => usage.digital_signature() || usage.non_repudiation(),
-        Ok(None) => true,
-        Err(_) => false,
-    }
-}
-
-/// The certificates from `signer`'s issuer up to a trusted one; `None` if there is no such chain.
+/// The certificates from `signer`'s issuer up to a trusted one.
+///
+/// # Errors
+/// What keeps the first certificate that issued one of them from vouching for it; empty if there is none.
 pub(crate) fn chain<'a>(
     signer: &'a Certificate,
     others: &'a [Certificate],
     trusted: &'a [Certificate],
-) -> Option<Vec<&'a Certificate>> {
+) -> Result<Vec<&'a Certificate>, String> {
     let mut chain: Vec<&Certificate> = Vec::new();
     let mut last = signer;
+    let mut refusal = String::new();
     for between in 0..CHAIN_MAX {
-        let vouches = |issuer: &&Certificate| is_authority(issuer, between) && issued(issuer, last);
-        if let Some(anchor) = trusted.iter().find(vouches) {
+        let mut vouches = |issuer: &&Certificate| {
+            if !issued(issuer, last) {
+                return false;
+            }
+            let refused = may_issue(issuer, between).err();
+            if let Some(why) = refused.as_ref().filter(|_| refusal.is_empty()) {
+                refusal = format!(": {}: {why}", issuer.tbs_certificate().subject());
+            }
+            refused.is_none()
+        };
+        if let Some(anchor) = trusted.iter().find(&mut vouches) {
             chain.push(anchor);
-            return Some(chain);
+            return Ok(chain);
         }
-        let next = others.iter().find(|issuer| !chain.contains(issuer) && vouches(issuer))?;
+        let Some(next) = others.iter().find(|issuer| !chain.contains(issuer) && vouches(issuer)) else {
+            break;
+        };
         chain.push(next);
         last = next;
     }
-    None
+    Err(refusal)
 }
 
 /// Whether a certificate is valid at a moment.

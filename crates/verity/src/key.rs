@@ -1,4 +1,5 @@
-//! Private keys: read from PEM, wiped when they are dropped, never shown.
+//! Private keys: read from PEM, wiped when they are dropped, never shown. The stack is wiped as well, because
+//! the crates that read keys pass primes on it.
 
 use std::fmt;
 use std::io::Read;
@@ -11,13 +12,15 @@ use rsa::signature::{RandomizedSigner as _, SignatureEncoding as _};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use crate::certificate::{RSA_KEYS, too_short};
 use crate::error::VerityError;
+use crate::wipe;
 
 /// A file with a key is not longer than this.
 const FILE_MAX: usize = 64 << 10;
 
 /// An RSA key, or one of the curves P-256 and P-384.
-pub struct PrivateKey(Kind);
+pub struct PrivateKey(Option<Kind>);
 
 enum Kind {
     Rsa(Box<rsa::pkcs1v15::SigningKey<Sha256>>),
@@ -31,6 +34,13 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
+impl Drop for PrivateKey {
+    fn drop(&mut self) {
+        let kind = self.0.take();
+        wipe::behind(|| drop(kind));
+    }
+}
+
 fn wrong(text: impl Into<String>) -> VerityError {
     VerityError::Key(text.into())
 }
@@ -41,6 +51,10 @@ impl PrivateKey {
     /// # Errors
     /// When there is none, it is encrypted, of another kind, or damaged. The error has nothing of the content.
     pub fn read(source: impl Read) -> Result<Self, VerityError> {
+        wipe::behind(|| Self::read_text(source))
+    }
+
+    fn read_text(source: impl Read) -> Result<Self, VerityError> {
         // With all of its room from the start, the buffer is never moved, and no copy stays behind.
         let mut bytes = Zeroizing::new(vec![0; FILE_MAX]);
         let mut filled = 0;
@@ -72,9 +86,14 @@ impl PrivateKey {
             ));
         }
         match label {
-            "PRIVATE KEY" => Self::from_pkcs8(block)
-                .ok_or_else(|| wrong("the block PRIVATE KEY is no RSA, P-256 or P-384 key, or is damaged")),
-            "RSA PRIVATE KEY" => rsa::PrivateKey::from_pkcs1_pem(block).map(Self::rsa).map_err(|_| damaged()),
+            "PRIVATE KEY" => Self::from_pkcs8(block).unwrap_or_else(|| {
+                Err(wrong(format!(
+                    "the block PRIVATE KEY is no {RSA_KEYS}, P-256 or P-384 key, or is damaged"
+                )))
+            }),
+            "RSA PRIVATE KEY" => {
+                rsa::PrivateKey::from_pkcs1_pem(block).map_err(|_| damaged()).and_then(Self::rsa)
+            }
             "EC PRIVATE KEY" => {
                 let small = p256::SecretKey::from_sec1_pem(block).map(|key| Self::p256(&key));
                 small
@@ -85,26 +104,29 @@ impl PrivateKey {
         }
     }
 
-    fn from_pkcs8(block: &str) -> Option<Self> {
+    fn from_pkcs8(block: &str) -> Option<Result<Self, VerityError>> {
         if let Ok(key) = rsa::PrivateKey::from_pkcs8_pem(block) {
             return Some(Self::rsa(key));
         }
         if let Ok(key) = p256::SecretKey::from_pkcs8_pem(block) {
-            return Some(Self::p256(&key));
+            return Some(Ok(Self::p256(&key)));
         }
-        p384::SecretKey::from_pkcs8_pem(block).ok().map(|key| Self::p384(&key))
+        p384::SecretKey::from_pkcs8_pem(block).ok().map(|key| Ok(Self::p384(&key)))
     }
 
-    fn rsa(key: rsa::PrivateKey) -> Self {
-        Self(Kind::Rsa(Box::new(rsa::pkcs1v15::SigningKey::new(key))))
+    fn rsa(key: rsa::PrivateKey) -> Result<Self, VerityError> {
+        match too_short(&key) {
+            None => Ok(Self(Some(Kind::Rsa(Box::new(rsa::pkcs1v15::SigningKey::new(key)))))),
+            Some(why) => Err(wrong(why)),
+        }
     }
 
     fn p256(key: &p256::SecretKey) -> Self {
-        Self(Kind::P256(Box::new(key.into())))
+        Self(Some(Kind::P256(Box::new(key.into()))))
     }
 
     fn p384(key: &p384::SecretKey) -> Self {
-        Self(Kind::P384(Box::new(key.into())))
+        Self(Some(Kind::P384(Box::new(key.into()))))
     }
 
     /// Signs the SHA-256 of `message`: PKCS#1 v1.5 for RSA, DER for the curves. RSA is blinded with random numbers of the
@@ -113,9 +135,13 @@ impl PrivateKey {
     /// # Errors
     /// When the key is too short for it.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, VerityError> {
+        wipe::behind(|| self.signature(message))
+    }
+
+    fn signature(&self, message: &[u8]) -> Result<Vec<u8>, VerityError> {
         let hash = Sha256::digest(message);
         let failed = |_| wrong("cannot sign with it");
-        match &self.0 {
+        match self.0.as_ref().ok_or_else(|| wrong("it is gone"))? {
             Kind::Rsa(key) => key
                 .try_sign_with_rng(&mut SysRng, message)
                 .map(|signature| signature.to_vec())
@@ -163,7 +189,7 @@ mod tests {
             ("-----BEGIN PRIVATE KEY-----\nAAAA\n", "found no block PRIVATE KEY"),
             (
                 "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
-                "is no RSA, P-256 or P-384 key",
+                "is no RSA key of 2048 to 8192 bits, P-256 or P-384 key",
             ),
             (
                 "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----",

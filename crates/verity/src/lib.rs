@@ -23,7 +23,9 @@ pub mod signature;
 pub mod superblock;
 
 mod hash;
+mod purpose;
 mod threads;
+mod wipe;
 
 pub use certificate::Certificates;
 pub use check::{Checked, Request, Wrong, check};

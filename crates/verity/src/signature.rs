@@ -21,10 +21,11 @@ use x509_cert::Certificate;
 use x509_cert::ext::pkix::SubjectKeyIdentifier;
 use x509_cert::spki::AlgorithmIdentifierOwned;
 
-use crate::certificate::{Certificates, Hash, PublicKey, chain, is_valid_at, may_sign};
+use crate::certificate::{Certificates, Hash, PublicKey, chain, is_valid_at};
 use crate::error::VerityError;
 use crate::key::PrivateKey;
 use crate::params::{RootHash, to_hex};
+use crate::purpose::may_sign;
 
 /// A signature with more signers than this is not looked at.
 const SIGNERS_MAX: usize = 16;
@@ -52,8 +53,9 @@ pub struct Signer {
     pub not_before: SystemTime,
     /// Until when it is valid.
     pub not_after: SystemTime,
-    /// Whether it, and every certificate up to the trusted one, is valid at the moment of the check. Linux does not ask.
-    pub is_valid_now: bool,
+    /// The subjects of those that are not valid at the moment of the check: of it and every certificate up to
+    /// the trusted one. Linux does not ask.
+    pub not_valid: Vec<String>,
     /// How it is trusted.
     pub trust: Trust,
     /// Whether the signature covers attributes, among them the digest of the root hash.
@@ -77,7 +79,7 @@ pub fn to_be_signed(root: &RootHash) -> Vec<u8> {
 /// as registries want it; Linux and systemd look them up in their own.
 ///
 /// # Errors
-/// When the key is not the one of the certificate.
+/// When the key is not the one of the certificate, or the certificate may not sign.
 pub fn sign(
     root: &RootHash,
     key: &PrivateKey,
@@ -90,7 +92,8 @@ pub fn sign(
 /// Makes a signature of the bytes that a key elsewhere made of [`to_be_signed`].
 ///
 /// # Errors
-/// When the bytes are no signature of the root hash by the key of the first certificate.
+/// When the bytes are no signature of the root hash by the key of the first certificate, or that may not
+/// sign.
 pub fn join(
     root: &RootHash,
     raw: &[u8],
@@ -98,10 +101,12 @@ pub fn join(
     embed: bool,
 ) -> Result<Vec<u8>, VerityError> {
     let certificate = certificates.first()?;
+    let subject = certificate.tbs_certificate().subject();
+    may_sign(certificate)
+        .map_err(|why| VerityError::Certificate(format!("{subject} may not sign: {why}")))?;
     let key = PublicKey::of(certificate)?;
     let raw = key.in_form(raw);
     if !key.verifies(Hash::Sha256, &to_be_signed(root), &raw) {
-        let subject = certificate.tbs_certificate().subject();
         return Err(wrong(format!(
             "{root}: not signed by the key of the certificate {subject} with SHA-256"
         )));
@@ -194,14 +199,20 @@ fn one(
     let named = |certificate: &&Certificate| is_named(&info.sid, certificate);
     let given = trusted.0.iter().find(named);
     let Some(certificate) = given.or_else(|| embedded.iter().find(named)) else {
-        return Err(wrong(format!("its signer is {}, whose certificate is not there", shown(&info.sid))));
+        return Err(wrong(format!(
+            "its signer is {}, whose certificate is not there: sign with --embed-certificates, or give that \
+             certificate by --certificate as well",
+            shown(&info.sid)
+        )));
     };
+    let subject = certificate.tbs_certificate().subject();
+    may_sign(certificate).map_err(|why| wrong(format!("the certificate {subject} may not sign: {why}")))?;
     let (chain, trust) = if given.is_some() {
         (Vec::new(), Trust::Given)
     } else {
-        let subject = certificate.tbs_certificate().subject();
-        let found = chain(certificate, embedded, &trusted.0).filter(|_| may_sign(certificate));
-        let found = found.ok_or_else(|| wrong(format!("no trusted certificate vouches for {subject}")))?;
+        let found = chain(certificate, embedded, &trusted.0);
+        let found =
+            found.map_err(|why| wrong(format!("no trusted certificate vouches for {subject}{why}")))?;
         let by = found.last().map(|anchor| anchor.tbs_certificate().subject().to_string());
         (found, Trust::Issued { by: by.unwrap_or_default() })
     };
@@ -214,16 +225,18 @@ fn one(
         }
     };
     if !PublicKey::of(certificate)?.verifies(hash, &message, info.signature.as_bytes()) {
-        let subject = certificate.tbs_certificate().subject();
         return Err(wrong(format!("is not the one of {root} by {subject}")));
     }
     let tbs = certificate.tbs_certificate();
+    let all = std::iter::once(&certificate).chain(&chain);
+    let not_valid = all.filter(|one| !is_valid_at(one, now));
+    let not_valid = not_valid.map(|one| one.tbs_certificate().subject().to_string()).collect();
     Ok(Signer {
         subject: tbs.subject().to_string(),
         serial: to_hex(tbs.serial_number().as_bytes()),
         not_before: tbs.validity().not_before.to_system_time(),
         not_after: tbs.validity().not_after.to_system_time(),
-        is_valid_now: std::iter::once(&certificate).chain(&chain).all(|one| is_valid_at(one, now)),
+        not_valid,
         trust,
         has_attributes: info.signed_attrs.is_some(),
     })

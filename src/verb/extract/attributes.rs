@@ -1,10 +1,11 @@
 //! Owner, mode, extended attributes and time of an extracted file, in the order in which none undoes another: a change of
 //! owner clears set-id bits and capabilities, an ACL changes the mode, everything changes the time.
 //!
-//! Everything is done to an open descriptor and nothing to a name: whoever can write to the directory can put a link to
-//! another file in the place of a name, and root would change that file. Symbolic links and special files cannot be opened
-//! for reading or writing, so their descriptors only say where they are (`O_PATH`); system calls reach them through
-//! `/proc/self/fd`, which leads to the file itself, whatever its names are by now.
+//! Everything is done to an open descriptor and nothing to a name: whoever can write to the directory can put
+//! a link to another file in the place of a name, and root would change that file. Symbolic links and special
+//! files cannot be opened for reading or writing, so their descriptors only say where they are (`O_PATH`);
+//! system calls reach them through `/proc/self/fd`, which leads to the file itself, whatever its names are by
+//! now.
 
 use std::fs::{File, Permissions};
 use std::io;

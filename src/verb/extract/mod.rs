@@ -49,12 +49,14 @@ pub struct Args {
     #[arg(long)]
     overwrite: bool,
 
-    /// Restore owners and groups, and with them set-id bits and capabilities of programs (the default for root)
+    /// Restore owners and groups, and with them set-id bits and capabilities of programs (the default for
+    /// root)
     #[arg(long, overrides_with = "no_same_owner")]
     same_owner: bool,
 
-    /// Leave everything to the user who extracts, without set-id bits and capabilities, which would give programs the
-    /// rights of another owner than their own (the default for others than root; GNU tar restores both for root)
+    /// Leave everything to the user who extracts, without set-id bits and capabilities, which would give
+    /// programs the rights of another owner than their own (the default for others than root; GNU tar
+    /// restores both for root)
     #[arg(long)]
     no_same_owner: bool,
 

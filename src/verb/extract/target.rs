@@ -149,8 +149,8 @@ impl Target {
         self.place(name, kind, device)
     }
 
-    /// Where the file is that was made here a moment ago, if the name still leads to one like it. Others who can write to the
-    /// directory may have put another one in its place.
+    /// Where the file is that was made here a moment ago, if the name still leads to one like it. Others who
+    /// can write to the directory may have put another one in its place.
     fn place(&self, name: &[u8], kind: FileType, device: Option<u64>) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.here, name, flags, Mode::empty())?;
@@ -169,7 +169,8 @@ impl Target {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             directory = rustix::fs::openat(&directory, part.as_slice(), flags, Mode::empty())?;
         }
-        // Symbolic links are not followed: whatever is there by now gets another name in this tree, and nothing else.
+        // Symbolic links are not followed: whatever is there by now gets another name in this tree, and
+        // nothing else.
         Ok(rustix::fs::linkat(&directory, file.as_slice(), &self.here, name, AtFlags::empty())?)
     }
 

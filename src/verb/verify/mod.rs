@@ -141,9 +141,24 @@ fn one(args: &Args, image: &std::path::Path) -> Checked {
         namespace: args.ishare_namespace,
         threads: 0,
     };
+    let mut of_verity = Vec::new();
     let mut checked =
         Checked { name: shown(image), report: Report::default(), verity: None, errors: Vec::new() };
+    let mut covered = None;
+    if args.verity.is_asked() {
+        match args.verity.check(image) {
+            Ok((proved, findings, bytes)) => {
+                covered = bytes;
+                checked.verity = proved;
+                of_verity = findings;
+            }
+            Err(error) => checked.errors.push(format!("{error:#}")),
+        }
+    }
+    // What the tree does not cover is not part of the image.
+    let cut = |source: Source| covered.map_or(source.clone(), |bytes| source.front(bytes));
     let report = Source::open_path(image, &args.device, args.offset)
+        .map(cut)
         .map_err(erofs_check::CheckError::from)
         .and_then(|source| erofs_check::check(&source, &options));
     match report {
@@ -155,15 +170,7 @@ fn one(args: &Args, image: &std::path::Path) -> Checked {
             if *count > 1 { format!(", and {} more could not be read", count - 1) } else { String::new() };
         checked.errors.push(format!("{error}{more}"));
     }
-    if args.verity.is_asked() {
-        match args.verity.check(image) {
-            Ok((proved, findings)) => {
-                checked.verity = proved;
-                checked.report.findings.extend(findings);
-            }
-            Err(error) => checked.errors.push(format!("{error:#}")),
-        }
-    }
+    checked.report.findings.extend(of_verity);
     checked
 }
 

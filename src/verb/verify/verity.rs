@@ -10,6 +10,7 @@ use erofs_check::{Code, Finding};
 use erofs_verity::{BlockSize, Certificates, FileBytes, Request, RootHash, Signer, VerityError, signature};
 use serde::Serialize;
 
+use crate::verb::cover::{self, Uncovered};
 use crate::verb::sign::read;
 use crate::verb::source::shown;
 
@@ -24,13 +25,26 @@ pub(super) struct VerityArgs {
     #[arg(long, value_name = "HEX|FILE", requires = "verity")]
     roothash: Option<String>,
 
-    /// Check the signature over the root hash: it has to be of one of these certificates, or of one that they issued
+    /// Check the signature over the root hash: it has to be of one of these certificates, or of one that they
+    /// issued and that the signature brings along (`sign --embed-certificates`) or is given as well
     #[arg(long, value_name = "CA.pem", requires = "verity")]
     certificate: Vec<PathBuf>,
+
+    /// Hold the certificates of the signature to their dates, which Linux does not do
+    #[arg(long, requires = "certificate")]
+    require_valid_dates: bool,
 
     /// The signature [default: IMAGE.roothash.p7s, without a .raw at the end of IMAGE]
     #[arg(long, value_name = "X.p7s", requires = "certificate")]
     signature: Option<PathBuf>,
+}
+
+/// What a tree says of an image.
+pub(super) struct Tree {
+    root: RootHash,
+    /// How many bytes it covers, from the first on, if that is the whole file system as far as the superblock
+    /// tells.
+    pub(super) covered: Option<u64>,
 }
 
 /// What was proved.
@@ -58,28 +72,29 @@ impl VerityArgs {
         file || self.roothash.is_some() || self.signature.is_some()
     }
 
-    /// Checks tree, root hash and signature of an image.
-    pub(super) fn check(&self, image: &Path) -> anyhow::Result<(Option<Proved>, Vec<Finding>)> {
+    /// Checks tree, root hash and signature of an image; also says how many bytes of it they cover, if there
+    /// is a tree that covers the file system.
+    pub(super) fn check(&self, image: &Path) -> anyhow::Result<(Option<Proved>, Vec<Finding>, Option<u64>)> {
         let mut findings = Vec::new();
         let want = self.roothash.as_deref().map(root_hash).transpose()?;
-        let Some(found) = self.tree(image, want, &mut findings)? else { return Ok((None, findings)) };
-        let signer = self.signer(image, &found, &mut findings)?;
+        let Some(tree) = self.tree(image, want, &mut findings)? else { return Ok((None, findings, None)) };
+        let signer = self.signer(image, &tree.root, &mut findings)?;
         let proved = Proved {
-            root_hash: found.to_string(),
-            trusted: signer.is_some() || want == Some(found),
-            certificate_valid: signer.as_ref().map(|signer| signer.is_valid_now),
+            root_hash: tree.root.to_string(),
+            trusted: signer.is_some() || want == Some(tree.root),
+            certificate_valid: signer.as_ref().map(|signer| signer.not_valid.is_empty()),
             signer: signer.map(|signer| signer.subject),
         };
-        Ok((Some(proved), findings))
+        Ok((Some(proved), findings, tree.covered))
     }
 
-    /// The root hash that the tree leads to, if there is a tree that can be used.
+    /// What the tree leads to, if there is a tree that can be used.
     fn tree(
         &self,
         image: &Path,
         root: Option<RootHash>,
         findings: &mut Vec<Finding>,
-    ) -> anyhow::Result<Option<RootHash>> {
+    ) -> anyhow::Result<Option<Tree>> {
         let open = |path: &Path| FileBytes::open(path).with_context(|| shown(path));
         let data = open(image)?;
         let file = self.verity.as_deref().filter(|file| !file.is_empty()).map(Path::new);
@@ -103,7 +118,13 @@ impl VerityArgs {
                 if let Some(wrong) = checked.wrong {
                     told(wrong.to_string(), "a tree that fits the data and the root hash");
                 }
-                Ok(Some(checked.root))
+                // An image without a superblock has a finding of its own.
+                let uncovered = cover::uncovered(&data, &checked).ok().flatten();
+                if let Some(found) = uncovered {
+                    told(found.to_string(), Uncovered::WANTED);
+                }
+                let covered = uncovered.is_none().then_some(checked.data_bytes);
+                Ok(Some(Tree { root: checked.root, covered }))
             }
             Err(error @ (VerityError::Superblock { .. } | VerityError::Short { .. })) => {
                 told(error.to_string(), "a tree");
@@ -132,7 +153,14 @@ impl VerityArgs {
         let path = self.signature.clone().unwrap_or_else(|| beside(image));
         let der = read(&path)?;
         match signature::verify(&der, root, &trusted, SystemTime::now()) {
-            Ok(signer) => Ok(Some(signer)),
+            Ok(signer) => {
+                if self.require_valid_dates && !signer.not_valid.is_empty() {
+                    let found = format!("{} out of its dates", signer.not_valid.join(", "));
+                    let wanted = "certificates that are valid today (--require-valid-dates)";
+                    findings.push(Finding::new(Code::Signature, shown(&path), found, wanted));
+                }
+                Ok(Some(signer))
+            }
             Err(error) => {
                 let wanted = format!("one of the root hash {root} by somebody who is trusted");
                 findings.push(Finding::new(Code::Signature, shown(&path), error, wanted));

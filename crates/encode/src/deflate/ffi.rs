@@ -1,4 +1,5 @@
-//! libdeflate's encoder of raw streams, behind bounds that are checked. It takes all of its memory when it is made.
+//! libdeflate's encoder of raw streams, behind bounds that are checked. It takes all of its memory when it is
+//! made.
 
 #![expect(unsafe_code, reason = "the safe binding of libdeflate panics where there is no memory")]
 
@@ -23,10 +24,11 @@ impl Compressor {
         NonNull::new(unsafe { libdeflate_alloc_compressor(level) }).map(Self)
     }
 
-    /// Encodes all of `src` into `dst` as a raw stream: the number of bytes written, or `None` when it does not fit.
+    /// Encodes all of `src` into `dst` as a raw stream: the number of bytes written, or `None` when it does
+    /// not fit.
     pub(super) fn compress(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
-        // SAFETY: the encoder is alive and unshared; `src` is readable and `dst` writable for their lengths, and libdeflate
-        // keeps no pointer after it returns.
+        // SAFETY: the encoder is alive and unshared; `src` is readable and `dst` writable for their lengths,
+        // and libdeflate keeps no pointer after it returns.
         let written = unsafe {
             libdeflate_deflate_compress(
                 self.0.as_ptr(),

@@ -66,7 +66,8 @@ pub(crate) const LIBDEFLATE: Algorithm = Algorithm {
 
 /// The lowest of the levels that libdeflate encodes: those with an optimal parse.
 const FIRST_OF_LIBRARY: i32 = 10;
-/// What an encoder takes at most, in bytes: libdeflate from level 10 on about 9 MiB, below it less than a mebibyte.
+/// What an encoder takes at most, in bytes: libdeflate from level 10 on about 9 MiB, below it less than a
+/// mebibyte.
 const MEMORY: usize = 10 << 20;
 /// libdeflate's highest level.
 const STRONGEST: i32 = 12;

@@ -37,7 +37,8 @@ pub(crate) const LZMA: Algorithm = Algorithm {
         let stronger: Box<dyn PrefixEncoder> = Box::new(Micro::new(params, strongest));
         Ok((!same_effort(&strongest, &given)).then_some(stronger))
     },
-    // A binary tree takes 11.5 bytes for each of the dictionary, the tables of prices and the stream about a mebibyte.
+    // A binary tree takes 11.5 bytes for each of the dictionary, the tables of prices and the stream about a
+    // mebibyte.
     memory: |params| (params.dict_size as usize).saturating_mul(12).saturating_add(2 << 20),
 };
 

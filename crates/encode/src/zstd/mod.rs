@@ -59,7 +59,8 @@ pub(crate) const ZSTD: Algorithm = Algorithm {
     help: "small and fast to read: the one to take for new kernels",
     open,
     open_stronger,
-    // Up to two contexts, whose tables have twelve bytes for each of the window at most, and what they have beside.
+    // Up to two contexts, whose tables have twelve bytes for each of the window at most, and what they have
+    // beside.
     memory: |params| (params.dict_size as usize).saturating_mul(24).saturating_add(4 << 20),
 };
 
