@@ -171,7 +171,10 @@ fn tree(dir: &Path) {
     symlink("a/text", dir.join("symlink")).unwrap();
     symlink("x/".repeat(700), dir.join("long-symlink")).unwrap();
     for number in 0..40 {
-        put(&format!("many/a-name-of-some-length-{number:02}"), format!("{number}").repeat(number).as_bytes());
+        put(
+            &format!("many/a-name-of-some-length-{number:02}"),
+            format!("{number}").repeat(number).as_bytes(),
+        );
     }
     let mode = Mode::from_raw_mode(0o640);
     for (name, kind, device) in [
@@ -189,7 +192,8 @@ fn tree(dir: &Path) {
 }
 
 fn attributes(dir: &Path) {
-    let set = |name: &str, attribute: &str, value: &[u8]| xattr::set(dir.join(name), attribute, value).unwrap();
+    let set =
+        |name: &str, attribute: &str, value: &[u8]| xattr::set(dir.join(name), attribute, value).unwrap();
     for name in ["one", "short", "block", "a/text", "a"] {
         set(name, "user.shared", b"the same for many files");
         set(name, "user.long.name", name.as_bytes());

@@ -146,7 +146,8 @@ fn mounted(folder: &Path, by_loop: bool, with_device: bool) -> String {
     } else {
         let device = CString::new(format!("device={}", folder.join(DEVICE).display())).unwrap();
         let data = with_device.then_some(device.as_c_str());
-        rustix::mount::mount(&image, &point, "erofs", MountFlags::RDONLY, data).map_err(|errno| errno.to_string())
+        rustix::mount::mount(&image, &point, "erofs", MountFlags::RDONLY, data)
+            .map_err(|errno| errno.to_string())
     };
     if let Err(reason) = outcome {
         return format!("x{}", reason.lines().next().unwrap_or_default());

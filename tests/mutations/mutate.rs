@@ -111,7 +111,8 @@ impl Mutation<'_> {
     fn number(&mut self, spot: Spot) {
         let before = self.read(spot);
         let bits = u64::try_from(spot.length * 8).unwrap();
-        let other = self.form.spots.iter().filter(|other| other.kind == spot.kind && other.length == spot.length);
+        let other =
+            self.form.spots.iter().filter(|other| other.kind == spot.kind && other.length == spot.length);
         let others: Vec<Spot> = other.copied().collect();
         let after = match self.below(9) {
             0 => before ^ (1 << self.stream.below(bits)),

@@ -73,7 +73,11 @@ impl Report {
             self.fsck_alone.push(told);
         }
         if self.images % 1000 == 0 {
-            say(&format!("{} images, {} conflicts", self.images, self.conflicts.values().map(Vec::len).sum::<usize>()));
+            say(&format!(
+                "{} images, {} conflicts",
+                self.images,
+                self.conflicts.values().map(Vec::len).sum::<usize>()
+            ));
         }
     }
 
@@ -124,7 +128,9 @@ fn detail(verdict: &Verdict) -> String {
                 one.iter().filter(|line| !other.contains(line)).take(2).cloned().collect()
             };
             if verdict.ours.is_some() {
-                lines.extend(only(&view.lines, &ours.lines).iter().map(|line| format!("  only Linux: {line}")));
+                lines.extend(
+                    only(&view.lines, &ours.lines).iter().map(|line| format!("  only Linux: {line}")),
+                );
                 lines.extend(only(&ours.lines, &view.lines).iter().map(|line| format!("  only we: {line}")));
             }
         }

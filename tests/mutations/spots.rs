@@ -181,7 +181,8 @@ impl Finder<'_> {
         }
         let at = size(u64::from(superblock.xattr_prefix_start) * START_UNIT);
         let special = superblock.incompat & (incompat::METABOX | incompat::FRAGMENTS) != 0;
-        let base = if superblock.compat & compat::PLAIN_XATTR_PFX != 0 || !special { Some(0) } else { self.metabox };
+        let base =
+            if superblock.compat & compat::PLAIN_XATTR_PFX != 0 || !special { Some(0) } else { self.metabox };
         if let Some(base) = base {
             self.add("long prefix", base + at, 2, true);
             self.add("long prefix", base + at + 2, 1, true);

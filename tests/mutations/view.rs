@@ -34,7 +34,8 @@ pub(crate) struct Status {
 impl View {
     pub(crate) fn status(&mut self, path: &str, status: &Status) {
         let Status { mode, uid, gid, nlink, size, mtime: (sec, nsec), device: (major, minor) } = status;
-        self.lines.push(format!("{path} {mode:o} {uid}:{gid} {nlink} {size} {sec}.{nsec:09} {major}:{minor}"));
+        self.lines
+            .push(format!("{path} {mode:o} {uid}:{gid} {nlink} {size} {sec}.{nsec:09} {major}:{minor}"));
     }
 
     pub(crate) fn attribute(&mut self, path: &str, name: &[u8], value: &[u8]) {

@@ -51,6 +51,8 @@ pub struct Options {
 pub struct Report {
     /// What is wrong, in the order of the walk.
     pub findings: Vec<Finding>,
+    /// What is not wrong and may still surprise, in the same order.
+    pub warnings: Vec<Finding>,
     /// How many inodes there are.
     pub inodes: u64,
     /// How many bytes of content were read.
@@ -118,6 +120,8 @@ pub fn check(source: &Source, options: &Options) -> Result<Report, CheckError> {
     report.findings.extend(conflicts(&[("", &report)]));
     // Workers find in any order.
     report.findings.sort_by_key(|finding| (finding.code.area(), finding.order, finding.code));
+    (report.warnings, report.findings) =
+        std::mem::take(&mut report.findings).into_iter().partition(|finding| finding.code.is_warning());
     Ok(report)
 }
 

@@ -98,8 +98,16 @@ codes! {
     MetadataOverlap Structure "metadata-overlap",
     /// Two files share some of their blocks in a way that no deduplication makes.
     DataOverlap Structure "data-overlap",
-    /// Extended attributes cannot be read.
+    /// Extended attributes cannot be read, or have values that Linux refuses.
     Xattr Structure "xattr",
+    /// Linux lists an extended attribute and does not give its value.
+    XattrHidden Structure "xattr-hidden",
+    /// A name leads to the inode with number 0, so that readdir(3) leaves it out.
+    InodeZero Structure "inode-zero",
+    /// The root directory has inode number 0, so that readdir(3) leaves out what leads to it.
+    RootZero Structure "root-zero",
+    /// Bytes of a page of 4096 bytes stand in several places, which kernels that share page cache read wrong.
+    SubPageExtents Fingerprints "sub-page-extents",
     /// The map from a file to its blocks cannot be read.
     Map Structure "map",
     /// Compressed data cannot be decoded.
@@ -140,6 +148,13 @@ codes! {
     Verity Verity "verity",
     /// The signature is not one of the root hash by somebody who is trusted.
     Signature Verity "signature",
+}
+
+impl Code {
+    /// Whether the image is right in spite of it: every file of it can be read.
+    pub fn is_warning(self) -> bool {
+        matches!(self, Self::RootZero | Self::SubPageExtents)
+    }
 }
 
 /// One thing that is wrong.

@@ -77,6 +77,10 @@ pub(crate) fn look(
         }
         extents(image, inode, owner, space, &mut taken)?;
     }
+    if !inode.has_data() && inode.size() > 0 {
+        let what = format!("inode.i_size of a {}", inode.file_type.name());
+        taken.findings.push(Finding::new(Code::Inode, what, inode.size(), "0, because it has no content"));
+    }
     taken.ranges.push(Range { space, start: at, end, kind: Kind::Metadata, owner });
     features(image, inode, &mut taken);
     Ok(taken)
@@ -96,7 +100,7 @@ fn extents(
             let format = ChunkFormat::decode(inode.record.i_u, 0)?;
             Kind::Chunks(1_u64.checked_shl(format.chunk_bits(bits)).unwrap_or(u64::MAX))
         }
-        DataLayout::FlatPlain | DataLayout::FlatInline => Kind::Flat,
+        DataLayout::FlatPlain | DataLayout::FlatInline => Kind::Flat(inode.size()),
         DataLayout::CompressedFull | DataLayout::CompressedCompact => Kind::Pcluster,
     };
     let (mut offset, mut blocks, mut last) = (0, 0_u64, None);

@@ -1,5 +1,6 @@
 //! What is to be said about the superblock beyond what the reader refuses.
 
+use erofs_format::Nid;
 use erofs_format::feature::{self, compat};
 use erofs_format::superblock::{self, Superblock};
 use erofs_image::{Image, ReadAt};
@@ -18,6 +19,16 @@ pub(crate) fn check(image: &Image, primary: &dyn ReadAt) -> Vec<Finding> {
         let known = feature::COMPAT.iter().fold(0, |bits, row| bits | row.bit);
         let wanted = format!("bits of {known:#x} only");
         findings.push(Finding::new(Code::UnknownFeature, "superblock.feature_compat", found, wanted));
+    }
+    let has_fragments = superblock.incompat & feature::incompat::FRAGMENTS != 0;
+    if superblock.packed_nid != Nid(0) && !has_fragments {
+        let wanted = "0 without the feature fragments";
+        findings.push(Finding::new(
+            Code::Superblock,
+            "superblock.packed_nid",
+            superblock.packed_nid.0,
+            wanted,
+        ));
     }
     let bytes = superblock.blocks.saturating_mul(superblock.block_bits.size());
     if bytes > image.primary_len() {

@@ -75,6 +75,10 @@ impl<'a, F: FnMut(Job)> Walk<'a, F> {
         match self.image.root() {
             Ok(root) => {
                 self.register(&root, b"/");
+                if root.nid == Nid(0) {
+                    let found = "0, so that readdir(3) leaves out . and .. of it".to_owned();
+                    self.tell(Code::RootZero, (b"/", 0), "inode number", found, "another number".into());
+                }
                 let path = Vec::new();
                 self.stack.push(Directory { inode: root, path, parent: root.nid, order: self.order });
             }
@@ -175,6 +179,10 @@ impl<'a, F: FnMut(Job)> Walk<'a, F> {
             let here = (directory.path.as_slice(), directory.inode.nid.0);
             self.tell(Code::Dots, here, &what, format!("nid {}", entry.nid.0), format!("nid {}", want.0));
         }
+        if entry.file_type != Some(FileType::Directory) {
+            let path = [directory.path.as_slice(), b"/", &entry.name].concat();
+            self.other_type((&path, entry.nid.0), entry, FileType::Directory);
+        }
     }
 
     fn dots_and_links(&mut self, directory: &Directory, dots: [u32; 2], subdirectories: u64) {
@@ -233,11 +241,19 @@ impl<'a, F: FnMut(Job)> Walk<'a, F> {
             }
         };
         if entry.file_type != Some(file_type) {
-            let found = entry.file_type.map_or("unknown", FileType::name).to_owned();
-            let wanted = format!("{}, as the inode says", file_type.name());
-            self.tell(Code::FileType, (&path, entry.nid.0), "file type of the entry", found, wanted);
+            self.other_type((&path, entry.nid.0), entry, file_type);
+        }
+        if entry.nid == Nid(0) {
+            let found = "0, so that readdir(3) leaves out the name".to_owned();
+            self.tell(Code::InodeZero, (&path, 0), "inode number", found, "another number".to_owned());
         }
         file_type == FileType::Directory
+    }
+
+    fn other_type(&mut self, place: (&[u8], u64), entry: &Entry, file_type: FileType) {
+        let found = entry.file_type.map_or("unknown", FileType::name).to_owned();
+        let wanted = format!("{}, as the inode says", file_type.name());
+        self.tell(Code::FileType, place, "file type of the entry", found, wanted);
     }
 
     fn count_names(&mut self) {

@@ -8,6 +8,7 @@ use erofs_format::feature::compat;
 use erofs_image::{Cause, Fingerprint, Image, ImageError, Inode, Private, ReadAt};
 use uuid::Uuid;
 
+use crate::attributes;
 use crate::canonical::{self, Uses};
 use crate::check::{Options, Profile};
 use crate::content::{self, Window};
@@ -17,6 +18,7 @@ use crate::fingerprint::{self, Content, Judge, Key, Verdict};
 use crate::held::Held;
 use crate::inode;
 use crate::metadata::{self, Shared};
+use crate::pages;
 use crate::ranges::Range;
 use crate::source::Source;
 
@@ -136,6 +138,9 @@ impl<'a> Worker<'a> {
                 Vec::new()
             }
         };
+        if !job.special {
+            findings.extend(attributes::check(inode, &attributes, self.name_filter(job)));
+        }
         let value = self
             .key
             .filter(|_| !job.special)
@@ -147,6 +152,10 @@ impl<'a> Worker<'a> {
         if attributes.iter().any(|attribute| attribute.shared) {
             let known = &mut self.outcome.shared;
             let _read = metadata::add_shared(&self.image, &self.primary, inode, known);
+        }
+        if value.is_some() {
+            // An extent that cannot be mapped is told by the look at the inode.
+            findings.extend(pages::check(&self.image, inode).ok().flatten());
         }
         let readable = match inode::look(&self.image, &self.primary, inode, job.order) {
             Ok(taken) => {
@@ -185,6 +194,15 @@ impl<'a> Worker<'a> {
 
     fn note(&mut self, error: ImageError, job: &Job, otherwise: Code) {
         self.outcome.note(error, (&job.path, job.inode.nid.0, job.order), otherwise);
+    }
+
+    /// The name filter of the inode, if Linux believes it.
+    fn name_filter(&mut self, job: &Job) -> Option<u32> {
+        if !self.filtered || job.inode.record.xattr_icount == 0 {
+            return None;
+        }
+        // What cannot be read was told with the attributes.
+        self.image.name_filter(&job.inode).ok().flatten()
     }
 
     /// The kernel believes the name filter, so what it hides is not there for it.

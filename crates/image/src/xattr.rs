@@ -187,6 +187,12 @@ impl Image {
         Ok(Xattrs { image: self, nid: inode.nid, stored, ended })
     }
 
+    /// The name filter of an inode as it is stored; `None` without attributes. It counts only in images that have such filters.
+    pub fn name_filter(&self, inode: &Inode) -> Result<Option<u32>> {
+        let stored = Stored::open(self, inode).map_err(|error| error.at_nid(inode.nid))?;
+        Ok(stored.map(|(filter, _)| filter))
+    }
+
     /// The value of the attribute with this full name; `None` if the inode has none. Only names of the format's
     /// namespaces can be asked for, as in Linux; see [`Image::xattr_by_index`] for hidden ones.
     pub fn xattr(&self, inode: &Inode, name: &[u8]) -> Result<Option<Vec<u8>>> {
