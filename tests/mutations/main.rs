@@ -145,5 +145,5 @@ fn judge_one(judges: &mut Judges, forms: &[Form], settings: &Settings, number: u
     if settings.only.is_some() {
         say(&format!("{}: {what}\n{verdict:#?}", form.name));
     }
-    report.lock().unwrap().add(which, form, number, &what, &image, verdict);
+    report.lock().unwrap().add(which, form, number, &what, &image, &verdict);
 }

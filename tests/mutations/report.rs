@@ -32,7 +32,7 @@ impl Report {
         number: u64,
         what: &str,
         image: &[u8],
-        verdict: Verdict,
+        verdict: &Verdict,
     ) {
         self.images += 1;
         let verified = match &verdict.verified {
@@ -60,7 +60,7 @@ impl Report {
         }
         let name = &form.name;
         let unchanged = what == "unchanged";
-        let told = format!("image {number} ({name}): {what}\n{}", detail(&verdict));
+        let told = format!("image {number} ({name}): {what}\n{}", detail(verdict));
         let conflict = verdict.conflict().or_else(|| {
             let fine = verdict.verified == Verified::Right && verdict.fsck != Some(false);
             (unchanged && !fine).then_some("an unchanged image is not right")
@@ -72,7 +72,7 @@ impl Report {
         } else if verdict.verified == Verified::Right && verdict.fsck == Some(false) {
             self.fsck_alone.push(told);
         }
-        if self.images % 1000 == 0 {
+        if self.images.is_multiple_of(1000) {
             say(&format!(
                 "{} images, {} conflicts",
                 self.images,

@@ -121,7 +121,7 @@ impl Finder<'_> {
         let extent = self.image.data(&inode).unwrap().map(0).unwrap();
         match extent.place {
             Place::Device { byte, .. } if extent.length == inode.size() => Some(size(byte)),
-            _ => None,
+            Place::Hole | Place::Encoded(_) | Place::Device { .. } | Place::Inline { .. } => None,
         }
     }
 
@@ -201,45 +201,49 @@ impl Finder<'_> {
         let body = at + inode.record.version.size().max(COMPACT_SIZE);
         let end = at + inode.record.header_size();
         if body < end {
-            self.xattrs(inode.nid, body, end);
+            self.xattrs(body, end);
         }
-        match inode.layout() {
-            DataLayout::ChunkBased if inode.has_data() => {
-                let format = ChunkFormat::decode(inode.record.i_u, 0).unwrap();
-                let unit = format.entry_size();
-                let table = (end - base).next_multiple_of(unit) + base;
-                let count = size(format.chunks(inode.size(), self.image.superblock().block_bits));
-                for entry in (0..count).map(|index| table + index * unit) {
-                    if unit == 4 {
-                        self.add("chunk entry", entry, 4, true);
-                    } else {
-                        self.numbers("chunk entry", entry, &[(0, 2), (2, 2), (4, 4)]);
-                    }
-                }
-            }
-            DataLayout::CompressedFull | DataLayout::CompressedCompact if inode.size() > 0 => {
-                let header = (end - base).next_multiple_of(8) + base;
-                self.numbers("map header", header, &[(0, 4), (0, 2), (4, 2), (6, 1), (7, 1)]);
-                let blocks = size(self.image.superblock().block_bits.blocks_ceil(inode.size()));
-                let length = (blocks * 8 + 16).min(INDEX_MAX);
-                for at in (header + 8..header + 8 + length).step_by(4) {
-                    self.add("index", at, 4, true);
-                    self.add("index", at, 2, true);
-                    self.add("index", at + 2, 2, true);
-                }
-            }
-            _ => {}
+        if inode.layout() == DataLayout::ChunkBased && inode.has_data() {
+            self.chunks(inode, base, end);
+        } else if inode.layout().is_compressed() && inode.size() > 0 {
+            self.index(inode, base, end);
         }
     }
 
-    fn xattrs(&mut self, nid: Nid, body: usize, end: usize) {
+    /// The table of chunks behind byte `end` of the device; `base` is where its space starts.
+    fn chunks(&mut self, inode: &Inode, base: usize, end: usize) {
+        let format = ChunkFormat::decode(inode.record.i_u, 0).unwrap();
+        let unit = format.entry_size();
+        let table = (end - base).next_multiple_of(unit) + base;
+        let count = size(format.chunks(inode.size(), self.image.superblock().block_bits));
+        for entry in (0..count).map(|index| table + index * unit) {
+            if unit == 4 {
+                self.add("chunk entry", entry, 4, true);
+            } else {
+                self.numbers("chunk entry", entry, &[(0, 2), (2, 2), (4, 4)]);
+            }
+        }
+    }
+
+    /// The map header and the index in the same way.
+    fn index(&mut self, inode: &Inode, base: usize, end: usize) {
+        let header = (end - base).next_multiple_of(8) + base;
+        self.numbers("map header", header, &[(0, 4), (0, 2), (4, 2), (6, 1), (7, 1)]);
+        let blocks = size(self.image.superblock().block_bits.blocks_ceil(inode.size()));
+        let length = (blocks * 8 + 16).min(INDEX_MAX);
+        for at in (header + 8..header + 8 + length).step_by(4) {
+            self.numbers("index", at, &[(0, 4), (0, 2), (2, 2)]);
+        }
+    }
+
+    fn xattrs(&mut self, body: usize, end: usize) {
         self.numbers("xattr header", body, &[(0, 4), (4, 1), (5, 1)]);
         let header = BodyHeader::decode(&self.bytes[body..end], 0).unwrap();
         let ids = body + xattr::HEADER_SIZE;
         let mut at = ids + usize::from(header.shared_count) * xattr::SHARED_ID_SIZE;
         for id in (ids..at).step_by(xattr::SHARED_ID_SIZE) {
             self.add("shared xattr id", id, 4, true);
-            self.shared(nid, id);
+            self.shared(id);
         }
         while at < end {
             at += self.entry("xattr entry", at);
@@ -247,7 +251,7 @@ impl Finder<'_> {
     }
 
     /// The entry that a shared id leads to.
-    fn shared(&mut self, _nid: Nid, id: usize) {
+    fn shared(&mut self, id: usize) {
         let superblock = self.superblock();
         let id = xattr::decode_shared_id(&self.bytes[id..], 0).unwrap();
         let in_metabox = superblock.compat & compat::SHARED_EA_IN_METABOX != 0;
@@ -293,7 +297,7 @@ impl Finder<'_> {
                     let start = self.inline(inode.nid, byte);
                     self.add("compressed tail", start, usize::from(length), false);
                 }
-                _ => {}
+                Place::Hole | Place::Encoded(_) | Place::Device { .. } => {}
             }
             offset = extent.start + extent.length;
         }
@@ -323,7 +327,7 @@ impl Finder<'_> {
                     Place::Inline { byte } if self.base(inode.nid).is_some() => {
                         self.inline(inode.nid, byte + skip)
                     }
-                    _ => continue,
+                    Place::Hole | Place::Encoded(_) | Place::Device { .. } | Place::Inline { .. } => continue,
                 };
                 self.numbers("directory entry", at, &[(0, 8), (8, 2), (10, 1), (11, 1)]);
                 self.add("nid of an entry", at, 2, true);

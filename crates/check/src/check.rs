@@ -1,12 +1,11 @@
 //! The check of one image: the stages in order.
 
-use std::sync::atomic::AtomicU64;
 use std::thread;
 
 use erofs_format::feature::{self, incompat};
 use erofs_format::superblock;
 use erofs_format::xattr_prefix::START_UNIT;
-use erofs_image::{Image, ImageError, printable};
+use erofs_image::{Budget, Image, ImageError, printable};
 use hashbrown::HashMap;
 use uuid::Uuid;
 
@@ -21,10 +20,6 @@ use crate::ranges::{EVERYBODY, Kind, NOBODY, Range, overlaps};
 use crate::source::Source;
 use crate::walk::Walk;
 use crate::worker::{Outcome, Worker};
-
-/// How many bytes of content are read: so many, and so many for each byte of the image. Holes, chunks that are the same, and
-/// compressed zeros make more content than a lifetime has time for.
-const CONTENT_MAX: (u64, u64) = (1 << 40, 64);
 
 /// What an image has to keep to beyond the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,13 +145,11 @@ fn inodes(
         0 => thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let (always, for_each) = CONTENT_MAX;
-    let left = image.devices().total_len().saturating_mul(for_each).saturating_add(always);
-    let (queue, left) = (Queue::default(), AtomicU64::new(left));
+    let (queue, contents) = (Queue::default(), Budget::contents(&image.limits()));
     thread::scope(|scope| {
         let run = || -> Result<Outcome, CheckError> {
             let _ender = Ender(&queue);
-            let mut worker = Worker::new(source, key, options, threads > 1, &left)?;
+            let mut worker = Worker::new(source, key, options, threads > 1, &contents)?;
             while let Some(jobs) = queue.take() {
                 for job in &jobs {
                     worker.work(job);

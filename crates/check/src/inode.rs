@@ -94,6 +94,7 @@ fn extents(
     taken: &mut Taken,
 ) -> Result<(), ImageError> {
     let data = image.data(inode)?;
+    data.check_map()?;
     let bits = image.superblock().block_bits;
     let kind = match inode.layout() {
         DataLayout::ChunkBased => {

@@ -4,15 +4,12 @@
 use erofs_format::Nid;
 use erofs_format::filetype::FileType;
 use erofs_format::superblock::Superblock;
-use erofs_image::{Cause, Entry, Image, Inode};
+use erofs_image::{Budget, Cause, Entry, Image, Inode};
 use hashbrown::HashMap;
 
 use crate::finding::{Code, Finding};
 use crate::worker::{Job, Outcome};
 
-/// The fewest bytes that an entry takes in a directory, and entries that any image may have, as the reader has it.
-const ENTRY_MIN: u64 = 13;
-const ENTRIES_ALWAYS: u64 = 64;
 /// With more subdirectories than this a link count of 1 stands for "many", as for other file systems.
 const LINKS_COUNTED: u64 = 65_535;
 
@@ -39,8 +36,8 @@ pub(crate) struct Walk<'a, F> {
     hand: F,
     met: HashMap<Nid, Met>,
     stack: Vec<Directory>,
-    entries_left: u64,
-    bytes_left: u64,
+    entries: Budget,
+    bytes: Budget,
     order: u64,
     outcome: Outcome,
 }
@@ -48,15 +45,14 @@ pub(crate) struct Walk<'a, F> {
 impl<'a, F: FnMut(Job)> Walk<'a, F> {
     /// A walk that hands every inode to `hand`.
     pub(crate) fn new(image: &'a Image, hand: F) -> Self {
-        let total = image.devices().total_len();
-        let entries_left = (total / ENTRY_MIN).saturating_add(ENTRIES_ALWAYS);
+        let limits = image.limits();
         Self {
             image,
             hand,
             met: HashMap::new(),
             stack: Vec::new(),
-            entries_left,
-            bytes_left: total,
+            entries: Budget::entries(&limits),
+            bytes: Budget::directories(&limits),
             order: 0,
             outcome: Outcome::default(),
         }
@@ -129,11 +125,9 @@ impl<'a, F: FnMut(Job)> Walk<'a, F> {
 
     fn enter(&mut self, directory: &Directory) {
         let here = (shown(&directory.path), directory.inode.nid.0, directory.order);
-        let limit = self.image.devices().total_len();
-        let Some(left) = self.bytes_left.checked_sub(directory.inode.size()) else {
-            return self.outcome.note(Cause::TooMuch { unit: "bytes", limit }.into(), here, Code::Directory);
-        };
-        self.bytes_left = left;
+        if let Err(error) = self.bytes.take(directory.inode.size()) {
+            return self.outcome.note(error, here, Code::Directory);
+        }
         let entries = match self.image.entries(&directory.inode) {
             Ok(entries) => entries,
             Err(error) => return self.outcome.note(error, here, Code::Directory),
@@ -148,14 +142,9 @@ impl<'a, F: FnMut(Job)> Walk<'a, F> {
                     break;
                 }
             };
-            let Some(left) = self.entries_left.checked_sub(1) else {
-                return self.outcome.note(
-                    Cause::TooMuch { unit: "entries", limit }.into(),
-                    here,
-                    Code::Directory,
-                );
-            };
-            self.entries_left = left;
+            if let Err(error) = self.entries.take(1) {
+                return self.outcome.note(error, here, Code::Directory);
+            }
             if entry.is_dot() {
                 self.dot(directory, &entry, &mut dots);
             } else if self.child(directory, &entry) {

@@ -1,11 +1,9 @@
 //! What is done with each inode by itself, on several threads: attributes, extents, content.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 
 use erofs_format::feature::compat;
-use erofs_image::{Cause, Fingerprint, Image, ImageError, Inode, Private, ReadAt};
+use erofs_image::{Budget, Fingerprint, Image, ImageError, Inode, Private, ReadAt};
 use uuid::Uuid;
 
 use crate::attributes;
@@ -97,8 +95,8 @@ pub(crate) struct Worker<'a> {
     filtered: bool,
     window: Window,
     held: Held,
-    /// How many bytes of content may still be read, by all workers together.
-    left: &'a AtomicU64,
+    /// The bytes of content that may be read, by all workers together.
+    contents: &'a Budget,
     outcome: Outcome,
 }
 
@@ -109,14 +107,14 @@ impl<'a> Worker<'a> {
         key: Option<&'a Key>,
         options: &'a Options,
         ahead: bool,
-        left: &'a AtomicU64,
+        contents: &'a Budget,
     ) -> Result<Self, ImageError> {
         let (image, primary) = source.image()?;
         let superblock = image.superblock();
         let filtered = superblock.compat & compat::XATTR_FILTER != 0 && superblock.xattr_filter_reserved == 0;
         let window = Window::new(&image, source.primary());
         let (held, outcome) = (Held::default(), Outcome::default());
-        Ok(Self { image, primary, key, options, ahead, filtered, window, held, left, outcome })
+        Ok(Self { image, primary, key, options, ahead, filtered, window, held, contents, outcome })
     }
 
     /// What was found, when there is no more work.
@@ -229,11 +227,8 @@ impl<'a> Worker<'a> {
         if size == 0 || value.is_none() && !inode.layout().is_compressed() {
             return;
         }
-        if self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(size)).is_err() {
-            let why = format!(
-                "{size} bytes of content are not read: all together they are too many for this image"
-            );
-            return self.note(Cause::Source(why).into(), job, Code::Map);
+        if let Err(error) = self.contents.take(size) {
+            return self.note(error, job, Code::Map);
         }
         match self.read(job, value) {
             Ok(()) => self.outcome.bytes = self.outcome.bytes.saturating_add(size),

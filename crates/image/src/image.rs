@@ -9,6 +9,7 @@ use erofs_format::superblock::{self, Superblock};
 use erofs_format::xattr_prefix::{self, LongPrefix};
 use erofs_format::{BlkAddr, FormatError, Nid, compression};
 
+use crate::budget::{Limits, Work};
 use crate::cache::Cached;
 use crate::compressed::Compression;
 use crate::data::FileData;
@@ -88,7 +89,8 @@ impl Image {
         let base = superblock.block_bits.byte_of(BlkAddr(u64::from(superblock.meta_blkaddr)))?;
         let space = Space::new(Arc::clone(devices.primary()), PRIMARY, base);
         let configs = read_configs(primary_of(&devices), &superblock)?;
-        let context = Arc::new(context_of(&superblock, &configs));
+        let work = Arc::new(Work::new(&limits_of(&superblock, &devices)));
+        let context = Arc::new(context_of(&superblock, &configs, work));
         let mut image =
             Self { superblock, devices, configs, context, space, metabox: None, prefixes: Vec::new() };
         if image.has_incompat(incompat::METABOX) {
@@ -156,6 +158,11 @@ impl Image {
     /// The devices.
     pub fn devices(&self) -> &Devices {
         &self.devices
+    }
+
+    /// The most that is to be read of the image; see [`crate::budget`].
+    pub fn limits(&self) -> Limits {
+        limits_of(&self.superblock, &self.devices)
     }
 
     /// Length of the primary device in bytes, from the start of the image on.
@@ -301,7 +308,11 @@ fn windows(superblock: &Superblock, configs: &Configs) -> [(Algorithm, u32); 4] 
     })
 }
 
-fn context_of(superblock: &Superblock, configs: &Configs) -> Context {
+fn limits_of(superblock: &Superblock, devices: &Devices) -> Limits {
+    Limits::of(devices.total_len(), !compression::announced_algorithms(superblock).is_empty())
+}
+
+fn context_of(superblock: &Superblock, configs: &Configs, work: Arc<Work>) -> Context {
     let algorithms = compression::announced_algorithms(superblock);
     let compression = Compression {
         block_bits: superblock.block_bits,
@@ -310,5 +321,5 @@ fn context_of(superblock: &Superblock, configs: &Configs) -> Context {
     };
     let lz4_padding = superblock.incompat & incompat::LZ4_0PADDING != 0;
     let windows = windows(superblock, configs);
-    Context { compression, lz4_padding, windows, packed: None }
+    Context { compression, lz4_padding, windows, work, packed: None }
 }

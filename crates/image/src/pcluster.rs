@@ -8,6 +8,7 @@ use erofs_format::FormatError;
 use erofs_format::compression::Algorithm;
 use erofs_format::extent::{Coding, Stored, ZExtent, interlace_head_at, interlace_split};
 
+use crate::budget::Work;
 use crate::compressed::{Compression, Map, in_memory, part_of};
 use crate::data::FileData;
 use crate::device::Devices;
@@ -27,6 +28,8 @@ pub(crate) struct Context {
     pub(crate) lz4_padding: bool,
     /// How far back the data of each algorithm refers at most, in bytes; Linux has no more memory for it.
     pub(crate) windows: [(Algorithm, u32); 4],
+    /// What reading compressed data may cost, all files together.
+    pub(crate) work: Arc<Work>,
     /// The packed inode; none for itself and for the metabox.
     pub(crate) packed: Option<FileData>,
 }
@@ -84,7 +87,7 @@ impl Compressed {
         space: Space,
         inode: &Inode,
     ) -> Result<Self> {
-        let map = Map::open(context.compression, space.clone(), inode)?;
+        let map = Map::open(&context, space.clone(), inode)?;
         Ok(Self { context, devices, space, map, decoded: Mutex::default() })
     }
 
@@ -225,6 +228,7 @@ impl Compressed {
         let (Stored::Pcluster { byte, .. } | Stored::Inline { byte, .. }) = extent.stored else {
             return Ok(());
         };
+        self.context.work.decoded.take(extent.length)?;
         let bits = self.context.compression.block_bits;
         let window = in_memory(bits.size().saturating_sub(bits.within(byte)));
         let padded = algorithm != Algorithm::Lz4 || self.context.lz4_padding;

@@ -2,7 +2,7 @@
 
 use erofs_algo::fingerprint::{FingerprintKind, Hasher};
 use erofs_format::Nid;
-use erofs_image::{Image, Piece};
+use erofs_image::{Budget, Image, Piece};
 use erofs_tree::{Progress, Stage};
 use rayon::prelude::*;
 use uuid::Uuid;
@@ -11,8 +11,6 @@ use crate::error::BuildError;
 
 /// Zeros that stand for a hole, piece by piece.
 static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
-/// As many bytes of content are hashed, in all: what is longer is holes or repeats, and would take hours.
-const CONTENT_MAX: u64 = 1 << 44;
 
 /// A file to be hashed.
 #[derive(Debug, Clone, Copy)]
@@ -31,13 +29,7 @@ pub(super) fn all(
     progress: &dyn Progress,
 ) -> Result<Vec<Vec<u8>>, BuildError> {
     let bytes = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
-    if bytes > CONTENT_MAX {
-        return Err(BuildError::Refer {
-            path: "/".to_owned(),
-            found: format!("files of {bytes} bytes"),
-            want: "at most 2^44 bytes of content to be read for fingerprints",
-        });
-    }
+    Budget::contents(&original.limits()).take(bytes)?;
     progress.begin(Stage::Content, files.len() as u64, bytes);
     // Long files first, so that no thread is left with one at the end.
     let mut order: Vec<usize> = (0..files.len()).collect();

@@ -190,10 +190,14 @@ pub(super) fn all(
             continue;
         }
         list[id.index()] = Some(match form {
-            Form::Overlay => Referral::Plain(chunked(
-                vec![Piece { start: 0, length: size, place: Place::Hole }],
-                plan.block_bits,
-            )),
+            Form::Overlay => {
+                let hole =
+                    chunked(vec![Piece { start: 0, length: size, place: Place::Hole }], plan.block_bits);
+                // A file can claim 2^63 bytes, whose chunks would take 16 GiB.
+                let taken = finder.room.take_chunks(hole.chunks());
+                taken.map_err(|error| named(error.into(), &plan.tree.path_of(id)))?;
+                Referral::Plain(hole)
+            }
             Form::Index { .. } => {
                 let found = original.inode(nids[id.index()]).and_then(|inode| original.data(&inode));
                 let found = found.map_err(BuildError::from).and_then(|data| finder.refer(id, &data));
