@@ -93,14 +93,18 @@ impl<'a> Judges<'a> {
         let started = Instant::now();
         let (verified, warned) = verified(image, form.device.as_deref());
         let slow = started.elapsed() > SLOW;
-        let ours = (verified == Verified::Right).then(|| ours(image, form.device.as_deref()));
+        let mut ours = (verified == Verified::Right).then(|| ours(image, form.device.as_deref()));
         let by_loop = number.is_multiple_of(BY_LOOP) && form.device.is_none();
         let backing = if by_loop { Backing::Loop } else { Backing::File };
         let mut kernel = self.kernel.look(backing, form.device.is_some());
-        if let Seen::View(view) = &mut kernel
-            && warned.contains(&Code::RootZero)
-        {
-            view.troubles.retain(|trouble| !is_about_dots(trouble));
+        if let Seen::View(view) = &mut kernel {
+            if warned.contains(&Code::RootZero) {
+                view.troubles.retain(|trouble| !is_about_dots(trouble));
+            }
+            if warned.contains(&Code::XattrMisread) {
+                view.without_attributes();
+                ours.iter_mut().for_each(View::without_attributes);
+            }
         }
         let peers = self.peers.filter(|_| form.for_fsck);
         let fsck = peers.and_then(|peers| self.fsck(peers, form.device.is_some()));

@@ -40,7 +40,13 @@ impl View {
 
     pub(crate) fn attribute(&mut self, path: &str, name: &[u8], value: &[u8]) {
         let value = if name.starts_with(ACL) { plain_acl(value) } else { value.to_vec() };
-        self.lines.push(format!("{path} {}={:016x}", name.escape_ascii(), hash(&value)));
+        self.lines.push(format!("{path} xattr {}={:016x}", name.escape_ascii(), hash(&value)));
+    }
+
+    /// Forgets all attributes, and all trouble with them.
+    pub(crate) fn without_attributes(&mut self) {
+        self.lines.retain(|line| !line.contains(" xattr "));
+        self.troubles.retain(|line| !line.contains("xattr"));
     }
 
     pub(crate) fn note(&mut self, path: &str, what: &str) {

@@ -9,6 +9,7 @@ use erofs_image::{Budget, Image, ImageError, printable};
 use hashbrown::HashMap;
 use uuid::Uuid;
 
+use crate::attributes;
 use crate::canonical::{self, Uses};
 use crate::domain::conflicts;
 use crate::error::{CheckError, is_operational};
@@ -93,8 +94,7 @@ pub fn check(source: &Source, options: &Options) -> Result<Report, CheckError> {
     let mut ranges = of_superblock(&image);
     let (mut uses, mut shared, mut special) = (Uses::default(), Shared::new(), 0_u64);
     for mut outcome in outcomes {
-        uses.incompat |= outcome.uses.incompat;
-        uses.attributes |= outcome.uses.attributes;
+        uses.add(outcome.uses);
         special = special.saturating_add(outcome.special);
         shared.append(&mut outcome.shared);
         take(&mut report, &mut ranges, outcome);
@@ -109,6 +109,7 @@ pub fn check(source: &Source, options: &Options) -> Result<Report, CheckError> {
     if options.profile == Some(Profile::Hardened) {
         report.findings.extend(canonical::unused(&image, uses));
     }
+    report.findings.extend(attributes::misread(uses.misread));
     report.findings.extend(inode_count(&image, report.inodes.saturating_add(special)));
     add_overlaps(&image, &mut report.findings, ranges);
     report.contents.sort_by_key(|content| content.order);

@@ -102,6 +102,8 @@ codes! {
     Xattr Structure "xattr",
     /// Linux lists an extended attribute and does not give its value.
     XattrHidden Structure "xattr-hidden",
+    /// Inodes in the metabox have shared attributes outside of it, for which Linux may read other bytes.
+    XattrMisread Structure "xattr-misread",
     /// A name leads to the inode with number 0, so that readdir(3) leaves it out.
     InodeZero Structure "inode-zero",
     /// The root directory has inode number 0, so that readdir(3) leaves out what leads to it.
@@ -153,7 +155,7 @@ codes! {
 impl Code {
     /// Whether the image is right in spite of it: every file of it can be read.
     pub fn is_warning(self) -> bool {
-        matches!(self, Self::RootZero | Self::SubPageExtents)
+        matches!(self, Self::RootZero | Self::SubPageExtents | Self::XattrMisread)
     }
 }
 

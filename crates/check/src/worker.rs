@@ -148,6 +148,9 @@ impl<'a> Worker<'a> {
         }
         self.outcome.uses.attributes |= inode.record.xattr_icount > 0;
         if attributes.iter().any(|attribute| attribute.shared) {
+            let outside = self.image.superblock().compat & compat::SHARED_EA_IN_METABOX == 0;
+            let misread = &mut self.outcome.uses.misread;
+            *misread = misread.saturating_add(u64::from(outside && inode.nid.in_metabox()));
             let known = &mut self.outcome.shared;
             let _read = metadata::add_shared(&self.image, &self.primary, inode, known);
         }

@@ -260,4 +260,28 @@ fn a_frame_has_the_length_of_its_header() {
     }
     assert!(whole(4, 3).is_err());
     decode(Algorithm::Zstd, &frame(5), &mut [0; 3], Amount::Part, 4096).unwrap();
+    let reserved = [&[0x28, 0xb5, 0x2f, 0xfd, 0x28, 4, 0x21, 0, 0][..], b"abcd"].concat();
+    assert!(decode(Algorithm::Zstd, &reserved, &mut [0; 4], Amount::Whole, 4096).is_err());
+}
+
+/// The checksum of a content is compared, and bits that must be 0 are 0, as in Linux.
+#[test]
+fn frames_are_wholly_right() {
+    // The XXH64 of "abcd" begins with these bytes (`xxhsum -H64`: de0327b0d25d92cc).
+    for (sum, right) in [([0xcc, 0x92, 0x5d, 0xd2], true), ([0xcc, 0x92, 0x5d, 0xd3], false)] {
+        let frame = [&[0x28, 0xb5, 0x2f, 0xfd, 0x24, 4, 0x21, 0, 0][..], b"abcd", &sum].concat();
+        let outcome = decode(Algorithm::Zstd, &frame, &mut [0; 4], Amount::Whole, 4096);
+        assert_eq!(outcome.is_ok(), right, "{outcome:?}");
+    }
+    let content = contents().remove(27);
+    let encoded = encode(Algorithm::Zstd, &content);
+    let mut output = vec![0; content.len()];
+    let mut refused = 0;
+    for at in 0..encoded.len() {
+        let mut wrong = encoded.clone();
+        wrong[at] |= 3;
+        let outcome = decode(Algorithm::Zstd, &wrong, &mut output, Amount::Whole, widest(Algorithm::Zstd));
+        refused += u32::from(outcome.is_err_and(|error| error.to_string().contains("modes of sequences")));
+    }
+    assert!(refused > 0);
 }
