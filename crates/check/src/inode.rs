@@ -14,6 +14,8 @@ use crate::finding::{Code, Finding};
 use crate::metadata::index_end;
 use crate::ranges::{Kind, Range};
 
+/// The number of no user and no group (`INVALID_UID`); Linux shows others in its place.
+const NO_ID: u32 = u32::MAX;
 /// The space of the metabox.
 const METABOX: u32 = u32::MAX;
 
@@ -77,13 +79,24 @@ pub(crate) fn look(
         }
         extents(image, inode, owner, space, &mut taken)?;
     }
+    record(inode, &mut taken);
+    taken.ranges.push(Range { space, start: at, end, kind: Kind::Metadata, owner });
+    features(image, inode, &mut taken);
+    Ok(taken)
+}
+
+/// Values of the record that Linux takes and nobody can use.
+fn record(inode: &Inode, taken: &mut Taken) {
+    for (what, id) in [("inode.i_uid", inode.record.uid), ("inode.i_gid", inode.record.gid)] {
+        if id == NO_ID {
+            let wanted = "a number below 2^32 - 1, which stands for no owner";
+            taken.findings.push(Finding::new(Code::Inode, what, id, wanted));
+        }
+    }
     if !inode.has_data() && inode.size() > 0 {
         let what = format!("inode.i_size of a {}", inode.file_type.name());
         taken.findings.push(Finding::new(Code::Inode, what, inode.size(), "0, because it has no content"));
     }
-    taken.ranges.push(Range { space, start: at, end, kind: Kind::Metadata, owner });
-    features(image, inode, &mut taken);
-    Ok(taken)
 }
 
 fn extents(

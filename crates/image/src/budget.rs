@@ -127,7 +127,7 @@ mod tests {
         let message = budget.take(7).unwrap_err().to_string();
         assert_eq!(
             message,
-            "things: found more than 10 pieces, want no more than an image of this size can hold"
+            "things: found more than 10 pieces, want no more than is read of an image of this size"
         );
         budget.take(6).unwrap();
         assert!(budget.take(1).is_err());

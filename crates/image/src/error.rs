@@ -133,8 +133,8 @@ pub enum Cause {
         /// The directory.
         nid: u64,
     },
-    /// More than an image of this size can hold; see [`crate::budget`].
-    #[error("{what}: found more than {limit} {unit}, want no more than an image of this size can hold")]
+    /// More than is read of an image of this size; see [`crate::budget`].
+    #[error("{what}: found more than {limit} {unit}, want no more than is read of an image of this size")]
     TooMuch {
         /// Of what there is too much.
         what: &'static str,
