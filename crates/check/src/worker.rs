@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use erofs_format::feature::compat;
-use erofs_image::{Budget, Fingerprint, Image, ImageError, Inode, Private, ReadAt};
+use erofs_image::{Budget, Fingerprint, Image, ImageError, Inode, Private, ReadAt, Xattr};
 use uuid::Uuid;
 
 use crate::attributes;
@@ -129,31 +129,7 @@ impl<'a> Worker<'a> {
     pub(crate) fn work(&mut self, job: &Job) {
         let mut findings = Vec::new();
         let inode = &job.inode;
-        let attributes = match self.image.xattrs(inode).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
-            Ok(attributes) => attributes,
-            Err(error) => {
-                self.note(error, job, Code::Xattr);
-                Vec::new()
-            }
-        };
-        if !job.special {
-            findings.extend(attributes::check(inode, &attributes, self.name_filter(job)));
-        }
-        let value = self
-            .key
-            .filter(|_| !job.special)
-            .and_then(|key| fingerprint::of_attributes(key, inode, &attributes, &mut findings));
-        if value.is_some() && self.filtered {
-            self.filter(job, &mut findings);
-        }
-        self.outcome.uses.attributes |= inode.record.xattr_icount > 0;
-        if attributes.iter().any(|attribute| attribute.shared) {
-            let outside = self.image.superblock().compat & compat::SHARED_EA_IN_METABOX == 0;
-            let misread = &mut self.outcome.uses.misread;
-            *misread = misread.saturating_add(u64::from(outside && inode.nid.in_metabox()));
-            let known = &mut self.outcome.shared;
-            let _read = metadata::add_shared(&self.image, &self.primary, inode, known);
-        }
+        let (attributes, value) = self.attributes(job, &mut findings);
         if value.is_some() {
             // An extent that cannot be mapped is told by the look at the inode.
             findings.extend(pages::check(&self.image, inode).ok().flatten());
@@ -193,17 +169,42 @@ impl<'a> Worker<'a> {
         self.outcome.findings.extend(own);
     }
 
-    fn note(&mut self, error: ImageError, job: &Job, otherwise: Code) {
-        self.outcome.note(error, (&job.path, job.inode.nid.0, job.order), otherwise);
+    /// Looks at the attributes of an inode; gives them, and the fingerprint that is to be held against the content.
+    fn attributes(&mut self, job: &Job, findings: &mut Vec<Finding>) -> (Vec<Xattr>, Option<Vec<u8>>) {
+        let inode = &job.inode;
+        let attributes = match self.image.xattrs(inode).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
+            Ok(attributes) => attributes,
+            Err(error) => {
+                self.note(error, job, Code::Xattr);
+                Vec::new()
+            }
+        };
+        // What cannot be read of it was told with the attributes.
+        let header = self.image.xattr_header(inode).ok().flatten();
+        if !job.special {
+            let filter = header.map(|header| header.name_filter).filter(|_| self.filtered);
+            findings.extend(attributes::check(inode, &attributes, filter));
+        }
+        let value = self
+            .key
+            .filter(|_| !job.special)
+            .and_then(|key| fingerprint::of_attributes(key, inode, &attributes, findings));
+        if value.is_some() && self.filtered {
+            self.filter(job, findings);
+        }
+        self.outcome.uses.attributes |= inode.record.xattr_icount > 0;
+        if header.is_some_and(|header| header.shared_count > 0) {
+            let outside = self.image.superblock().compat & compat::SHARED_EA_IN_METABOX == 0;
+            let misread = &mut self.outcome.uses.misread;
+            *misread = misread.saturating_add(u64::from(outside && inode.nid.in_metabox()));
+            let known = &mut self.outcome.shared;
+            let _read = metadata::add_shared(&self.image, &self.primary, inode, known);
+        }
+        (attributes, value)
     }
 
-    /// The name filter of the inode, if Linux believes it.
-    fn name_filter(&mut self, job: &Job) -> Option<u32> {
-        if !self.filtered || job.inode.record.xattr_icount == 0 {
-            return None;
-        }
-        // What cannot be read was told with the attributes.
-        self.image.name_filter(&job.inode).ok().flatten()
+    fn note(&mut self, error: ImageError, job: &Job, otherwise: Code) {
+        self.outcome.note(error, (&job.path, job.inode.nid.0, job.order), otherwise);
     }
 
     /// The kernel believes the name filter, so what it hides is not there for it.
