@@ -18,10 +18,24 @@ use crate::forms::Form;
 use crate::kernel::{DEVICE, IMAGE, Kernel, Seen};
 use crate::view::{Status, View};
 
+const ISHARE: &str = env!("CARGO_BIN_EXE_erofs-ishare");
+
 /// Every so many images are mounted by a loop device instead of straight from their file.
 const BY_LOOP: u64 = 16;
 /// How long verify may take for images of some hundred KiB.
 const SLOW: Duration = Duration::from_secs(20);
+
+/// Every so many images go through the other verbs.
+const BY_VERBS: u64 = 64;
+/// The verbs that look at everything. `{folder}` is where what they make goes.
+const VERBS: [&[&str]; 6] = [
+    &["inspect"],
+    &["ls", "-lR", "--xattrs"],
+    &["simulate", "--allow-unshared", "--verify"],
+    &["index", "-q", "-o", "{folder}/made"],
+    &["index", "-q", "--overlay", "-o", "{folder}/made"],
+    &["extract", "--quiet", "-o", "{folder}/extracted"],
+];
 
 /// What verify says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +58,8 @@ pub(crate) struct Verdict {
     /// What our reader sees; only of images that verify calls right.
     pub(crate) ours: Option<View>,
     pub(crate) slow: bool,
+    /// The other verb that did not end as it should, and how.
+    pub(crate) verb: Option<String>,
 }
 
 impl Verdict {
@@ -54,6 +70,9 @@ impl Verdict {
         }
         if self.slow {
             return Some("verify is slow");
+        }
+        if self.verb.is_some() {
+            return Some("a verb panics or does not end");
         }
         let right = self.verified == Verified::Right;
         match &self.kernel {
@@ -108,7 +127,26 @@ impl<'a> Judges<'a> {
         }
         let peers = self.peers.filter(|_| form.for_fsck);
         let fsck = peers.and_then(|peers| self.fsck(peers, form.device.is_some()));
-        Verdict { verified, kernel, fsck, ours, slow }
+        let verb = if number.is_multiple_of(BY_VERBS) { self.verbs() } else { None };
+        Verdict { verified, kernel, fsck, ours, slow, verb }
+    }
+
+    /// Has the other verbs look at the image; the first that ends otherwise than with success or an error. Companions are looked
+    /// at without their device.
+    fn verbs(&self) -> Option<String> {
+        let folder = self.folder.display().to_string();
+        let ended = |verb: &&[&str]| -> Option<String> {
+            let mut command = Command::new("timeout");
+            command.arg("20").arg(ISHARE).args(verb.iter().map(|word| word.replace("{folder}", &folder)));
+            let status =
+                command.arg(self.folder.join(IMAGE)).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            let status = status.unwrap();
+            (!matches!(status.code(), Some(0..=3))).then(|| format!("{verb:?}: {status}"))
+        };
+        let found = VERBS.iter().find_map(ended);
+        // Left out if nothing was extracted.
+        drop(std::fs::remove_dir_all(self.folder.join("extracted")));
+        found
     }
 
     /// Overwrites the file of the last image, so that its blocks are used again.

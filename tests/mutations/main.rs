@@ -79,8 +79,11 @@ fn main() -> ExitCode {
         say(&format!("{NAME}: test"));
         return ExitCode::SUCCESS;
     }
-    let mut filters = arguments.iter().filter(|argument| !argument.starts_with('-')).peekable();
-    if filters.peek().is_some() && !filters.any(|filter| NAME.contains(filter.as_str())) {
+    // What the harness of other tests takes: names, among the values of options, which are numbers.
+    let is_name = |argument: &&String| !argument.starts_with('-') && argument.parse::<u64>().is_err();
+    let mut names = arguments.iter().filter(is_name).peekable();
+    let ignored = arguments.iter().any(|argument| argument == "--ignored");
+    if ignored || names.peek().is_some() && !names.any(|name| NAME.contains(name.as_str())) {
         return ExitCode::SUCCESS;
     }
     run(&Settings::read())

@@ -135,6 +135,7 @@ fn detail(verdict: &Verdict) -> String {
             }
         }
     }
+    lines.extend(verdict.verb.iter().map(|verb| format!("  {verb}")));
     lines.push(format!("  fsck.erofs: {:?}", verdict.fsck));
     lines.join("\n")
 }
