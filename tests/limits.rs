@@ -1,5 +1,5 @@
-//! How much of an image the verbs read: everything that the builder writes, nothing without end, and one line where a device
-//! is not there.
+//! How much of an image the verbs read: everything that the builder writes, nothing without end, and one line
+//! where a device is not there.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 

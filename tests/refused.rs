@@ -1,5 +1,5 @@
-//! What Linux refuses, or takes and gives to nobody, is found by `erofs-ishare verify`: one image for each kind. That Linux does so is
-//! shown by `tests/mutations`.
+//! What Linux refuses, or takes and gives to nobody, is found by `erofs-ishare verify`: one image for each
+//! kind. That Linux does so is shown by `tests/mutations`.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
@@ -178,7 +178,8 @@ fn zeros() -> Vec<u8> {
     [vec![0; BLOCK - data.len()], data].concat()
 }
 
-/// An image with a compressed file of three lclusters in one pcluster. The second and the third entry lead `back` and `ahead`.
+/// An image with a compressed file of three lclusters in one pcluster. The second and the third entry lead
+/// `back` and `ahead`.
 fn with_index(back: [u16; 2], ahead: [u16; 2]) -> Vec<u8> {
     image(&[(b"file", Nid(16), REG)], |maker| {
         maker.superblock.incompat = incompat::LZ4_0PADDING;

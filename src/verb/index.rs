@@ -26,8 +26,8 @@ use crate::progress::Bars;
 use crate::value;
 use crate::words::{counted, size};
 
-/// How metadata is compressed where nothing else is said: in pclusters of so many bytes, or of a block where that is more. They are
-/// long enough to shrink well, and short enough to be read at once.
+/// How metadata is compressed where nothing else is said: in pclusters of so many bytes, or of a block where
+/// that is more. They are long enough to shrink well, and short enough to be read at once.
 const DEFAULT_METADATA: (u64, &str) = (32_768, "zstd");
 
 /// Make the companion of an image: metadata with fingerprints, and no contents

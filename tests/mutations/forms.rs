@@ -32,7 +32,8 @@ pub(crate) struct Form {
     pub(crate) kinds: Vec<&'static str>,
     pub(crate) checksum: bool,
     pub(crate) block_bits: BlockBits,
-    /// Whether fsck.erofs can read it: version 1.9.4 takes compressed data of companions from the wrong device.
+    /// Whether fsck.erofs can read it: version 1.9.4 takes compressed data of companions from the wrong
+    /// device.
     pub(crate) for_fsck: bool,
 }
 
@@ -225,8 +226,8 @@ fn attributes(dir: &Path) {
     set("acl-dir", "system.posix_acl_default", &acl);
 }
 
-/// The image with its metabox as a flat file, so that the inodes in it can be changed one by one: in a compressed one every
-/// change is one to compressed data.
+/// The image with its metabox as a flat file, so that the inodes in it can be changed one by one: in a
+/// compressed one every change is one to compressed data.
 fn with_plain_metabox(mut bytes: Vec<u8>) -> Vec<u8> {
     let image = Image::open(std::sync::Arc::new(bytes.clone()), Vec::new(), OpenOptions::default()).unwrap();
     let superblock = image.superblock().clone();

@@ -131,8 +131,8 @@ impl<'a> Judges<'a> {
         Verdict { verified, kernel, fsck, ours, slow, verb }
     }
 
-    /// Has the other verbs look at the image; the first that ends otherwise than with success or an error. Companions are looked
-    /// at without their device.
+    /// Has the other verbs look at the image; the first that ends otherwise than with success or an error.
+    /// Companions are looked at without their device.
     fn verbs(&self) -> Option<String> {
         let folder = self.folder.display().to_string();
         let ended = |verb: &&[&str]| -> Option<String> {

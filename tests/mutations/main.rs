@@ -1,5 +1,6 @@
-//! Mutated images: the running kernel, fsck.erofs and `erofs-ishare verify` judge each, and an image that verify calls right is
-//! one that the kernel reads without an error, with the names, attributes and bytes that our reader finds.
+//! Mutated images: the running kernel, fsck.erofs and `erofs-ishare verify` judge each, and an image that
+//! verify calls right is one that the kernel reads without an error, with the names, attributes and bytes
+//! that our reader finds.
 //!
 //! ```text
 //! forms (one right image for each form of the format) ─► spots (where each field is) ─► mutate (by seed and number)
@@ -7,8 +8,8 @@
 //!                      report ◄─ verify, our reader (here) and the kernel, in a process of its own, and fsck.erofs
 //! ```
 //!
-//! This program is its own test harness, because it starts itself again for each mount: a kernel that hangs or crashes takes
-//! that process and not the test. It is set by the environment:
+//! This program is its own test harness, because it starts itself again for each mount: a kernel that hangs
+//! or crashes takes that process and not the test. It is set by the environment:
 //!
 //! - `EROFS_MUTATIONS`: how many images, 1500 if not given;
 //! - `EROFS_MUTATION_SEED`: where the numbers come from, 1 if not given; equal seeds make equal images;

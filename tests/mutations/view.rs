@@ -57,7 +57,8 @@ impl View {
         self.troubles.push(format!("{path} {what}"));
     }
 
-    /// The content of a file of `size` bytes; `read` fills a buffer from an offset on and returns how much that was.
+    /// The content of a file of `size` bytes; `read` fills a buffer from an offset on and returns how much
+    /// that was.
     pub(crate) fn content(
         &mut self,
         path: &str,
@@ -91,7 +92,8 @@ fn hash(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// An ACL as Linux gives it out: entries that are about no user and no group by number have no number (`posix_acl_to_xattr`).
+/// An ACL as Linux gives it out: entries that are about no user and no group by number have no number
+/// (`posix_acl_to_xattr`).
 fn plain_acl(value: &[u8]) -> Vec<u8> {
     const USER: u16 = 0x02;
     const GROUP: u16 = 0x08;

@@ -1,4 +1,5 @@
-//! POSIX ACLs as attributes store them: a version, then 8 bytes for each entry (`struct posix_acl_xattr_entry`).
+//! POSIX ACLs as attributes store them: a version, then 8 bytes for each entry (`struct
+//! posix_acl_xattr_entry`).
 
 /// The only version (`POSIX_ACL_XATTR_VERSION`).
 const VERSION: u32 = 2;
@@ -19,8 +20,8 @@ const GROUP: u16 = 0x08;
 const MASK: u16 = 0x10;
 const OTHER: u16 = 0x20;
 
-/// What Linux refuses in an ACL, when it reads one (`posix_acl_from_xattr`) or when one is set (`posix_acl_valid`): one that could
-/// not have been set is not evaluated as its author wanted.
+/// What Linux refuses in an ACL, when it reads one (`posix_acl_from_xattr`) or when one is set
+/// (`posix_acl_valid`): one that could not have been set is not evaluated as its author wanted.
 pub(crate) fn wrong(value: &[u8]) -> Option<String> {
     let Some((version, entries)) = value.split_first_chunk::<HEADER_SIZE>() else {
         return Some(format!("{} bytes", value.len()));

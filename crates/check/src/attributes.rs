@@ -1,4 +1,5 @@
-//! Attributes that the reader can read and Linux does not give out: it lists them, and then has no value or an error.
+//! Attributes that the reader can read and Linux does not give out: it lists them, and then has no value or
+//! an error.
 
 use erofs_format::filetype::FileType;
 use erofs_format::xattr::{
@@ -33,9 +34,10 @@ pub(crate) fn check(inode: &Inode, attributes: &[Xattr], filter: Option<u32>) ->
     findings
 }
 
-/// A warning where so many inodes in the metabox have shared attributes outside of it. Linux 6.17 to 7.2 goes on from a page of
-/// the metabox to one of the device, and takes the first for the second where both have the same number
-/// (`erofs_xattr_iter_shared` changes the mapping of a buffer whose page `erofs_bread` compares by its number alone).
+/// A warning where so many inodes in the metabox have shared attributes outside of it. Linux 6.17 to 7.2 goes
+/// on from a page of the metabox to one of the device, and takes the first for the second where both have the
+/// same number (`erofs_xattr_iter_shared` changes the mapping of a buffer whose page `erofs_bread` compares
+/// by its number alone).
 pub(crate) fn misread(inodes: u64) -> Option<Finding> {
     let wanted = "them in the metabox (shared_ea_in_metabox), because Linux may read other bytes for them";
     let found = format!("{inodes} inodes in the metabox with shared attributes outside of it");

@@ -14,8 +14,8 @@ pub enum CheckError {
     Thread,
 }
 
-/// Whether the error says that something could not be read, as opposed to the image being wrong. That goes for contents that
-/// are too long for the time there is, such as those of sparse files; directories are not.
+/// Whether the error says that something could not be read, as opposed to the image being wrong. That goes
+/// for contents that are too long for the time there is, such as those of sparse files; directories are not.
 pub(crate) fn is_operational(error: &ImageError) -> bool {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the other causes are about the image")]
     match error.cause() {

@@ -12,8 +12,8 @@
 //! looked at twice, no more is kept than its names and extents, and of contents that are far larger than the image not all is
 //! read, which the report says.
 //!
-//! Reading order: [`error`], [`finding`], `source`, `superblock`, `ranges`, `fingerprint`, `metadata`, `canonical`,
-//! `acl`, `attributes`, `pages`, `inode`, `content`,
+//! Reading order: [`error`], [`finding`], `source`, `superblock`, `ranges`, `fingerprint`, `metadata`,
+//! `canonical`, `acl`, `attributes`, `pages`, `inode`, `content`,
 //! `held`, `worker`, `queue`, `walk`, [`mod@check`], [`domain`].
 
 #![cfg_attr(

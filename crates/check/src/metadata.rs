@@ -26,7 +26,8 @@ pub(crate) fn unit(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
-/// Where an inode and its attributes end in their metadata space, counted from the start of its device or of the metabox.
+/// Where an inode and its attributes end in their metadata space, counted from the start of its device or of
+/// the metabox.
 pub(crate) fn end_of_inode(image: &Image, inode: &Inode) -> Option<u64> {
     let start = if inode.nid.in_metabox() { inode.nid.byte().ok()? } else { byte_of(image, inode)? };
     start.checked_add(unit(inode.record.header_size()))

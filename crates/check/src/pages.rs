@@ -1,6 +1,7 @@
-//! Files of which a page has its bytes in several places. Kernels that share page cache (measured: Linux 7.2.13 and 7.3.4) read
-//! such a file wrong or crash when it has a fingerprint: the inode that holds the shared pages has blocks of one page, so that
-//! iomap takes the page as read when the first of its extents has come.
+//! Files of which a page has its bytes in several places. Kernels that share page cache (measured: Linux
+//! 7.2.13 and 7.3.4) read such a file wrong or crash when it has a fingerprint: the inode that holds the
+//! shared pages has blocks of one page, so that iomap takes the page as read when the first of its extents
+//! has come.
 
 use erofs_format::datalayout::DataLayout;
 use erofs_format::datalayout::chunk::ChunkFormat;

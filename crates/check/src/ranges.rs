@@ -5,8 +5,8 @@
 pub(crate) enum Kind {
     /// An inode, its attributes, chunk table, index or inline tail, a shared attribute, or the superblock.
     Metadata,
-    /// The blocks of a flat file of this many bytes. Files of equal content may share them from the first on; the end of one
-    /// can stand behind its inode instead.
+    /// The blocks of a flat file of this many bytes. Files of equal content may share them from the first on;
+    /// the end of one can stand behind its inode instead.
     Flat(u64),
     /// Chunks of this many bytes; each may be shared.
     Chunks(u64),

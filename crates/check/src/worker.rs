@@ -169,7 +169,8 @@ impl<'a> Worker<'a> {
         self.outcome.findings.extend(own);
     }
 
-    /// Looks at the attributes of an inode; gives them, and the fingerprint that is to be held against the content.
+    /// Looks at the attributes of an inode; gives them, and the fingerprint that is to be held against the
+    /// content.
     fn attributes(&mut self, job: &Job, findings: &mut Vec<Finding>) -> (Vec<Xattr>, Option<Vec<u8>>) {
         let inode = &job.inode;
         let attributes = match self.image.xattrs(inode).and_then(Iterator::collect::<Result<Vec<_>, _>>) {

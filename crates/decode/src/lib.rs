@@ -42,8 +42,9 @@ const TABLE: [(Algorithm, Decoder, Decoder); 4] = [
     (Algorithm::Zstd, zstd::whole, zstd::part),
 ];
 
-/// The farthest that data of an algorithm can refer back in any image, in bytes: LZ4 and DEFLATE have no longer distances,
-/// a Zstandard frame of one segment has its whole content as its window, and no pcluster has more than that.
+/// The farthest that data of an algorithm can refer back in any image, in bytes: LZ4 and DEFLATE have no
+/// longer distances, a Zstandard frame of one segment has its whole content as its window, and no pcluster
+/// has more than that.
 pub fn widest(algorithm: Algorithm) -> u32 {
     match algorithm {
         Algorithm::Lz4 => 65_535,
@@ -53,9 +54,10 @@ pub fn widest(algorithm: Algorithm) -> u32 {
     }
 }
 
-/// Fills `output` with what `input`, which starts with the compressed data itself (see [`strip_padding`]), decodes to. `window`
-/// is how far back the image says that data refers at most, in bytes: Linux has no more memory for it. It is not looked at
-/// for DEFLATE, for which Linux always has the most. On an error nothing is said about the content of `output`.
+/// Fills `output` with what `input`, which starts with the compressed data itself (see [`strip_padding`]),
+/// decodes to. `window` is how far back the image says that data refers at most, in bytes: Linux has no more
+/// memory for it. It is not looked at for DEFLATE, for which Linux always has the most. On an error nothing
+/// is said about the content of `output`.
 pub fn decode(
     algorithm: Algorithm,
     input: &[u8],

@@ -16,8 +16,9 @@ const SINGLE: usize = 32;
 /// An end marker takes at least so many bytes: 26 of its bits halve the range each.
 const MARKER_MIN: usize = 3;
 
-/// Fills `output` with all that `input` decodes to. The format does not say where it ends, so Linux wants that with the last
-/// byte of the output all input is used, no match goes on and the range coder is at its end (`xz_dec_microlzma_run`).
+/// Fills `output` with all that `input` decodes to. The format does not say where it ends, so Linux wants
+/// that with the last byte of the output all input is used, no match goes on and the range coder is at its
+/// end (`xz_dec_microlzma_run`).
 pub(crate) fn whole(input: &[u8], output: &mut [u8], window: u32) -> Result<(), Wrong> {
     let length = u64::try_from(output.len()).unwrap_or(u64::MAX);
     let mut reader = open(input, length, window)?;
@@ -27,8 +28,8 @@ pub(crate) fn whole(input: &[u8], output: &mut [u8], window: u32) -> Result<(), 
     let before = reader.inner().left();
     fill(&mut reader, std::slice::from_mut(last))?;
     let used = before.saturating_sub(reader.inner().left());
-    // The decoder takes an end marker, which Linux does not know. Where there can have been one, what the data takes is
-    // looked at alone.
+    // The decoder takes an end marker, which Linux does not know. Where there can have been one, what the
+    // data takes is looked at alone.
     let left = if used < MARKER_MIN {
         unused(reader)
     } else {
@@ -44,7 +45,8 @@ pub(crate) fn part(input: &[u8], output: &mut [u8], window: u32) -> Result<(), W
     fill(&mut open(input, u64::MAX, window)?, output)
 }
 
-/// The bytes of a stream: many at once, and those at the end one by one, so that it is known which of them were used.
+/// The bytes of a stream: many at once, and those at the end one by one, so that it is known which of them
+/// were used.
 struct Stream<'a> {
     /// The byte that LZMA has first.
     lead: &'a [u8],

@@ -1,4 +1,5 @@
-//! Zstandard frames, by `ruzstd`, which is more lenient than Linux: what it does not look at is looked at here.
+//! Zstandard frames, by `ruzstd`, which is more lenient than Linux: what it does not look at is looked at
+//! here.
 
 use std::io::Read as _;
 
@@ -9,7 +10,8 @@ use crate::error::Wrong;
 
 /// `ZSTD_MAGICNUMBER`.
 const MAGIC: u32 = 0xfd2f_b528;
-/// The bit of the frame header descriptor that says that the whole content is one segment, which is the window.
+/// The bit of the frame header descriptor that says that the whole content is one segment, which is the
+/// window.
 const SINGLE_SEGMENT: u8 = 0x20;
 /// The bit that must not be set.
 const RESERVED: u8 = 0x08;

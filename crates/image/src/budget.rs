@@ -1,5 +1,6 @@
-//! How much work an image may make: one rule for everything that reads one. Overlapping structures, holes and data that
-//! decodes to far more than it is make an image claim more than its size; past these limits it is not read on.
+//! How much work an image may make: one rule for everything that reads one. Overlapping structures, holes and
+//! data that decodes to far more than it is make an image claim more than its size; past these limits it is
+//! not read on.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -9,18 +10,21 @@ use crate::error::{Cause, Result};
 /// So much always, and so much for each byte of the devices.
 type Rule = (u64, u64);
 
-/// The fewest bytes that an entry takes in a directory that is stored as it is: the record and one byte of name.
+/// The fewest bytes that an entry takes in a directory that is stored as it is: the record and one byte of
+/// name.
 const ENTRY_MIN: u64 = 13;
 /// Entries that even the smallest image may have.
 const ENTRIES_ALWAYS: u64 = 64;
-/// Entries of directories that are compressed, or whose inodes are: each takes half a byte at least, because it differs from the
-/// others in its name, and has an inode.
+/// Entries of directories that are compressed, or whose inodes are: each takes half a byte at least, because
+/// it differs from the others in its name, and has an inode.
 const ENCODED_ENTRIES: Rule = (1 << 16, 2);
 /// Bytes of such directories: no longer than entries of 267 bytes that take one.
 const ENCODED_DIRECTORIES: Rule = (16 << 20, 256);
-/// Bytes of contents: holes, chunks that are the same, and compressed zeros make more than a lifetime has time for.
+/// Bytes of contents: holes, chunks that are the same, and compressed zeros make more than a lifetime has
+/// time for.
 const CONTENTS: Rule = (1 << 40, 64);
-/// Entries of indexes of compressed files: each takes 2 bytes at least (less in a metabox) and is looked at some times.
+/// Entries of indexes of compressed files: each takes 2 bytes at least (less in a metabox) and is looked at
+/// some times.
 const INDEX_ENTRIES: Rule = (1 << 24, 256);
 
 /// What messages call directories.

@@ -90,7 +90,8 @@ impl FileData {
         extent.map_err(|error| error.at_nid(self.inode.nid))
     }
 
-    /// Whether Linux finds the same extents of a compressed file from every byte; right for other files. Reads the whole index.
+    /// Whether Linux finds the same extents of a compressed file from every byte; right for other files.
+    /// Reads the whole index.
     pub fn check_map(&self) -> Result<()> {
         let checked = self.compressed.as_ref().map_or(Ok(()), |compressed| compressed.map().check());
         checked.map_err(|error| error.at_nid(self.inode.nid))

@@ -292,7 +292,8 @@ fn read_configs(primary: &dyn ReadAt, superblock: &Superblock) -> Result<Configs
 /// How many bytes the configurations of all algorithms take today, rounded up.
 const CONFIGS_USUAL: usize = 64;
 
-/// How far back the data of each algorithm refers at most, in bytes. DEFLATE always has its longest window in Linux.
+/// How far back the data of each algorithm refers at most, in bytes. DEFLATE always has its longest window in
+/// Linux.
 fn windows(superblock: &Superblock, configs: &Configs) -> [(Algorithm, u32); 4] {
     // Without configurations the field is LZ4's distance.
     let distance = configs.lz4.map_or(superblock.compression, |lz4| lz4.max_distance);

@@ -187,8 +187,8 @@ impl Image {
         Ok(Xattrs { image: self, nid: inode.nid, stored, ended })
     }
 
-    /// The header of the attributes of an inode as it is stored; `None` without attributes. Its name filter counts only in images
-    /// that have such filters.
+    /// The header of the attributes of an inode as it is stored; `None` without attributes. Its name filter
+    /// counts only in images that have such filters.
     pub fn xattr_header(&self, inode: &Inode) -> Result<Option<BodyHeader>> {
         let stored = Stored::open(self, inode).map_err(|error| error.at_nid(inode.nid))?;
         Ok(stored.map(|(header, _)| header))

@@ -138,8 +138,8 @@ pub fn map<E: From<FormatError>>(
     }
 }
 
-/// Whether Linux finds the same extents from every byte: its search wants starts that ascend. `load` reads a record by its number;
-/// every one is read.
+/// Whether Linux finds the same extents from every byte: its search wants starts that ascend. `load` reads a
+/// record by its number; every one is read.
 pub fn check<E: From<FormatError>>(
     shape: &Shape,
     header: &ExtentsHeader,

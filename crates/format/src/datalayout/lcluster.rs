@@ -385,9 +385,9 @@ impl Index {
         Ok(extent)
     }
 
-    /// Whether Linux finds the same extents from every lcluster: it asks for one from any byte of it, so that each entry has to
-    /// lead back to the head of its own extent, and none past the next head. `load` reads the entry of an lcluster;
-    /// every one is read.
+    /// Whether Linux finds the same extents from every lcluster: it asks for one from any byte of it, so that
+    /// each entry has to lead back to the head of its own extent, and none past the next head. `load` reads
+    /// the entry of an lcluster; every one is read.
     pub fn check<E: From<FormatError>>(
         &self,
         load: &mut impl FnMut(u64) -> Result<Lcluster, E>,
