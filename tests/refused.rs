@@ -34,7 +34,7 @@ fn report(image: Vec<u8>) -> Report {
 }
 
 /// Findings as code and path.
-fn told(findings: &[Finding]) -> Vec<(&'static str, String)> {
+fn listed(findings: &[Finding]) -> Vec<(&'static str, String)> {
     let path = |finding: &Finding| String::from_utf8(finding.path.clone().unwrap_or_default()).unwrap();
     findings.iter().map(|finding| (finding.code.name(), path(finding))).collect()
 }
@@ -100,8 +100,8 @@ fn attributes_that_linux_does_not_give_out() {
     ] {
         let report = report(with_attributes(file_type, filter, attributes));
         let want: Vec<_> = want.map(|code| (code, "/file".to_owned())).into_iter().collect();
-        assert_eq!(told(&report.findings), want, "{file_type:?} {filter:#x} {attributes:x?}");
-        assert_eq!(told(&report.warnings), [], "{attributes:x?}");
+        assert_eq!(listed(&report.findings), want, "{file_type:?} {filter:#x} {attributes:x?}");
+        assert_eq!(listed(&report.warnings), [], "{attributes:x?}");
     }
 }
 
@@ -127,7 +127,7 @@ fn entries_have_types_that_there_are() {
             maker.file(16, &[], b"");
         });
         let want: Vec<_> = want.map(|path| ("file-type", path.to_owned())).into_iter().collect();
-        assert_eq!(told(&report(image).findings), want, "type {file_type} of entry {at}");
+        assert_eq!(listed(&report(image).findings), want, "type {file_type} of entry {at}");
     }
 }
 
@@ -149,7 +149,7 @@ fn inodes_have_values_that_can_be_used() {
         (image(&[], |maker| maker.superblock.packed_nid = Nid(16)), Some(("superblock", ""))),
     ] {
         let want: Vec<_> = want.map(|(code, path)| (code, path.to_owned())).into_iter().collect();
-        assert_eq!(told(&report(image).findings), want);
+        assert_eq!(listed(&report(image).findings), want);
     }
 }
 
@@ -159,7 +159,7 @@ fn inode_number_0_is_no_number() {
     let named = image(&[(b"file", Nid(0), REG)], |maker| {
         maker.file(0, &[], b"text");
     });
-    assert_eq!(told(&report(named).findings), [("inode-zero", "/file".to_owned())]);
+    assert_eq!(listed(&report(named).findings), [("inode-zero", "/file".to_owned())]);
     let mut maker = Maker::new(8);
     maker.superblock.inodes = 1;
     let record = Inode { nlink: 2, ..inode(DIR, DataLayout::FlatInline, 0) };
@@ -167,7 +167,7 @@ fn inode_number_0_is_no_number() {
     maker.inode(0, Inode { size: block.len() as u64, ..record }, &[], &block);
     let report = report(maker.bytes());
     assert_eq!(
-        (told(&report.findings), told(&report.warnings)),
+        (listed(&report.findings), listed(&report.warnings)),
         (vec![], vec![("root-zero", "/".to_owned())])
     );
 }
@@ -206,7 +206,7 @@ fn every_lcluster_leads_to_its_head() {
         ([0, 2], [2, 1], false),
         ([1, 3], [2, 1], false),
     ] {
-        let found = told(&report(with_index(back, ahead)).findings);
+        let found = listed(&report(with_index(back, ahead)).findings);
         let want: &[_] = if right { &[] } else { &[("map", "/file".to_owned())] };
         assert_eq!(found, want, "{back:?} {ahead:?}");
     }
@@ -261,6 +261,6 @@ fn pages_of_shared_files_have_one_place() {
         ("a tail behind blocks", inline(512 + 100), warning),
     ] {
         let report = report(image);
-        assert_eq!((told(&report.findings), told(&report.warnings)), (vec![], want), "{name}");
+        assert_eq!((listed(&report.findings), listed(&report.warnings)), (vec![], want), "{name}");
     }
 }

@@ -9,8 +9,8 @@ use crate::judge::{Verdict, Verified};
 use crate::kernel::Seen;
 use crate::say;
 
-/// How many images of each kind of conflict are told.
-const TOLD: usize = 20;
+/// How many images of each kind of conflict are printed.
+const SHOWN: usize = 20;
 
 #[derive(Default)]
 pub(crate) struct Report {
@@ -60,17 +60,17 @@ impl Report {
         }
         let name = &form.name;
         let unchanged = what == "unchanged";
-        let told = format!("image {number} ({name}): {what}\n{}", detail(verdict));
+        let line = format!("image {number} ({name}): {what}\n{}", detail(verdict));
         let conflict = verdict.conflict().or_else(|| {
             let fine = verdict.verified == Verified::Right && verdict.fsck != Some(false);
             (unchanged && !fine).then_some("an unchanged image is not right")
         });
         if let Some(conflict) = conflict {
             keep(which, number, image);
-            say(&format!("{conflict}: {told}"));
-            self.conflicts.entry(conflict).or_default().push(told);
+            say(&format!("{conflict}: {line}"));
+            self.conflicts.entry(conflict).or_default().push(line);
         } else if verdict.verified == Verified::Right && verdict.fsck == Some(false) {
-            self.fsck_alone.push(told);
+            self.fsck_alone.push(line);
         }
         if self.images.is_multiple_of(1000) {
             say(&format!(
@@ -96,13 +96,13 @@ impl Report {
             say(&format!("{count:>8} {code}"));
         }
         say(&format!("{} wrong for fsck.erofs alone, such as", self.fsck_alone.len()));
-        for told in self.fsck_alone.iter().take(5) {
-            say(told);
+        for line in self.fsck_alone.iter().take(5) {
+            say(line);
         }
         for (conflict, images) in &self.conflicts {
             say(&format!("CONFLICT {conflict}: {} images", images.len()));
-            for told in images.iter().take(TOLD) {
-                say(told);
+            for line in images.iter().take(SHOWN) {
+                say(line);
             }
         }
     }

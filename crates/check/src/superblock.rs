@@ -7,6 +7,10 @@ use erofs_image::{Image, ReadAt};
 
 use crate::finding::{Code, Finding};
 
+/// The most blocks of an LZ4 pcluster that the superblock may announce, whatever the size of a block: Linux
+/// compares the number before it knows that size (`z_erofs_load_lz4_config`).
+const LZ4_BLOCKS_MAX: u16 = 256;
+
 /// Checks the superblock of an image that could be opened.
 pub(crate) fn check(image: &Image, primary: &dyn ReadAt) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -29,6 +33,11 @@ pub(crate) fn check(image: &Image, primary: &dyn ReadAt) -> Vec<Finding> {
             superblock.packed_nid.0,
             wanted,
         ));
+    }
+    let lz4 = image.compression_configs().lz4;
+    if let Some(lz4) = lz4.filter(|lz4| lz4.max_pclusterblks > LZ4_BLOCKS_MAX) {
+        let wanted = format!("at most {LZ4_BLOCKS_MAX} blocks, of any size");
+        findings.push(Finding::new(Code::Superblock, "lz4 pcluster size", lz4.max_pclusterblks, wanted));
     }
     let bytes = superblock.blocks.saturating_mul(superblock.block_bits.size());
     if bytes > image.primary_len() {

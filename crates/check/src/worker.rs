@@ -131,7 +131,7 @@ impl<'a> Worker<'a> {
         let inode = &job.inode;
         let (attributes, value) = self.attributes(job, &mut findings);
         if value.is_some() {
-            // An extent that cannot be mapped is told by the look at the inode.
+            // An extent that cannot be mapped is reported by the look at the inode.
             findings.extend(pages::check(&self.image, inode).ok().flatten());
         }
         let readable = match inode::look(&self.image, &self.primary, inode, job.order) {
@@ -169,7 +169,7 @@ impl<'a> Worker<'a> {
         self.outcome.findings.extend(own);
     }
 
-    /// Looks at the attributes of an inode; gives them, and the fingerprint that is to be held against the
+    /// Looks at the attributes of an inode; gives them, and the fingerprint that is to be compared with the
     /// content.
     fn attributes(&mut self, job: &Job, findings: &mut Vec<Finding>) -> (Vec<Xattr>, Option<Vec<u8>>) {
         let inode = &job.inode;
@@ -180,7 +180,7 @@ impl<'a> Worker<'a> {
                 Vec::new()
             }
         };
-        // What cannot be read of it was told with the attributes.
+        // What cannot be read of it was reported with the attributes.
         let header = self.image.xattr_header(inode).ok().flatten();
         if !job.special {
             let filter = header.map(|header| header.name_filter).filter(|_| self.filtered);

@@ -10,8 +10,8 @@ const MATCH_MIN: usize = 4;
 /// A length in a token that goes on in the bytes behind it.
 const MORE: usize = 15;
 
-/// Fills `output` with all that `input` decodes to. No match reaches farther back than `window`: Linux uses
-/// the memory of what is farther back again (`z_erofs_lz4_prepare_dstpages`).
+/// Fills `output` with all that `input` decodes to. No match reaches farther back than `window`: Linux up to
+/// 6.18 uses the memory of what is farther back again (`z_erofs_lz4_prepare_dstpages`).
 pub(crate) fn whole(input: &[u8], output: &mut [u8], window: u32) -> Result<(), Wrong> {
     match decompress_into(input, output) {
         // The library does not say how far back matches reach.

@@ -15,7 +15,7 @@ const MAGIC: u32 = 0xfd2f_b528;
 const SINGLE_SEGMENT: u8 = 0x20;
 /// The bit that must not be set.
 const RESERVED: u8 = 0x08;
-/// The bit that says that a checksum of the content stands behind the last block.
+/// The bit that says that a checksum of the content follows the last block.
 const CHECKSUM: u8 = 0x04;
 /// The bits of the compression modes of sequences that must not be set.
 const RESERVED_MODES: u8 = 0x03;
@@ -90,8 +90,8 @@ impl<'a> Frame<'a> {
         if self.descriptor & RESERVED != 0 {
             return Err(Wrong::corrupt("a reserved bit in the header of the frame"));
         }
-        if let Some(told) = self.length.filter(|told| u64::try_from(length) != Ok(*told)) {
-            return Err(Wrong::corrupt(format!("a content of {told} bytes by its header")));
+        if let Some(stated) = self.length.filter(|stated| u64::try_from(length) != Ok(*stated)) {
+            return Err(Wrong::corrupt(format!("a content of {stated} bytes by its header")));
         }
         let mut rest = self.blocks;
         while let Some((block, behind)) = Block::of(rest) {

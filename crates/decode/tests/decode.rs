@@ -247,16 +247,16 @@ fn nothing_is_farther_back_than_the_image_says() {
 
 #[test]
 fn a_frame_has_the_length_of_its_header() {
-    // One segment, whose length is told, and one raw block that is the last.
-    let frame = |told: u8| [&[0x28, 0xb5, 0x2f, 0xfd, 0x20, told, 0x21, 0, 0][..], b"abcd"].concat();
-    let whole = |told, window| {
-        decode(Algorithm::Zstd, &frame(told), &mut [0; 4], Amount::Whole, window)
+    // One segment, whose length is stated, and one raw block that is the last.
+    let frame = |stated: u8| [&[0x28, 0xb5, 0x2f, 0xfd, 0x20, stated, 0x21, 0, 0][..], b"abcd"].concat();
+    let whole = |stated, window| {
+        decode(Algorithm::Zstd, &frame(stated), &mut [0; 4], Amount::Whole, window)
             .map_err(|error| error.to_string())
     };
     assert_eq!(whole(4, 4096), Ok(()));
-    for told in [3, 5] {
-        let message = whole(told, 4096).unwrap_err();
-        assert!(message.ends_with(&format!("a content of {told} bytes by its header")), "{message}");
+    for stated in [3, 5] {
+        let message = whole(stated, 4096).unwrap_err();
+        assert!(message.ends_with(&format!("a content of {stated} bytes by its header")), "{message}");
     }
     assert!(whole(4, 3).is_err());
     decode(Algorithm::Zstd, &frame(5), &mut [0; 3], Amount::Part, 4096).unwrap();
