@@ -438,8 +438,11 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
                  (exit status 8), simulate --verify and index end with an error; extract counts no holes, \
                  and leaves files out as well; cat writes what it is asked for. As many bytes are decoded. \
                  Of directories, as many bytes are read as the image has; if it has compressed data, 256 \
-                 times as many and 16 MiB, and twice as many entries as it has bytes and 65536. Of indexes \
-                 of compressed files, 256 entries for each byte of the image and 16777216 are looked at.",
+                 times as many and 16 MiB, and twice as many entries as it has bytes and 65536. All paths \
+                 together have 1 GiB and 128 times the length of the image. Tables of chunks and indexes of \
+                 compressed files are no longer than the image and 4096 bytes together, or 16 times as long \
+                 and 4 MiB where inodes are compressed; 256 of their entries are looked at for each byte of \
+                 the image, and 16777216.",
             ),
             Text(
                 "The companion of an image has its contents on an extra device. Where --device does not \

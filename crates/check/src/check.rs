@@ -20,7 +20,7 @@ use crate::queue::{Batches, Ender, Queue};
 use crate::ranges::{EVERYBODY, Kind, NOBODY, Range, overlaps};
 use crate::source::Source;
 use crate::walk::Walk;
-use crate::worker::{Outcome, Worker};
+use crate::worker::{Budgets, Outcome, Worker};
 
 /// What an image has to keep to beyond the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,11 +146,12 @@ fn inodes(
         0 => thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let (queue, contents) = (Queue::default(), Budget::contents(&image.limits()));
+    let (queue, limits) = (Queue::default(), image.limits());
+    let budgets = Budgets { contents: Budget::contents(&limits), extents: Budget::extents(&limits) };
     thread::scope(|scope| {
         let run = || -> Result<Outcome, CheckError> {
             let _ender = Ender(&queue);
-            let mut worker = Worker::new(source, key, options, threads > 1, &contents)?;
+            let mut worker = Worker::new(source, key, options, threads > 1, &budgets)?;
             while let Some(jobs) = queue.take() {
                 for job in &jobs {
                     worker.work(job);

@@ -8,7 +8,7 @@ use erofs_format::extent::{Coding, Extent, Place, Stored};
 use erofs_format::feature::incompat;
 use erofs_format::inode::Version;
 use erofs_format::map_header;
-use erofs_image::{FileData, Image, ImageError, Inode, ReadAt};
+use erofs_image::{Budget, FileData, Image, ImageError, Inode, ReadAt};
 
 use crate::finding::{Code, Finding};
 use crate::metadata::index_end;
@@ -50,6 +50,7 @@ pub(crate) fn look(
     primary: &dyn ReadAt,
     inode: &Inode,
     owner: u64,
+    budget: &Budget,
 ) -> Result<Taken, ImageError> {
     let mut taken = Taken::default();
     let (space, at) = metadata(image, inode)?;
@@ -77,7 +78,7 @@ pub(crate) fn look(
             }
             DataLayout::FlatPlain | DataLayout::FlatInline => {}
         }
-        extents(image, inode, owner, space, &mut taken)?;
+        extents(image, inode, (owner, space), budget, &mut taken)?;
     }
     record(inode, &mut taken);
     taken.ranges.push(Range { space, start: at, end, kind: Kind::Metadata, owner });
@@ -102,8 +103,8 @@ fn record(inode: &Inode, taken: &mut Taken) {
 fn extents(
     image: &Image,
     inode: &Inode,
-    owner: u64,
-    space: u32,
+    (owner, space): (u64, u32),
+    budget: &Budget,
     taken: &mut Taken,
 ) -> Result<(), ImageError> {
     let data = image.data(inode)?;
@@ -119,6 +120,7 @@ fn extents(
     };
     let (mut offset, mut blocks, mut last) = (0, 0_u64, None);
     while offset < data.len() {
+        budget.take(1)?;
         let extent = extent_at(&data, offset, taken)?;
         let (start, length, place) = match extent.place {
             Place::Hole | Place::Encoded(Stored::Hole) => (0, 0, None),

@@ -8,6 +8,7 @@ use erofs_image::{Budget, Cause, Entry, Image, Inode};
 use hashbrown::HashMap;
 
 use crate::finding::{Code, Finding};
+use crate::metadata::unit;
 use crate::worker::{Job, Outcome};
 
 /// With more subdirectories than this a link count of 1 stands for "many", as for other file systems.
@@ -38,6 +39,7 @@ pub(crate) struct Walk<'a, F> {
     stack: Vec<Directory>,
     entries: Budget,
     bytes: Budget,
+    paths: Budget,
     order: u64,
     outcome: Outcome,
 }
@@ -53,6 +55,7 @@ impl<'a, F: FnMut(Job)> Walk<'a, F> {
             stack: Vec::new(),
             entries: Budget::entries(&limits),
             bytes: Budget::directories(&limits),
+            paths: Budget::paths(&limits),
             order: 0,
             outcome: Outcome::default(),
         }
@@ -142,7 +145,8 @@ impl<'a, F: FnMut(Job)> Walk<'a, F> {
                     break;
                 }
             };
-            if let Err(error) = self.entries.take(1) {
+            let length = unit(directory.path.len().saturating_add(entry.name.len()));
+            if let Err(error) = self.entries.take(1).and_then(|()| self.paths.take(length)) {
                 return self.outcome.note(error, here, Code::Directory);
             }
             if entry.is_dot() {

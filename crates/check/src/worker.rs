@@ -82,6 +82,15 @@ impl Outcome {
     }
 }
 
+/// What all workers together may use up.
+#[derive(Debug)]
+pub(crate) struct Budgets {
+    /// Bytes of content.
+    pub(crate) contents: Budget,
+    /// Extents of files, of which each is kept.
+    pub(crate) extents: Budget,
+}
+
 /// What a worker works with.
 pub(crate) struct Worker<'a> {
     image: Image,
@@ -95,8 +104,7 @@ pub(crate) struct Worker<'a> {
     filtered: bool,
     window: Window,
     held: Held,
-    /// The bytes of content that may be read, by all workers together.
-    contents: &'a Budget,
+    budgets: &'a Budgets,
     outcome: Outcome,
 }
 
@@ -107,14 +115,14 @@ impl<'a> Worker<'a> {
         key: Option<&'a Key>,
         options: &'a Options,
         ahead: bool,
-        contents: &'a Budget,
+        budgets: &'a Budgets,
     ) -> Result<Self, ImageError> {
         let (image, primary) = source.image()?;
         let superblock = image.superblock();
         let filtered = superblock.compat & compat::XATTR_FILTER != 0 && superblock.xattr_filter_reserved == 0;
         let window = Window::new(&image, source.primary());
         let (held, outcome) = (Held::default(), Outcome::default());
-        Ok(Self { image, primary, key, options, ahead, filtered, window, held, contents, outcome })
+        Ok(Self { image, primary, key, options, ahead, filtered, window, held, budgets, outcome })
     }
 
     /// What was found, when there is no more work.
@@ -134,7 +142,8 @@ impl<'a> Worker<'a> {
             // An extent that cannot be mapped is reported by the look at the inode.
             findings.extend(pages::check(&self.image, inode).ok().flatten());
         }
-        let readable = match inode::look(&self.image, &self.primary, inode, job.order) {
+        let readable = match inode::look(&self.image, &self.primary, inode, job.order, &self.budgets.extents)
+        {
             Ok(taken) => {
                 self.outcome.uses.incompat |= taken.needs;
                 // A range past the end of its device cannot be read, which has been said then.
@@ -232,7 +241,7 @@ impl<'a> Worker<'a> {
         if size == 0 || value.is_none() && !inode.layout().is_compressed() {
             return;
         }
-        if let Err(error) = self.contents.take(size) {
+        if let Err(error) = self.budgets.contents.take(size) {
             return self.note(error, job, Code::Map);
         }
         match self.read(job, value) {

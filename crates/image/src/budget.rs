@@ -20,12 +20,23 @@ const ENTRIES_ALWAYS: u64 = 64;
 const ENCODED_ENTRIES: Rule = (1 << 16, 2);
 /// Bytes of such directories: no longer than entries of 267 bytes that take one.
 const ENCODED_DIRECTORIES: Rule = (16 << 20, 256);
+/// Bytes of all paths together: deep directories make each of many names long. Real trees have some hundred
+/// for each inode, and 30,000 directories one in the other have as many as the first number.
+const PATHS: Rule = (1 << 30, 128);
+/// Bytes of chunk tables and indexes of compressed files: each stands in the image once. The first is for
+/// small images, whose tables can be longer than what is left of them.
+const TABLES: Rule = (4096, 1);
+/// The same where inodes are compressed.
+const ENCODED_TABLES: Rule = (4 << 20, 16);
 /// Bytes of contents: holes, chunks that are the same, and compressed zeros make more than a lifetime has
 /// time for.
 const CONTENTS: Rule = (1 << 40, 64);
 /// Entries of indexes of compressed files: each takes 2 bytes at least (less in a metabox) and is looked at
 /// some times.
 const INDEX_ENTRIES: Rule = (1 << 24, 256);
+
+/// The least that an entry of an index takes, in bytes: packs of 16 in 32.
+pub const ENTRY_BYTES: u64 = 2;
 
 /// What messages call directories.
 pub const DIRECTORIES: &str = "directories";
@@ -37,6 +48,10 @@ pub struct Limits {
     pub entries: u64,
     /// Bytes of all directories.
     pub directory_bytes: u64,
+    /// Bytes of the paths of all entries.
+    pub path_bytes: u64,
+    /// Bytes of tables of chunks and of indexes of compressed files.
+    pub table_bytes: u64,
     /// Bytes of contents, holes included, where all of them are read.
     pub content_bytes: u64,
     /// Bytes that are decoded.
@@ -46,8 +61,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Those of an image whose devices have `length` bytes together, and which has compressed data or not.
-    pub fn of(length: u64, compressed: bool) -> Self {
+    /// Those of an image whose devices have `length` bytes together, which has compressed data or not, and
+    /// compressed inodes or not.
+    pub fn of(length: u64, compressed: bool, metabox: bool) -> Self {
         let of = |(always, each): Rule| length.saturating_mul(each).saturating_add(always);
         let (entries, directory_bytes) = if compressed {
             (of(ENCODED_ENTRIES), of(ENCODED_DIRECTORIES))
@@ -57,6 +73,8 @@ impl Limits {
         Self {
             entries,
             directory_bytes,
+            path_bytes: of(PATHS),
+            table_bytes: of(if metabox { ENCODED_TABLES } else { TABLES }),
             content_bytes: of(CONTENTS),
             decoded_bytes: of(CONTENTS),
             index_entries: of(INDEX_ENTRIES),
@@ -87,6 +105,16 @@ impl Budget {
     /// That of the bytes of all directories.
     pub fn directories(limits: &Limits) -> Self {
         Self::new(DIRECTORIES, "bytes", limits.directory_bytes)
+    }
+
+    /// That of the paths of all entries.
+    pub fn paths(limits: &Limits) -> Self {
+        Self::new("paths", "bytes", limits.path_bytes)
+    }
+
+    /// That of the extents of all files, of which a table has one for each entry, or an index for 2 bytes.
+    pub fn extents(limits: &Limits) -> Self {
+        Self::new("extents", "of them", limits.table_bytes / ENTRY_BYTES)
     }
 
     /// That of the contents of all files.
@@ -140,11 +168,12 @@ mod tests {
 
     #[test]
     fn limits_grow_with_the_image_and_never_overflow() {
-        let (small, large) = (Limits::of(1 << 16, false), Limits::of(1 << 30, false));
+        let (small, large) = (Limits::of(1 << 16, false, false), Limits::of(1 << 30, false, false));
         assert_eq!((small.entries, small.directory_bytes), (5105, 1 << 16));
         assert!(small.content_bytes < large.content_bytes && small.index_entries < large.index_entries);
-        let (plain, encoded) = (Limits::of(1 << 16, false), Limits::of(1 << 16, true));
+        let (plain, encoded) = (Limits::of(1 << 16, false, false), Limits::of(1 << 16, true, true));
         assert!(plain.directory_bytes < encoded.directory_bytes && plain.entries < encoded.entries);
-        assert_eq!(Limits::of(u64::MAX, true).directory_bytes, u64::MAX);
+        assert!(plain.table_bytes < encoded.table_bytes);
+        assert_eq!(Limits::of(u64::MAX, true, true).directory_bytes, u64::MAX);
     }
 }

@@ -310,7 +310,8 @@ fn windows(superblock: &Superblock, configs: &Configs) -> [(Algorithm, u32); 4] 
 }
 
 fn limits_of(superblock: &Superblock, devices: &Devices) -> Limits {
-    Limits::of(devices.total_len(), !compression::announced_algorithms(superblock).is_empty())
+    let compressed = !compression::announced_algorithms(superblock).is_empty();
+    Limits::of(devices.total_len(), compressed, superblock.incompat & incompat::METABOX != 0)
 }
 
 fn context_of(superblock: &Superblock, configs: &Configs, work: Arc<Work>) -> Context {

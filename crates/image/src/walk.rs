@@ -40,6 +40,7 @@ pub struct Walk<'a> {
     seen: HashSet<Nid>,
     entries: Budget,
     bytes: Budget,
+    paths: Budget,
 }
 
 #[derive(Debug)]
@@ -64,6 +65,7 @@ impl Image {
             seen: HashSet::new(),
             entries: Budget::entries(&limits),
             bytes: Budget::directories(&limits),
+            paths: Budget::paths(&limits),
         }
     }
 
@@ -130,7 +132,9 @@ impl Iterator for Walk<'_> {
                 Some(Err(error)) => return Some(Err(error.at_path(shown(&self.path)))),
                 Some(Ok(entry)) => entry,
             };
-            if let Err(error) = self.entries.take(1) {
+            let length = self.path.len().saturating_add(entry.name.len());
+            let length = u64::try_from(length).unwrap_or(u64::MAX);
+            if let Err(error) = self.entries.take(1).and_then(|()| self.paths.take(length)) {
                 return Some(Err(self.stop(error)));
             }
             if is_dot(entry.name) {

@@ -5,15 +5,8 @@ use erofs_format::datalayout::extents;
 use erofs_format::feature::incompat;
 use erofs_format::map_header::MapHeader;
 use erofs_format::{BlockBits, FormatError};
+use erofs_image::budget::ENTRY_BYTES;
 use erofs_image::{FileData, Image};
-
-/// Tables of small images that are always taken, in bytes.
-const TABLES_ALWAYS: u64 = 4096;
-/// In a metabox, tables can be longer than the image: by this factor, and by so many bytes.
-const METABOX_FACTOR: u64 = 16;
-const METABOX_ALWAYS: u64 = 4 << 20;
-/// The least that an entry of an index takes, in bytes: packs of 16 in 32.
-const ENTRY_MIN: u64 = 2;
 
 /// The original by its sizes.
 #[derive(Debug)]
@@ -41,11 +34,7 @@ impl Room {
         let superblock = original.superblock();
         let block_bits = superblock.block_bits;
         let length = original.primary_len();
-        let tables = if superblock.incompat & incompat::METABOX == 0 {
-            length.saturating_add(TABLES_ALWAYS)
-        } else {
-            length.saturating_mul(METABOX_FACTOR).saturating_add(METABOX_ALWAYS)
-        };
+        let tables = original.limits().table_bytes;
         Self {
             block_bits,
             blocks: if superblock.blocks == 0 { block_bits.blocks_ceil(length) } else { superblock.blocks },
@@ -55,7 +44,7 @@ impl Room {
             gaps: Vec::new(),
             tables,
             chunks_left: tables / MAP_ENTRY_SIZE as u64,
-            entries_left: tables / ENTRY_MIN,
+            entries_left: tables / ENTRY_BYTES,
         }
     }
 
