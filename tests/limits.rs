@@ -198,3 +198,41 @@ fn companions_have_blocks_of_any_size() {
         assert!(read(&[&device], &companion) == read(&[], &image), "{options:?}");
     }
 }
+
+/// Hundreds of files whose tables are the same bytes: each table is small, and all together are not.
+#[test]
+fn overlapping_tables_do_not_add_up() {
+    const FILES: u64 = 300;
+    const CHUNKS: usize = 12_000;
+    let mut maker = Maker::new(128);
+    let format = ChunkFormat { blkbits: 0, indexes: false, wide: false };
+    let (dir, file) = (FileType::Directory, FileType::Regular);
+    let names: Vec<String> = (0..FILES).map(|number| format!("{number:03}")).collect();
+    let mut entries: Vec<(&[u8], Nid, FileType)> = vec![(b".", Nid(1), dir), (b"..", Nid(1), dir)];
+    entries.extend(names.iter().zip(8..).map(|(name, nid)| (name.as_bytes(), Nid(nid), file)));
+    let mut block = Vec::new();
+    for part in entries.chunks(30) {
+        block.resize(block.len().next_multiple_of(512), 0);
+        block.extend(dir_block(part));
+    }
+    maker.put(100 * 512, &block);
+    let root = Inode { i_u: 100, nlink: 2, ..inode(dir, DataLayout::FlatPlain, block.len() as u64) };
+    maker.superblock.root_nid = Nid(1);
+    maker.superblock.inodes = FILES + 1;
+    maker.superblock.incompat = incompat::CHUNKED_FILE;
+    maker.inode(1, root, &[], &[]);
+    for nid in 8..8 + FILES {
+        let size = CHUNKS as u64 * 512;
+        let record = Inode { i_u: format.encode(), ..inode(file, DataLayout::ChunkBased, size) };
+        maker.inode(nid, record, &[], &[]);
+    }
+    let place = place::disk_scratch().unwrap();
+    let image = place.path().join("image");
+    fs::write(&image, maker.bytes()).unwrap();
+    let started = Instant::now();
+    let output = ishare(&["verify"], &[&image]);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(12), "{text}");
+    assert!(text.contains("extents: found more than 34816 of them"), "{text}");
+    assert!(output.stdout.len() < 100_000 && started.elapsed() < Duration::from_secs(20));
+}

@@ -11,6 +11,8 @@ use hashbrown::HashSet;
 use crate::acl;
 use crate::finding::{Code, Finding};
 
+/// How many attributes of one inode are reported: it can have 65,534.
+const FINDINGS_MAX: usize = 8;
 /// The attribute that holds file capabilities, without its namespace (`XATTR_CAPS_SUFFIX`).
 const CAPABILITY: &[u8] = b"capability";
 /// `VFS_CAP_REVISION_2` and `VFS_CAP_REVISION_3`, with the length of each form in bytes (`XATTR_CAPS_SZ_*`).
@@ -25,6 +27,9 @@ pub(crate) fn check(inode: &Inode, attributes: &[Xattr], filter: Option<u32>) ->
     let mut findings = Vec::new();
     let mut seen = HashSet::new();
     for attribute in attributes.iter().filter(|attribute| !attribute.hidden) {
+        if findings.len() >= FINDINGS_MAX {
+            break;
+        }
         let wrong = of_name(inode, attribute, filter, seen.insert(attribute.name.as_slice()));
         let wrong = wrong.or_else(|| of_value(attribute));
         if let Some((code, found, wanted)) = wrong {

@@ -269,6 +269,37 @@ impl fmt::Display for Finding {
     }
 }
 
+/// How many findings of one image are kept: a hostile one can have some for each of its bytes.
+pub const FINDINGS_MAX: usize = 100_000;
+
+/// Findings up to [`FINDINGS_MAX`], and how many there were beyond.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) list: Vec<Finding>,
+    pub(crate) more: u64,
+}
+
+impl Findings {
+    pub(crate) fn push(&mut self, finding: Finding) {
+        if self.list.len() < FINDINGS_MAX {
+            self.list.push(finding);
+        } else {
+            self.more = self.more.saturating_add(1);
+        }
+    }
+
+    pub(crate) fn append(&mut self, other: Self) {
+        self.extend(other.list);
+        self.more = self.more.saturating_add(other.more);
+    }
+}
+
+impl Extend<Finding> for Findings {
+    fn extend<T: IntoIterator<Item = Finding>>(&mut self, findings: T) {
+        findings.into_iter().for_each(|finding| self.push(finding));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -196,9 +196,11 @@ fn on_device(
         (0, start, end, limit)
     } else {
         let Some(slot) = slots.get(usize::from(device).saturating_sub(1)) else {
-            let found = format!("device {device}");
-            let wanted = format!("one of {} in the device table", slots.len());
-            taken.findings.push(Finding::new(Code::Bounds, "an extent", found, wanted));
+            if taken.findings.iter().all(|finding| finding.code != Code::Bounds) {
+                let found = format!("device {device}");
+                let wanted = format!("one of {} in the device table", slots.len());
+                taken.findings.push(Finding::new(Code::Bounds, "an extent", found, wanted));
+            }
             return;
         };
         let limit = bytes(slot.blocks);
@@ -209,7 +211,8 @@ fn on_device(
             (0, start.saturating_add(base), end.saturating_add(base), limit.saturating_add(base))
         }
     };
-    if end > limit {
+    // One finding is enough: a table can have as many wrong entries as the image has bytes.
+    if end > limit && taken.findings.iter().all(|finding| finding.code != Code::Bounds) {
         let what = format!("an extent at byte {start}");
         let wanted = format!("at most {limit}, the length of its device");
         taken.findings.push(Finding::new(Code::Bounds, what, format!("an end at byte {end}"), wanted));

@@ -11,7 +11,7 @@ use crate::canonical::{self, Uses};
 use crate::check::{Options, Profile};
 use crate::content::{self, Window};
 use crate::error::is_operational;
-use crate::finding::{Code, Finding};
+use crate::finding::{Code, Finding, Findings};
 use crate::fingerprint::{self, Content, Judge, Key, Verdict};
 use crate::held::Held;
 use crate::inode;
@@ -34,7 +34,7 @@ pub(crate) struct Job {
 /// What a worker has found.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    pub(crate) findings: Vec<Finding>,
+    pub(crate) findings: Findings,
     pub(crate) ranges: Vec<Range>,
     pub(crate) contents: Vec<Content>,
     /// Fingerprints that were held against the content.
@@ -87,6 +87,8 @@ impl Outcome {
 pub(crate) struct Budgets {
     /// Bytes of content.
     pub(crate) contents: Budget,
+    /// Bytes of inodes with their attributes.
+    pub(crate) attributes: Budget,
     /// Extents of files, of which each is kept.
     pub(crate) extents: Budget,
 }
@@ -182,7 +184,9 @@ impl<'a> Worker<'a> {
     /// content.
     fn attributes(&mut self, job: &Job, findings: &mut Vec<Finding>) -> (Vec<Xattr>, Option<Vec<u8>>) {
         let inode = &job.inode;
-        let attributes = match self.image.xattrs(inode).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
+        let size = metadata::unit(inode.record.header_size());
+        let read = || self.image.xattrs(inode).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let attributes = match self.budgets.attributes.take(size).and_then(|()| read()) {
             Ok(attributes) => attributes,
             Err(error) => {
                 self.note(error, job, Code::Xattr);

@@ -23,6 +23,8 @@ const ENCODED_DIRECTORIES: Rule = (16 << 20, 256);
 /// Bytes of all paths together: deep directories make each of many names long. Real trees have some hundred
 /// for each inode, and 30,000 directories one in the other have as many as the first number.
 const PATHS: Rule = (1 << 30, 128);
+/// Bytes of inodes and of attributes behind them where inodes are compressed; else each is in the image once.
+const ENCODED_INODES: Rule = (4 << 20, 256);
 /// Bytes of chunk tables and indexes of compressed files: each stands in the image once. The first is for
 /// small images, whose tables can be longer than what is left of them.
 const TABLES: Rule = (4096, 1);
@@ -50,6 +52,8 @@ pub struct Limits {
     pub directory_bytes: u64,
     /// Bytes of the paths of all entries.
     pub path_bytes: u64,
+    /// Bytes of inodes and of attributes behind them.
+    pub inode_bytes: u64,
     /// Bytes of tables of chunks and of indexes of compressed files.
     pub table_bytes: u64,
     /// Bytes of contents, holes included, where all of them are read.
@@ -74,6 +78,7 @@ impl Limits {
             entries,
             directory_bytes,
             path_bytes: of(PATHS),
+            inode_bytes: if metabox { of(ENCODED_INODES) } else { length },
             table_bytes: of(if metabox { ENCODED_TABLES } else { TABLES }),
             content_bytes: of(CONTENTS),
             decoded_bytes: of(CONTENTS),
@@ -110,6 +115,11 @@ impl Budget {
     /// That of the paths of all entries.
     pub fn paths(limits: &Limits) -> Self {
         Self::new("paths", "bytes", limits.path_bytes)
+    }
+
+    /// That of the bytes of inodes with what stands right behind them, which are nobody else's.
+    pub fn inodes(limits: &Limits) -> Self {
+        Self::new("inodes with their attributes", "bytes", limits.inode_bytes)
     }
 
     /// That of the extents of all files, of which a table has one for each entry, or an index for 2 bytes.

@@ -26,6 +26,10 @@ pub(super) fn text(
         let report = &checked.report;
         lines(out, &checked.name, "", &report.findings)?;
         lines(out, &checked.name, "warning: ", &report.warnings)?;
+        if report.left_out > 0 {
+            let name = one_line(&checked.name);
+            writeln!(out, "{name}: and {} more, which are not kept", report.left_out)?;
+        }
         let verdict = match report.findings.len() {
             0 if checked.errors.is_empty() => "right".to_owned(),
             0 => "not wholly read".to_owned(),
@@ -98,6 +102,7 @@ struct OfImage<'a> {
     verity: Option<&'a Proved>,
     findings: Vec<One>,
     warnings: Vec<One>,
+    left_out: u64,
     errors: &'a [String],
 }
 
@@ -145,6 +150,7 @@ pub(super) fn json(
             verity: checked.verity.as_ref(),
             findings: ones(&checked.report.findings),
             warnings: ones(&checked.report.warnings),
+            left_out: checked.report.left_out,
             errors: &checked.errors,
         })
         .collect();
