@@ -71,7 +71,7 @@ blake3\t''
 sha512\t''
 uuid\t''"
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -l ishare-namespace -d 'The publisher\'s namespace for --ishare-digest=uuid' -r
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -s m -l metadata -d 'Compress the metadata with ALG, in pclusters of up to BYTES, which Linux 6.17 and newer read [default: 32768:zstd, and none with --overlay]' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -s m -l metadata -d 'Compress the metadata with ALG, in pclusters of up to BYTES, which Linux 6.17 and newer read [default: 32768:zstd, or a block where that is more, and none with --overlay]' -r
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -l workers -d 'How many threads compute fingerprints, at most 256; the companion does not depend on it [default: one per processor]' -r
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -l overlay -d 'Make a layer for overlayfs instead, whose files name their contents in a layer below that is for data only; it has no fingerprints, because its own files are holes'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -l plain-metadata -d 'Leave the metadata uncompressed: companions get about twice as long where ends of files are copied'

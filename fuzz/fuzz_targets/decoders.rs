@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use erofs_decode::{Amount, decode, strip_padding};
+use erofs_decode::{Amount, decode, strip_padding, widest};
 use erofs_format::compression::Algorithm;
 use libfuzzer_sys::fuzz_target;
 
@@ -15,15 +15,15 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(input) = strip_padding(rest, 4096) else { return };
     let mut whole = vec![0; length];
     let mut part = vec![0; length];
-    let complete = decode(algorithm, input, &mut whole, Amount::Whole);
-    let first = decode(algorithm, input, &mut part, Amount::Part);
+    let complete = decode(algorithm, input, &mut whole, Amount::Whole, widest(algorithm));
+    let first = decode(algorithm, input, &mut part, Amount::Part, widest(algorithm));
     if complete.is_ok() {
         assert_eq!(first, Ok(()), "{algorithm:?}");
         assert!(whole == part, "{algorithm:?}");
     }
     if first.is_ok() && length > 1 {
         let mut less = vec![0; length / 2];
-        assert_eq!(decode(algorithm, input, &mut less, Amount::Part), Ok(()), "{algorithm:?}");
+        assert_eq!(decode(algorithm, input, &mut less, Amount::Part, widest(algorithm)), Ok(()), "{algorithm:?}");
         assert!(part.starts_with(&less), "{algorithm:?}");
     }
 });

@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use erofs_decode::{Amount, decode};
+use erofs_decode::{Amount, decode, widest};
 use erofs_encode::{Params, by_name, encoder};
 use erofs_format::compression::Algorithm;
 use libfuzzer_sys::fuzz_target;
@@ -32,7 +32,7 @@ fuzz_target!(|bytes: &[u8]| {
             return;
         }
         let mut decoded = vec![0; source.len()];
-        let result = decode(algorithm, encoded, &mut decoded, Amount::Whole);
+        let result = decode(algorithm, encoded, &mut decoded, Amount::Whole, widest(algorithm));
         assert_eq!(result, Ok(()), "{} level {level}", row.name);
         assert!(decoded == source, "{} level {level}", row.name);
         rest = &rest[source.len()..];

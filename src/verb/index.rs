@@ -27,8 +27,9 @@ use crate::progress::Bars;
 use crate::value;
 use crate::words::{counted, size};
 
-/// How metadata is compressed where nothing else is said: long enough to shrink well, short enough to be read at once.
-const DEFAULT_METADATA: &str = "32768:zstd";
+/// How metadata is compressed where nothing else is said: in pclusters of so many bytes, or of a block where
+/// that is more. They are long enough to shrink well, and short enough to be read at once.
+const DEFAULT_METADATA: (u64, &str) = (32_768, "zstd");
 
 /// Make the companion of an image: metadata with fingerprints, and no contents
 ///
@@ -66,7 +67,7 @@ pub struct Args {
     overlay: bool,
 
     /// Compress the metadata with ALG, in pclusters of up to BYTES, which Linux 6.17 and newer read
-    /// [default: 32768:zstd, and none with --overlay]
+    /// [default: 32768:zstd, or a block where that is more, and none with --overlay]
     #[arg(short, long, value_name = "BYTES:ALG[,LEVEL]")]
     metadata: Option<String>,
 
@@ -119,10 +120,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     files::keep_apart(&read, &written)?;
     files::keep_apart(&read, &[Item::stdout()])?;
     let form = form(args).map_err(WrongUse)?;
-    let metabox = metabox(args).map_err(WrongUse)?;
     let none: [&Path; 0] = [];
     let named = |error: &dyn std::fmt::Display| anyhow!("{}: {error}", shown(&args.image));
     let original = Image::open_path_cached(&args.image, &none, 0).map_err(|error| named(&error))?;
+    let metabox = metabox(args, original.superblock().block_bits.size()).map_err(WrongUse)?;
     let target = ImageFile::create(&args.output, 0)?;
     let bars = if args.quiet { None } else { Bars::on_terminal() };
     let progress: &dyn Progress = bars.as_ref().map_or(&Silent, |bars| bars);
@@ -171,10 +172,12 @@ fn form(args: &Args) -> Result<Form, String> {
 
 /// How the metadata is compressed. Pages are shared from Linux 7.0 on, which has read such metadata since 6.17; what
 /// overlayfs needs is older, so that form stays plain unless asked otherwise.
-fn metabox(args: &Args) -> Result<Option<MetaboxOptions>, String> {
+fn metabox(args: &Args, block: u64) -> Result<Option<MetaboxOptions>, String> {
+    let (bytes, algorithm) = DEFAULT_METADATA;
+    let default = format!("{}:{algorithm}", bytes.max(block));
     match args.metadata.as_deref() {
         None if args.plain_metadata || args.overlay => Ok(None),
-        typed => metadata::metabox("-m", typed.unwrap_or(DEFAULT_METADATA), &[]).map(Some),
+        typed => metadata::metabox("-m", typed.unwrap_or(&default), &[]).map(Some),
     }
 }
 

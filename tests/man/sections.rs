@@ -435,11 +435,39 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
         title: "WHAT VERIFY FINDS",
         blocks: &[
             Text(
-                "Each finding begins with the name of its kind, which stays the same from version to version. Of the superblock: \
-                 superblock, checksum, reserved, unknown-feature, truncated, inode-count. Of the structure: feature-missing, inode, directory, \
-                 directory-order, directory-loop, dots, file-type, link-count, bounds, metadata-overlap, data-overlap, xattr, \
-                 map, compressed-data, blocks, symlink. Files of equal content may share blocks, whole; chunks and pclusters may \
-                 be shared from their first byte on; every other overlap is a finding, also with indexes and shared attributes. Of dm-verity: verity, signature.",
+                "Each finding begins with the name of its kind, which stays the same from version to \
+                 version. Of the superblock: superblock, checksum, reserved, unknown-feature, truncated, \
+                 inode-count. Of the structure: feature-missing, inode, directory, directory-order, \
+                 directory-loop, dots, file-type, link-count, bounds, metadata-overlap, data-overlap, xattr, \
+                 xattr-hidden, inode-zero, map, compressed-data, blocks, symlink. Files of equal content may \
+                 share blocks from the first on, and one of them can have its end behind its inode; chunks \
+                 and pclusters may be shared from their first byte on; every other overlap is a finding, \
+                 also with indexes and shared attributes. Of dm-verity: verity, signature.",
+            ),
+            Text(
+                "What Linux reads without an error, and gives out wrong or not at all, is found as well: \
+                 attributes that it lists and has no value for (xattr-hidden: a name filter that hides them, \
+                 two of one name, those of users at symbolic links), ACLs and file capabilities that it \
+                 refuses (xattr), names that lead to inode number 0, which readdir(3) leaves out \
+                 (inode-zero), entries of an index from which another extent is found than from the start of \
+                 the file (map), LZMA data that goes on behind its end, and data that refers farther back \
+                 than the superblock says (compressed-data).",
+            ),
+            Text("Lines that begin with warning do not make an image wrong, and change no exit status:"),
+            Item(
+                "root-zero",
+                "The root directory has inode number 0: listings have no . and .. that lead to it.",
+            ),
+            Item(
+                "sub-page-extents",
+                "With blocks below 4096 bytes, a page of a file with a fingerprint has its bytes in several \
+                 places. Mounted with inode_share, Linux 7.2 and 7.3 read such a file wrong, or crash. \
+                 mkfs.erofs makes them with --chunksize=1024.",
+            ),
+            Item(
+                "xattr-misread",
+                "Inodes in the metabox have shared attributes outside of it: Linux 6.17 to 7.2 may take \
+                 other bytes for them. mkfs.erofs -m makes such images; -x-1 or -x0 avoids them.",
             ),
             Text("Of fingerprints, which are made again from the content:"),
             Item(
@@ -482,6 +510,30 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
             Item(
                 "not-fingerprinted",
                 "With --profile hardened: no fingerprints, or one that cannot be made again.",
+            ),
+        ],
+    },
+    Section {
+        title: "LIMITS",
+        blocks: &[
+            Text(
+                "An image can claim far more than it has: holes of any length, files that refer to the same \
+                 blocks, data that decodes to a thousand times its length. All verbs have one limit for \
+                 that, which grows with the image and its devices. Of contents, holes included, 1 TiB and 64 \
+                 times the length of the image are read: verify leaves files beyond that out and says so \
+                 (exit status 8), simulate --verify and index end with an error; extract counts no holes, \
+                 and leaves files out as well; cat writes what it is asked for. As many bytes are decoded. \
+                 Of directories, as many bytes are read as the image has; if it has compressed data, 256 \
+                 times as many and 16 MiB, and twice as many entries as it has bytes and 65536. All paths \
+                 together have 1 GiB and 128 times the length of the image. Tables of chunks and indexes of \
+                 compressed files are no longer than the image and 4096 bytes together, or 16 times as long \
+                 and 4 MiB where inodes are compressed; 256 of their entries are looked at for each byte of \
+                 the image, and 16777216.",
+            ),
+            Text(
+                "The companion of an image has its contents on an extra device. Where --device does not \
+                 give it, ls, inspect and simulate work, and whatever needs contents ends with one line that \
+                 names the UUID of the image.",
             ),
         ],
     },

@@ -13,7 +13,7 @@
 //! (places and bytes, no I/O), `finish`, [`image_file`] and [`output`] (what is written to). Invariant: order comes from the
 //! source alone; nothing here looks at a clock, a random number or the iteration order of a hash table.
 
-// pub mod companion;
+pub mod companion;
 pub mod error;
 pub mod image_file;
 pub mod options;

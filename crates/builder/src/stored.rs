@@ -12,6 +12,8 @@ pub(crate) struct Stored {
     pub(crate) content: Content<Vec<u8>>,
     /// Extents that are to be copied, by their index in the content, in ascending order.
     pub(crate) copies: Vec<(usize, Copied)>,
+    /// It gets a fingerprint, if files get one.
+    pub(crate) has_fingerprint: bool,
 }
 
 /// What is to be copied into the image.

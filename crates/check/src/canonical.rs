@@ -27,6 +27,17 @@ pub(crate) struct Uses {
     pub(crate) incompat: u32,
     /// There are attributes behind inodes, each with a name filter.
     pub(crate) attributes: bool,
+    /// How many inodes in the metabox have shared attributes outside of it.
+    pub(crate) misread: u64,
+}
+
+impl Uses {
+    /// What two parts of an image make use of together.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.incompat |= other.incompat;
+        self.attributes |= other.attributes;
+        self.misread = self.misread.saturating_add(other.misread);
+    }
 }
 
 /// Features that are announced and that nothing makes use of.

@@ -1,29 +1,24 @@
 //! The check of one image: the stages in order.
 
-use std::sync::atomic::AtomicU64;
-
 use erofs_format::feature::{self, incompat};
 use erofs_format::superblock;
 use erofs_format::xattr_prefix::START_UNIT;
-use erofs_image::{Image, ImageError, printable};
+use erofs_image::{Budget, Image, ImageError, printable};
 use hashbrown::HashMap;
 use uuid::Uuid;
 
+use crate::attributes;
 use crate::canonical::{self, Uses};
 use crate::domain::conflicts;
 use crate::error::{CheckError, is_operational};
-use crate::finding::{Code, Finding};
+use crate::finding::{Code, Finding, Findings};
 use crate::fingerprint::{Content, Key};
 use crate::metadata::Shared;
 use crate::queue::{Batches, Ender, Queue};
 use crate::ranges::{EVERYBODY, Kind, NOBODY, Range, overlaps};
 use crate::source::Source;
 use crate::walk::Walk;
-use crate::worker::{Outcome, Worker};
-
-/// How many bytes of content are read: so many, and so many for each byte of the image. Holes, chunks that are the same, and
-/// compressed zeros make more content than a lifetime has time for.
-const CONTENT_MAX: (u64, u64) = (1 << 40, 64);
+use crate::worker::{Budgets, Outcome, Worker};
 
 /// What an image has to keep to beyond the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +45,11 @@ pub struct Options {
 pub struct Report {
     /// What is wrong, in the order of the walk.
     pub findings: Vec<Finding>,
+    /// How many findings and warnings there were beyond those that are kept; see
+    /// [`crate::finding::FINDINGS_MAX`].
+    pub left_out: u64,
+    /// What is not wrong and may still surprise, in the same order.
+    pub warnings: Vec<Finding>,
     /// How many inodes there are.
     pub inodes: u64,
     /// How many bytes of content were read.
@@ -79,13 +79,14 @@ pub fn check(source: &Source, options: &Options) -> Result<Report, CheckError> {
             return Ok(Report { findings, ..Report::default() });
         }
     };
-    let mut report =
-        Report { findings: crate::superblock::check(&image, source.primary()), ..Report::default() };
-    profile(&image, options, &mut report.findings);
+    let mut report = Report::default();
+    let mut found = Findings::default();
+    found.extend(crate::superblock::check(&image, source.primary()));
+    found.extend(profile(&image, options));
     let key = match Key::of(&image) {
         Ok(key) => key,
         Err(error) => {
-            report.findings.push(Finding::of(&error, Code::Superblock));
+            found.push(Finding::of(&error, Code::Superblock));
             None
         }
     };
@@ -95,11 +96,10 @@ pub fn check(source: &Source, options: &Options) -> Result<Report, CheckError> {
     let mut ranges = of_superblock(&image);
     let (mut uses, mut shared, mut special) = (Uses::default(), Shared::new(), 0_u64);
     for mut outcome in outcomes {
-        uses.incompat |= outcome.uses.incompat;
-        uses.attributes |= outcome.uses.attributes;
+        uses.add(outcome.uses);
         special = special.saturating_add(outcome.special);
         shared.append(&mut outcome.shared);
-        take(&mut report, &mut ranges, outcome);
+        take(&mut report, &mut found, &mut ranges, outcome);
     }
     ranges.extend(shared.into_iter().map(|(start, end)| Range {
         space: 0,
@@ -109,20 +109,24 @@ pub fn check(source: &Source, options: &Options) -> Result<Report, CheckError> {
         owner: EVERYBODY,
     }));
     if options.profile == Some(Profile::Hardened) {
-        report.findings.extend(canonical::unused(&image, uses));
+        found.extend(canonical::unused(&image, uses));
     }
-    report.findings.extend(inode_count(&image, report.inodes.saturating_add(special)));
-    add_overlaps(&image, &mut report.findings, ranges);
+    found.extend(attributes::misread(uses.misread));
+    found.extend(inode_count(&image, report.inodes.saturating_add(special)));
+    add_overlaps(&image, &mut found, ranges);
     report.contents.sort_by_key(|content| content.order);
-    report.findings.extend(conflicts(&[("", &report)]));
+    found.extend(conflicts(&[("", &report)]));
     // Workers find in any order.
-    report.findings.sort_by_key(|finding| (finding.code.area(), finding.order, finding.code));
+    found.list.sort_by_key(|finding| (finding.code.area(), finding.order, finding.code));
+    (report.warnings, report.findings) =
+        found.list.into_iter().partition(|finding| finding.code.is_warning());
+    report.left_out = found.more;
     Ok(report)
 }
 
-fn take(report: &mut Report, ranges: &mut Vec<Range>, outcome: Outcome) {
+fn take(report: &mut Report, found: &mut Findings, ranges: &mut Vec<Range>, outcome: Outcome) {
     let Outcome { findings, ranges: more, contents, judged, unjudged, bytes, failed, .. } = outcome;
-    report.findings.extend(findings);
+    found.append(findings);
     ranges.extend(more);
     report.contents.extend(contents);
     report.judged = report.judged.saturating_add(judged);
@@ -143,10 +147,13 @@ fn inodes(
     options: &Options,
 ) -> Result<(u64, Vec<Outcome>), CheckError> {
     let threads = erofs_threads::count(options.threads);
-    let (always, for_each) = CONTENT_MAX;
-    let left = image.devices().total_len().saturating_mul(for_each).saturating_add(always);
-    let (queue, left) = (Queue::default(), AtomicU64::new(left));
-    let worker = || Worker::new(source, key, options, threads > 1, &left);
+    let (queue, limits) = (Queue::default(), image.limits());
+    let budgets = Budgets {
+        contents: Budget::contents(&limits),
+        attributes: Budget::inodes(&limits),
+        extents: Budget::extents(&limits),
+    };
+    let worker = || Worker::new(source, key, options, threads > 1, &budgets);
     let help = || -> Result<Outcome, CheckError> {
         let _ender = Ender(&queue);
         let mut worker = worker()?;
@@ -176,8 +183,9 @@ fn inodes(
 }
 
 /// The profile as far as the superblock tells.
-fn profile(image: &Image, options: &Options, findings: &mut Vec<Finding>) {
-    let Some(profile) = options.profile else { return };
+fn profile(image: &Image, options: &Options) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let Some(profile) = options.profile else { return findings };
     let superblock = image.superblock();
     let core = incompat::CHUNKED_FILE | incompat::XATTR_PREFIXES;
     for feature in feature::incompatible(superblock.incompat & !core, superblock.extra_devices > 0) {
@@ -196,6 +204,7 @@ fn profile(image: &Image, options: &Options, findings: &mut Vec<Finding>) {
             ));
         }
     }
+    findings
 }
 
 /// What of the device is neither an inode's nor a file's.
@@ -235,7 +244,7 @@ fn inode_count(image: &Image, reached: u64) -> Option<Finding> {
 }
 
 /// Tells of overlaps. The paths are found by a second walk, which right images do not need.
-fn add_overlaps(image: &Image, findings: &mut Vec<Finding>, ranges: Vec<Range>) {
+fn add_overlaps(image: &Image, findings: &mut Findings, ranges: Vec<Range>) {
     let overlaps = overlaps(ranges);
     let mut owners: HashMap<u64, Option<(Vec<u8>, u64)>> = HashMap::new();
     owners.extend(overlaps.iter().flat_map(|(first, second)| [(first.owner, None), (second.owner, None)]));

@@ -1,5 +1,6 @@
 //! What can keep a check from being made. What is wrong with the image itself is a [`crate::Finding`].
 
+use erofs_image::budget::DIRECTORIES;
 use erofs_image::{Cause, ImageError};
 
 /// Why an image could not be checked, in whole or in part.
@@ -10,10 +11,13 @@ pub enum CheckError {
     Read(#[from] ImageError),
 }
 
-/// Whether the error says that something could not be read, as opposed to the image being wrong.
+/// Whether the error says that something could not be read, as opposed to the image being wrong. That goes
+/// for contents that are too long for the time there is, such as those of sparse files; directories are not.
 pub(crate) fn is_operational(error: &ImageError) -> bool {
-    matches!(
-        error.cause(),
-        Cause::Io { .. } | Cause::Source(_) | Cause::DeviceAbsent { .. } | Cause::DeviceCount { .. }
-    )
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other causes are about the image")]
+    match error.cause() {
+        Cause::Io { .. } | Cause::Source(_) | Cause::DeviceAbsent { .. } | Cause::DeviceCount { .. } => true,
+        Cause::TooMuch { what, .. } => *what != DIRECTORIES,
+        _ => false,
+    }
 }

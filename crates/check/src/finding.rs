@@ -98,8 +98,18 @@ codes! {
     MetadataOverlap Structure "metadata-overlap",
     /// Two files share some of their blocks in a way that no deduplication makes.
     DataOverlap Structure "data-overlap",
-    /// Extended attributes cannot be read.
+    /// Extended attributes cannot be read, or have values that Linux refuses.
     Xattr Structure "xattr",
+    /// Linux lists an extended attribute and does not give its value.
+    XattrHidden Structure "xattr-hidden",
+    /// Inodes in the metabox have shared attributes outside of it, for which Linux may read other bytes.
+    XattrMisread Structure "xattr-misread",
+    /// A name leads to the inode with number 0, so that readdir(3) leaves it out.
+    InodeZero Structure "inode-zero",
+    /// The root directory has inode number 0, so that readdir(3) leaves out what leads to it.
+    RootZero Structure "root-zero",
+    /// Bytes of a page of 4096 bytes stand in several places, which kernels that share page cache read wrong.
+    SubPageExtents Fingerprints "sub-page-extents",
     /// The map from a file to its blocks cannot be read.
     Map Structure "map",
     /// Compressed data cannot be decoded.
@@ -140,6 +150,13 @@ codes! {
     Verity Verity "verity",
     /// The signature is not one of the root hash by somebody who is trusted.
     Signature Verity "signature",
+}
+
+impl Code {
+    /// Whether the image is right in spite of it: every file of it can be read.
+    pub fn is_warning(self) -> bool {
+        matches!(self, Self::RootZero | Self::SubPageExtents | Self::XattrMisread)
+    }
 }
 
 /// One thing that is wrong.
@@ -249,6 +266,37 @@ impl fmt::Display for Finding {
         }
         write!(f, "{}: found {}", self.what, self.found)?;
         if self.wanted.is_empty() { Ok(()) } else { write!(f, ", want {}", self.wanted) }
+    }
+}
+
+/// How many findings of one image are kept: a hostile one can have some for each of its bytes.
+pub const FINDINGS_MAX: usize = 100_000;
+
+/// Findings up to [`FINDINGS_MAX`], and how many there were beyond.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) list: Vec<Finding>,
+    pub(crate) more: u64,
+}
+
+impl Findings {
+    pub(crate) fn push(&mut self, finding: Finding) {
+        if self.list.len() < FINDINGS_MAX {
+            self.list.push(finding);
+        } else {
+            self.more = self.more.saturating_add(1);
+        }
+    }
+
+    pub(crate) fn append(&mut self, other: Self) {
+        self.extend(other.list);
+        self.more = self.more.saturating_add(other.more);
+    }
+}
+
+impl Extend<Finding> for Findings {
+    fn extend<T: IntoIterator<Item = Finding>>(&mut self, findings: T) {
+        findings.into_iter().for_each(|finding| self.push(finding));
     }
 }
 

@@ -8,12 +8,14 @@ use erofs_format::extent::{Coding, Extent, Place, Stored};
 use erofs_format::feature::incompat;
 use erofs_format::inode::Version;
 use erofs_format::map_header;
-use erofs_image::{FileData, Image, ImageError, Inode, ReadAt};
+use erofs_image::{Budget, FileData, Image, ImageError, Inode, ReadAt};
 
 use crate::finding::{Code, Finding};
 use crate::metadata::index_end;
 use crate::ranges::{Kind, Range};
 
+/// The number of no user and no group (`INVALID_UID`); Linux shows others in its place.
+const NO_ID: u32 = u32::MAX;
 /// The space of the metabox.
 const METABOX: u32 = u32::MAX;
 
@@ -48,6 +50,7 @@ pub(crate) fn look(
     primary: &dyn ReadAt,
     inode: &Inode,
     owner: u64,
+    budget: &Budget,
 ) -> Result<Taken, ImageError> {
     let mut taken = Taken::default();
     let (space, at) = metadata(image, inode)?;
@@ -75,32 +78,49 @@ pub(crate) fn look(
             }
             DataLayout::FlatPlain | DataLayout::FlatInline => {}
         }
-        extents(image, inode, owner, space, &mut taken)?;
+        extents(image, inode, (owner, space), budget, &mut taken)?;
     }
+    record(inode, &mut taken);
     taken.ranges.push(Range { space, start: at, end, kind: Kind::Metadata, owner });
     features(image, inode, &mut taken);
     Ok(taken)
 }
 
+/// Values of the record that Linux takes and nobody can use.
+fn record(inode: &Inode, taken: &mut Taken) {
+    for (what, id) in [("inode.i_uid", inode.record.uid), ("inode.i_gid", inode.record.gid)] {
+        if id == NO_ID {
+            let wanted = "a number below 2^32 - 1, which stands for no owner";
+            taken.findings.push(Finding::new(Code::Inode, what, id, wanted));
+        }
+    }
+    if !inode.has_data() && inode.size() > 0 {
+        let what = format!("inode.i_size of a {}", inode.file_type.name());
+        taken.findings.push(Finding::new(Code::Inode, what, inode.size(), "0, because it has no content"));
+    }
+}
+
 fn extents(
     image: &Image,
     inode: &Inode,
-    owner: u64,
-    space: u32,
+    (owner, space): (u64, u32),
+    budget: &Budget,
     taken: &mut Taken,
 ) -> Result<(), ImageError> {
     let data = image.data(inode)?;
+    data.check_map()?;
     let bits = image.superblock().block_bits;
     let kind = match inode.layout() {
         DataLayout::ChunkBased => {
             let format = ChunkFormat::decode(inode.record.i_u, 0)?;
             Kind::Chunks(1_u64.checked_shl(format.chunk_bits(bits)).unwrap_or(u64::MAX))
         }
-        DataLayout::FlatPlain | DataLayout::FlatInline => Kind::Flat,
+        DataLayout::FlatPlain | DataLayout::FlatInline => Kind::Flat(inode.size()),
         DataLayout::CompressedFull | DataLayout::CompressedCompact => Kind::Pcluster,
     };
     let (mut offset, mut blocks, mut last) = (0, 0_u64, None);
     while offset < data.len() {
+        budget.take(1)?;
         let extent = extent_at(&data, offset, taken)?;
         let (start, length, place) = match extent.place {
             Place::Hole | Place::Encoded(Stored::Hole) => (0, 0, None),
@@ -176,9 +196,11 @@ fn on_device(
         (0, start, end, limit)
     } else {
         let Some(slot) = slots.get(usize::from(device).saturating_sub(1)) else {
-            let found = format!("device {device}");
-            let wanted = format!("one of {} in the device table", slots.len());
-            taken.findings.push(Finding::new(Code::Bounds, "an extent", found, wanted));
+            if taken.findings.iter().all(|finding| finding.code != Code::Bounds) {
+                let found = format!("device {device}");
+                let wanted = format!("one of {} in the device table", slots.len());
+                taken.findings.push(Finding::new(Code::Bounds, "an extent", found, wanted));
+            }
             return;
         };
         let limit = bytes(slot.blocks);
@@ -189,7 +211,8 @@ fn on_device(
             (0, start.saturating_add(base), end.saturating_add(base), limit.saturating_add(base))
         }
     };
-    if end > limit {
+    // One finding is enough: a table can have as many wrong entries as the image has bytes.
+    if end > limit && taken.findings.iter().all(|finding| finding.code != Code::Bounds) {
         let what = format!("an extent at byte {start}");
         let wanted = format!("at most {limit}, the length of its device");
         taken.findings.push(Finding::new(Code::Bounds, what, format!("an end at byte {end}"), wanted));

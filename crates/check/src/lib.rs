@@ -12,7 +12,8 @@
 //! looked at twice, no more is kept than its names and extents, and of contents that are far larger than the image not all is
 //! read, which the report says.
 //!
-//! Reading order: [`error`], [`finding`], `source`, `superblock`, `ranges`, `fingerprint`, `metadata`, `canonical`, `inode`, `content`,
+//! Reading order: [`error`], [`finding`], `source`, `superblock`, `ranges`, `fingerprint`, `metadata`,
+//! `canonical`, `acl`, `attributes`, `pages`, `inode`, `content`,
 //! `held`, `worker`, `queue`, `walk`, [`mod@check`], [`domain`].
 
 #![cfg_attr(
@@ -20,6 +21,8 @@
     deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions, clippy::panic)
 )]
 
+mod acl;
+mod attributes;
 mod canonical;
 pub mod check;
 mod content;
@@ -30,6 +33,7 @@ mod fingerprint;
 mod held;
 mod inode;
 mod metadata;
+mod pages;
 mod queue;
 mod ranges;
 mod source;

@@ -21,6 +21,18 @@ pub(crate) fn byte_of(image: &Image, inode: &Inode) -> Option<u64> {
     if inode.nid.in_metabox() { None } else { inode.nid.byte().ok()?.checked_add(base) }
 }
 
+/// A length in memory as a 64-bit number.
+pub(crate) fn unit(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+/// Where an inode and its attributes end in their metadata space, counted from the start of its device or of
+/// the metabox.
+pub(crate) fn end_of_inode(image: &Image, inode: &Inode) -> Option<u64> {
+    let start = if inode.nid.in_metabox() { inode.nid.byte().ok()? } else { byte_of(image, inode)? };
+    start.checked_add(unit(inode.record.header_size()))
+}
+
 /// Bytes of the primary device, if they are all there.
 pub(crate) fn read(primary: &dyn ReadAt, at: u64, length: usize) -> Option<Vec<u8>> {
     let mut bytes = vec![0; length];

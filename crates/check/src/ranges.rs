@@ -5,8 +5,9 @@
 pub(crate) enum Kind {
     /// An inode, its attributes, chunk table, index or inline tail, a shared attribute, or the superblock.
     Metadata,
-    /// The blocks of a flat file. Files of equal content may share them, whole.
-    Flat,
+    /// The blocks of a flat file of this many bytes. Files of equal content may share them from the first on;
+    /// the end of one can stand behind its inode instead.
+    Flat(u64),
     /// Chunks of this many bytes; each may be shared.
     Chunks(u64),
     /// A pcluster, which deduplication shares from its first byte on.
@@ -59,9 +60,9 @@ pub(crate) fn overlaps(mut ranges: Vec<Range>) -> Vec<Overlap> {
 fn may_overlap(first: &Range, second: &Range) -> bool {
     let apart = second.start.saturating_sub(first.start);
     match (first.kind, second.kind) {
-        (Kind::Flat, Kind::Flat) => apart == 0 && first.end == second.end,
+        (Kind::Flat(one), Kind::Flat(other)) => apart == 0 && one == other,
         (Kind::Chunks(one), Kind::Chunks(other)) => apart.checked_rem(one.min(other)) == Some(0),
-        (Kind::Chunks(size), Kind::Flat) | (Kind::Flat, Kind::Chunks(size)) => {
+        (Kind::Chunks(size), Kind::Flat(_)) | (Kind::Flat(_), Kind::Chunks(size)) => {
             apart.checked_rem(size) == Some(0)
         }
         (Kind::Pcluster, Kind::Pcluster) => apart == 0,
@@ -79,15 +80,17 @@ mod tests {
         for (one, other, wrong) in [
             (range(Kind::Metadata, 0, 64, 1), range(Kind::Metadata, 64, 96, 2), false),
             (range(Kind::Metadata, 0, 64, 1), range(Kind::Metadata, 32, 96, 2), true),
-            (range(Kind::Metadata, 0, 64, 1), range(Kind::Flat, 32, 96, 2), true),
-            (range(Kind::Flat, 0, 4096, 1), range(Kind::Flat, 0, 4096, 2), false),
-            (range(Kind::Flat, 0, 4096, 1), range(Kind::Flat, 0, 4095, 2), true),
-            (range(Kind::Flat, 0, 8192, 1), range(Kind::Flat, 4096, 8192, 2), true),
+            (range(Kind::Metadata, 0, 64, 1), range(Kind::Flat(64), 32, 96, 2), true),
+            (range(Kind::Flat(4000), 0, 4096, 1), range(Kind::Flat(4000), 0, 4096, 2), false),
+            (range(Kind::Flat(4000), 0, 4096, 1), range(Kind::Flat(3999), 0, 4096, 2), true),
+            // The last 4 bytes of one stand behind its inode.
+            (range(Kind::Flat(8196), 0, 8192, 1), range(Kind::Flat(8196), 0, 12_288, 2), false),
+            (range(Kind::Flat(8192), 0, 8192, 1), range(Kind::Flat(8192), 4096, 12_288, 2), true),
             (range(Kind::Chunks(4096), 0, 8192, 1), range(Kind::Chunks(4096), 4096, 8192, 2), false),
             (range(Kind::Chunks(4096), 0, 8192, 1), range(Kind::Chunks(4096), 512, 4608, 2), true),
             (range(Kind::Pcluster, 0, 8192, 1), range(Kind::Pcluster, 0, 4096, 2), false),
             (range(Kind::Pcluster, 0, 8192, 1), range(Kind::Pcluster, 4096, 8192, 2), true),
-            (range(Kind::Pcluster, 0, 8192, 1), range(Kind::Flat, 0, 8192, 2), true),
+            (range(Kind::Pcluster, 0, 8192, 1), range(Kind::Flat(8192), 0, 8192, 2), true),
         ] {
             assert_eq!(!overlaps(vec![other, one]).is_empty(), wrong, "{one:?} {other:?}");
         }

@@ -1,10 +1,15 @@
 //! What is to be said about the superblock beyond what the reader refuses.
 
+use erofs_format::Nid;
 use erofs_format::feature::{self, compat};
 use erofs_format::superblock::{self, Superblock};
 use erofs_image::{Image, ReadAt};
 
 use crate::finding::{Code, Finding};
+
+/// The most blocks of an LZ4 pcluster that the superblock may announce, whatever the size of a block: Linux
+/// compares the number before it knows that size (`z_erofs_load_lz4_config`).
+const LZ4_BLOCKS_MAX: u16 = 256;
 
 /// Checks the superblock of an image that could be opened.
 pub(crate) fn check(image: &Image, primary: &dyn ReadAt) -> Vec<Finding> {
@@ -18,6 +23,21 @@ pub(crate) fn check(image: &Image, primary: &dyn ReadAt) -> Vec<Finding> {
         let known = feature::COMPAT.iter().fold(0, |bits, row| bits | row.bit);
         let wanted = format!("bits of {known:#x} only");
         findings.push(Finding::new(Code::UnknownFeature, "superblock.feature_compat", found, wanted));
+    }
+    let has_fragments = superblock.incompat & feature::incompat::FRAGMENTS != 0;
+    if superblock.packed_nid != Nid(0) && !has_fragments {
+        let wanted = "0 without the feature fragments";
+        findings.push(Finding::new(
+            Code::Superblock,
+            "superblock.packed_nid",
+            superblock.packed_nid.0,
+            wanted,
+        ));
+    }
+    let lz4 = image.compression_configs().lz4;
+    if let Some(lz4) = lz4.filter(|lz4| lz4.max_pclusterblks > LZ4_BLOCKS_MAX) {
+        let wanted = format!("at most {LZ4_BLOCKS_MAX} blocks, of any size");
+        findings.push(Finding::new(Code::Superblock, "lz4 pcluster size", lz4.max_pclusterblks, wanted));
     }
     let bytes = superblock.blocks.saturating_mul(superblock.block_bits.size());
     if bytes > image.primary_len() {

@@ -4,15 +4,13 @@
 use erofs_format::Nid;
 use erofs_format::filetype::FileType;
 use erofs_format::superblock::Superblock;
-use erofs_image::{Cause, Entry, Image, Inode};
+use erofs_image::{Budget, Cause, Entry, Image, Inode};
 use hashbrown::HashMap;
 
 use crate::finding::{Code, Finding};
+use crate::metadata::unit;
 use crate::worker::{Job, Outcome};
 
-/// The fewest bytes that an entry takes in a directory, and entries that any image may have, as the reader has it.
-const ENTRY_MIN: u64 = 13;
-const ENTRIES_ALWAYS: u64 = 64;
 /// With more subdirectories than this a link count of 1 stands for "many", as for other file systems.
 const LINKS_COUNTED: u64 = 65_535;
 
@@ -39,8 +37,9 @@ pub(crate) struct Walk<'a, F> {
     hand: F,
     met: HashMap<Nid, Met>,
     stack: Vec<Directory>,
-    entries_left: u64,
-    bytes_left: u64,
+    entries: Budget,
+    bytes: Budget,
+    paths: Budget,
     order: u64,
     outcome: Outcome,
 }
@@ -48,15 +47,15 @@ pub(crate) struct Walk<'a, F> {
 impl<'a, F: FnMut(Job)> Walk<'a, F> {
     /// A walk that hands every inode to `hand`.
     pub(crate) fn new(image: &'a Image, hand: F) -> Self {
-        let total = image.devices().total_len();
-        let entries_left = (total / ENTRY_MIN).saturating_add(ENTRIES_ALWAYS);
+        let limits = image.limits();
         Self {
             image,
             hand,
             met: HashMap::new(),
             stack: Vec::new(),
-            entries_left,
-            bytes_left: total,
+            entries: Budget::entries(&limits),
+            bytes: Budget::directories(&limits),
+            paths: Budget::paths(&limits),
             order: 0,
             outcome: Outcome::default(),
         }
@@ -75,6 +74,10 @@ impl<'a, F: FnMut(Job)> Walk<'a, F> {
         match self.image.root() {
             Ok(root) => {
                 self.register(&root, b"/");
+                if root.nid == Nid(0) {
+                    let found = "0, so that readdir(3) leaves out . and .. of it".to_owned();
+                    self.tell(Code::RootZero, (b"/", 0), "inode number", found, "another number".into());
+                }
                 let path = Vec::new();
                 self.stack.push(Directory { inode: root, path, parent: root.nid, order: self.order });
             }
@@ -125,11 +128,9 @@ impl<'a, F: FnMut(Job)> Walk<'a, F> {
 
     fn enter(&mut self, directory: &Directory) {
         let here = (shown(&directory.path), directory.inode.nid.0, directory.order);
-        let limit = self.image.devices().total_len();
-        let Some(left) = self.bytes_left.checked_sub(directory.inode.size()) else {
-            return self.outcome.note(Cause::TooMuch { unit: "bytes", limit }.into(), here, Code::Directory);
-        };
-        self.bytes_left = left;
+        if let Err(error) = self.bytes.take(directory.inode.size()) {
+            return self.outcome.note(error, here, Code::Directory);
+        }
         let entries = match self.image.entries(&directory.inode) {
             Ok(entries) => entries,
             Err(error) => return self.outcome.note(error, here, Code::Directory),
@@ -144,14 +145,10 @@ impl<'a, F: FnMut(Job)> Walk<'a, F> {
                     break;
                 }
             };
-            let Some(left) = self.entries_left.checked_sub(1) else {
-                return self.outcome.note(
-                    Cause::TooMuch { unit: "entries", limit }.into(),
-                    here,
-                    Code::Directory,
-                );
-            };
-            self.entries_left = left;
+            let length = unit(directory.path.len().saturating_add(entry.name.len()));
+            if let Err(error) = self.entries.take(1).and_then(|()| self.paths.take(length)) {
+                return self.outcome.note(error, here, Code::Directory);
+            }
             if entry.is_dot() {
                 self.dot(directory, &entry, &mut dots);
             } else if self.child(directory, &entry) {
@@ -174,6 +171,10 @@ impl<'a, F: FnMut(Job)> Walk<'a, F> {
             let what = format!("entry {}", erofs_image::printable(&entry.name));
             let here = (directory.path.as_slice(), directory.inode.nid.0);
             self.tell(Code::Dots, here, &what, format!("nid {}", entry.nid.0), format!("nid {}", want.0));
+        }
+        if entry.file_type != Some(FileType::Directory) {
+            let path = [directory.path.as_slice(), b"/", &entry.name].concat();
+            self.other_type((&path, entry.nid.0), entry, FileType::Directory);
         }
     }
 
@@ -233,11 +234,19 @@ impl<'a, F: FnMut(Job)> Walk<'a, F> {
             }
         };
         if entry.file_type != Some(file_type) {
-            let found = entry.file_type.map_or("unknown", FileType::name).to_owned();
-            let wanted = format!("{}, as the inode says", file_type.name());
-            self.tell(Code::FileType, (&path, entry.nid.0), "file type of the entry", found, wanted);
+            self.other_type((&path, entry.nid.0), entry, file_type);
+        }
+        if entry.nid == Nid(0) {
+            let found = "0, so that readdir(3) leaves out the name".to_owned();
+            self.tell(Code::InodeZero, (&path, 0), "inode number", found, "another number".to_owned());
         }
         file_type == FileType::Directory
+    }
+
+    fn other_type(&mut self, place: (&[u8], u64), entry: &Entry, file_type: FileType) {
+        let found = entry.file_type.map_or("unknown", FileType::name).to_owned();
+        let wanted = format!("{}, as the inode says", file_type.name());
+        self.tell(Code::FileType, place, "file type of the entry", found, wanted);
     }
 
     fn count_names(&mut self) {

@@ -1,22 +1,22 @@
 //! What is done with each inode by itself, on several threads: attributes, extents, content.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 
 use erofs_format::feature::compat;
-use erofs_image::{Cause, Fingerprint, Image, ImageError, Inode, Private, ReadAt};
+use erofs_image::{Budget, Fingerprint, Image, ImageError, Inode, Private, ReadAt, Xattr};
 use uuid::Uuid;
 
+use crate::attributes;
 use crate::canonical::{self, Uses};
 use crate::check::{Options, Profile};
 use crate::content::{self, Window};
 use crate::error::is_operational;
-use crate::finding::{Code, Finding};
+use crate::finding::{Code, Finding, Findings};
 use crate::fingerprint::{self, Content, Judge, Key, Verdict};
 use crate::held::Held;
 use crate::inode;
 use crate::metadata::{self, Shared};
+use crate::pages;
 use crate::ranges::Range;
 use crate::source::Source;
 
@@ -34,7 +34,7 @@ pub(crate) struct Job {
 /// What a worker has found.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    pub(crate) findings: Vec<Finding>,
+    pub(crate) findings: Findings,
     pub(crate) ranges: Vec<Range>,
     pub(crate) contents: Vec<Content>,
     /// Fingerprints that were held against the content.
@@ -82,6 +82,17 @@ impl Outcome {
     }
 }
 
+/// What all workers together may use up.
+#[derive(Debug)]
+pub(crate) struct Budgets {
+    /// Bytes of content.
+    pub(crate) contents: Budget,
+    /// Bytes of inodes with their attributes.
+    pub(crate) attributes: Budget,
+    /// Extents of files, of which each is kept.
+    pub(crate) extents: Budget,
+}
+
 /// What a worker works with.
 pub(crate) struct Worker<'a> {
     image: Image,
@@ -95,8 +106,7 @@ pub(crate) struct Worker<'a> {
     filtered: bool,
     window: Window,
     held: Held,
-    /// How many bytes of content may still be read, by all workers together.
-    left: &'a AtomicU64,
+    budgets: &'a Budgets,
     outcome: Outcome,
 }
 
@@ -107,14 +117,14 @@ impl<'a> Worker<'a> {
         key: Option<&'a Key>,
         options: &'a Options,
         ahead: bool,
-        left: &'a AtomicU64,
+        budgets: &'a Budgets,
     ) -> Result<Self, ImageError> {
         let (image, primary) = source.image()?;
         let superblock = image.superblock();
         let filtered = superblock.compat & compat::XATTR_FILTER != 0 && superblock.xattr_filter_reserved == 0;
         let window = Window::new(&image, source.primary());
         let (held, outcome) = (Held::default(), Outcome::default());
-        Ok(Self { image, primary, key, options, ahead, filtered, window, held, left, outcome })
+        Ok(Self { image, primary, key, options, ahead, filtered, window, held, budgets, outcome })
     }
 
     /// What was found, when there is no more work.
@@ -129,26 +139,13 @@ impl<'a> Worker<'a> {
     pub(crate) fn work(&mut self, job: &Job) {
         let mut findings = Vec::new();
         let inode = &job.inode;
-        let attributes = match self.image.xattrs(inode).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
-            Ok(attributes) => attributes,
-            Err(error) => {
-                self.note(error, job, Code::Xattr);
-                Vec::new()
-            }
-        };
-        let value = self
-            .key
-            .filter(|_| !job.special)
-            .and_then(|key| fingerprint::of_attributes(key, inode, &attributes, &mut findings));
-        if value.is_some() && self.filtered {
-            self.filter(job, &mut findings);
+        let (attributes, value) = self.attributes(job, &mut findings);
+        if value.is_some() {
+            // An extent that cannot be mapped is reported by the look at the inode.
+            findings.extend(pages::check(&self.image, inode).ok().flatten());
         }
-        self.outcome.uses.attributes |= inode.record.xattr_icount > 0;
-        if attributes.iter().any(|attribute| attribute.shared) {
-            let known = &mut self.outcome.shared;
-            let _read = metadata::add_shared(&self.image, &self.primary, inode, known);
-        }
-        let readable = match inode::look(&self.image, &self.primary, inode, job.order) {
+        let readable = match inode::look(&self.image, &self.primary, inode, job.order, &self.budgets.extents)
+        {
             Ok(taken) => {
                 self.outcome.uses.incompat |= taken.needs;
                 // A range past the end of its device cannot be read, which has been said then.
@@ -183,6 +180,43 @@ impl<'a> Worker<'a> {
         self.outcome.findings.extend(own);
     }
 
+    /// Looks at the attributes of an inode; gives them, and the fingerprint that is to be compared with the
+    /// content.
+    fn attributes(&mut self, job: &Job, findings: &mut Vec<Finding>) -> (Vec<Xattr>, Option<Vec<u8>>) {
+        let inode = &job.inode;
+        let size = metadata::unit(inode.record.header_size());
+        let read = || self.image.xattrs(inode).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let attributes = match self.budgets.attributes.take(size).and_then(|()| read()) {
+            Ok(attributes) => attributes,
+            Err(error) => {
+                self.note(error, job, Code::Xattr);
+                Vec::new()
+            }
+        };
+        // What cannot be read of it was reported with the attributes.
+        let header = self.image.xattr_header(inode).ok().flatten();
+        if !job.special {
+            let filter = header.map(|header| header.name_filter).filter(|_| self.filtered);
+            findings.extend(attributes::check(inode, &attributes, filter));
+        }
+        let value = self
+            .key
+            .filter(|_| !job.special)
+            .and_then(|key| fingerprint::of_attributes(key, inode, &attributes, findings));
+        if value.is_some() && self.filtered {
+            self.filter(job, findings);
+        }
+        self.outcome.uses.attributes |= inode.record.xattr_icount > 0;
+        if header.is_some_and(|header| header.shared_count > 0) {
+            let outside = self.image.superblock().compat & compat::SHARED_EA_IN_METABOX == 0;
+            let misread = &mut self.outcome.uses.misread;
+            *misread = misread.saturating_add(u64::from(outside && inode.nid.in_metabox()));
+            let known = &mut self.outcome.shared;
+            let _read = metadata::add_shared(&self.image, &self.primary, inode, known);
+        }
+        (attributes, value)
+    }
+
     fn note(&mut self, error: ImageError, job: &Job, otherwise: Code) {
         self.outcome.note(error, (&job.path, job.inode.nid.0, job.order), otherwise);
     }
@@ -211,11 +245,8 @@ impl<'a> Worker<'a> {
         if size == 0 || value.is_none() && !inode.layout().is_compressed() {
             return;
         }
-        if self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(size)).is_err() {
-            let why = format!(
-                "{size} bytes of content are not read: all together they are too many for this image"
-            );
-            return self.note(Cause::Source(why).into(), job, Code::Map);
+        if let Err(error) = self.budgets.contents.take(size) {
+            return self.note(error, job, Code::Map);
         }
         match self.read(job, value) {
             Ok(()) => self.outcome.bytes = self.outcome.bytes.saturating_add(size),

@@ -7,12 +7,12 @@ use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 use crate::error::Wrong;
 
 /// Fills `output` with all that `input` decodes to.
-pub(crate) fn whole(input: &[u8], output: &mut [u8]) -> Result<(), Wrong> {
+pub(crate) fn whole(input: &[u8], output: &mut [u8], _window: u32) -> Result<(), Wrong> {
     run(input, output, false)
 }
 
 /// Fills `output` with the first bytes that `input` decodes to.
-pub(crate) fn part(input: &[u8], output: &mut [u8]) -> Result<(), Wrong> {
+pub(crate) fn part(input: &[u8], output: &mut [u8], _window: u32) -> Result<(), Wrong> {
     run(input, output, true)
 }
 

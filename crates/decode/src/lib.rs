@@ -17,7 +17,7 @@ mod lz4;
 mod lzma;
 mod zstd;
 
-use erofs_format::compression::Algorithm;
+use erofs_format::compression::{Algorithm, DEFLATE_WINDOWBITS_MAX, LZMA_DICT_MAX, PCLUSTER_MAX_DSIZE};
 
 pub use error::DecodeError;
 use error::Wrong;
@@ -31,7 +31,8 @@ pub enum Amount {
     Part,
 }
 
-type Decoder = fn(&[u8], &mut [u8]) -> Result<(), Wrong>;
+/// Input, output, and how far back a match may reach, in bytes.
+type Decoder = fn(&[u8], &mut [u8], u32) -> Result<(), Wrong>;
 
 /// Algorithm, decoder of everything, decoder of the first bytes.
 const TABLE: [(Algorithm, Decoder, Decoder); 4] = [
@@ -41,18 +42,33 @@ const TABLE: [(Algorithm, Decoder, Decoder); 4] = [
     (Algorithm::Zstd, zstd::whole, zstd::part),
 ];
 
-/// Fills `output` with what `input`, which starts with the compressed data itself (see [`strip_padding`]), decodes to. On an
-/// error nothing is said about the content of `output`.
+/// The farthest that data of an algorithm can refer back in any image, in bytes: LZ4 and DEFLATE have no
+/// longer distances, a Zstandard frame of one segment has its whole content as its window, and no pcluster
+/// has more than that.
+pub fn widest(algorithm: Algorithm) -> u32 {
+    match algorithm {
+        Algorithm::Lz4 => 65_535,
+        Algorithm::Lzma => LZMA_DICT_MAX,
+        Algorithm::Deflate => 1 << DEFLATE_WINDOWBITS_MAX,
+        Algorithm::Zstd => u32::try_from(PCLUSTER_MAX_DSIZE).unwrap_or(u32::MAX),
+    }
+}
+
+/// Fills `output` with what `input`, which starts with the compressed data itself (see [`strip_padding`]),
+/// decodes to. `window` is how far back the image says that data refers at most, in bytes: Linux has no more
+/// memory for it. It is not looked at for DEFLATE, for which Linux always has the most. On an error nothing
+/// is said about the content of `output`.
 pub fn decode(
     algorithm: Algorithm,
     input: &[u8],
     output: &mut [u8],
     amount: Amount,
+    window: u32,
 ) -> Result<(), DecodeError> {
     if output.is_empty() {
         return Ok(());
     }
-    let unknown: Decoder = |_, _| Err(Wrong::corrupt("no decoder"));
+    let unknown: Decoder = |_, _, _| Err(Wrong::corrupt("no decoder"));
     let (whole, part) = TABLE
         .iter()
         .find(|row| row.0 == algorithm)
@@ -62,7 +78,7 @@ pub fn decode(
         Amount::Part => part,
     };
     let want = output.len();
-    run(input, output).map_err(|wrong| match wrong {
+    run(input, output, window).map_err(|wrong| match wrong {
         Wrong::Corrupt(reason) => DecodeError::Corrupt { algorithm, input: input.len(), reason },
         Wrong::Length(found) => DecodeError::Length { algorithm, input: input.len(), found, want },
     })

@@ -10,9 +10,12 @@ const MATCH_MIN: usize = 4;
 /// A length in a token that goes on in the bytes behind it.
 const MORE: usize = 15;
 
-/// Fills `output` with all that `input` decodes to.
-pub(crate) fn whole(input: &[u8], output: &mut [u8]) -> Result<(), Wrong> {
+/// Fills `output` with all that `input` decodes to. No match reaches farther back than `window`: Linux up to
+/// 6.18 uses the memory of what is farther back again (`z_erofs_lz4_prepare_dstpages`).
+pub(crate) fn whole(input: &[u8], output: &mut [u8], window: u32) -> Result<(), Wrong> {
     match decompress_into(input, output) {
+        // The library does not say how far back matches reach.
+        Ok(found) if found == output.len() && window < u32::from(u16::MAX) => part(input, output, window),
         Ok(found) if found == output.len() => Ok(()),
         Ok(found) => Err(Wrong::Length(found)),
         Err(DecompressError::OutputTooSmall { .. }) => Err(Wrong::Length(output.len().saturating_add(1))),
@@ -21,7 +24,7 @@ pub(crate) fn whole(input: &[u8], output: &mut [u8]) -> Result<(), Wrong> {
 }
 
 /// Fills `output` with the first bytes that `input` decodes to; what follows in `input` is not looked at.
-pub(crate) fn part(input: &[u8], output: &mut [u8]) -> Result<(), Wrong> {
+pub(crate) fn part(input: &[u8], output: &mut [u8], window: u32) -> Result<(), Wrong> {
     let ends = || Wrong::corrupt("ends inside a sequence");
     let mut input = input;
     let mut at = 0_usize;
@@ -42,8 +45,9 @@ pub(crate) fn part(input: &[u8], output: &mut [u8]) -> Result<(), Wrong> {
         };
         let offset = usize::from(u16::from_le_bytes([low, high]));
         let long = length(token & MORE, &mut input).ok_or_else(ends)?.saturating_add(MATCH_MIN);
-        at = copy_match(output, at, offset, long)
-            .ok_or_else(|| Wrong::corrupt(format!("a match {offset} bytes back at byte {at}")))?;
+        let near = u32::try_from(offset).is_ok_and(|offset| offset <= window);
+        let copied = if near { copy_match(output, at, offset, long) } else { None };
+        at = copied.ok_or_else(|| Wrong::corrupt(format!("a match {offset} bytes back at byte {at}")))?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! Indexes are read through a window, so that extents in a row cost one read and memory does not grow with the file.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use erofs_format::compression::Algorithm;
 use erofs_format::datalayout::extents::{self, Record};
@@ -12,8 +12,10 @@ use erofs_format::extent::{Coding, Stored, ZExtent};
 use erofs_format::map_header::{self, ExtentsHeader, IndexHeader, MapHeader, RecordSize};
 use erofs_format::{BlockBits, FormatError};
 
+use crate::budget::Work;
 use crate::error::Result;
 use crate::inode::Inode;
+use crate::pcluster::Context;
 use crate::space::{Space, length_of};
 
 /// How many bytes of an index are read at once.
@@ -48,18 +50,25 @@ enum Kind {
 }
 
 /// A part of an index in memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Window {
     start: u64,
     bytes: Vec<u8>,
     end: u64,
     /// With extent records of 4 bytes: the number of a record and where its pcluster starts.
     known: (u64, u64),
+    work: Arc<Work>,
 }
 
 impl Window {
-    /// `length` bytes of the index from byte `at` of the space on.
+    /// Nothing yet of an index that ends at byte `end` of its space.
+    fn new(end: u64, work: Arc<Work>) -> Self {
+        Self { start: 0, bytes: Vec::new(), end, known: (0, 0), work }
+    }
+
+    /// `length` bytes of the index from byte `at` of the space on: an entry.
     fn get(&mut self, space: &Space, at: u64, length: usize) -> Result<&[u8]> {
+        self.work.entries.take(1)?;
         let skip = |window: &Self| usize::try_from(at.checked_sub(window.start)?).ok();
         let has = |window: &Self| {
             skip(window)
@@ -67,9 +76,13 @@ impl Window {
                 .is_some_and(|end| end <= window.bytes.len())
         };
         if !has(self) {
-            let left = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX);
-            self.bytes = space.read_vec("compressed index", at, left.min(WINDOW).max(length))?;
-            self.start = at;
+            // The way to a head goes backwards, so that what is in front is read as well.
+            let before = if at < self.start { WINDOW / 2 } else { 0 };
+            let start = at.saturating_sub(u64::try_from(before).unwrap_or(0));
+            let left = usize::try_from(self.end.saturating_sub(start)).unwrap_or(usize::MAX);
+            let least = in_memory(at.saturating_sub(start)).saturating_add(length);
+            self.bytes = space.read_vec("compressed index", start, left.min(WINDOW).max(least))?;
+            self.start = start;
         }
         let skip = skip(self).unwrap_or(usize::MAX);
         let end = skip.saturating_add(length);
@@ -85,7 +98,8 @@ fn too_far(size: u64) -> FormatError {
 impl Map {
     /// Reads the map header of `inode`, whose data layout is a compressed one. The whole index must be there, so that the
     /// number of extents is bounded by the size of the image.
-    pub(crate) fn open(compression: Compression, space: Space, inode: &Inode) -> Result<Self> {
+    pub(crate) fn open(context: &Context, space: Space, inode: &Inode) -> Result<Self> {
+        let compression = context.compression;
         let header_end = inode.header_end()?;
         let at = map_header::at(header_end).ok_or_else(|| too_far(inode.size()))?;
         let bytes = space.read_vec("map header", at, map_header::SIZE)?;
@@ -106,7 +120,7 @@ impl Map {
             let want = format!("an end within {} bytes", space.len());
             return Err(FormatError::field("compressed index", at, found, want).into());
         }
-        let mut window = Window { end, ..Window::default() };
+        let mut window = Window::new(end, Arc::clone(&context.work));
         let kind = match header {
             MapHeader::Fragment { offset } => Kind::Fragment { offset },
             MapHeader::Extents(header) => {
@@ -153,6 +167,20 @@ impl Map {
         };
         self.check_algorithm(&extent)?;
         Ok(extent)
+    }
+
+    /// Whether Linux finds the same extents from every byte of the file. Reads the whole index.
+    pub(crate) fn check(&self) -> Result<()> {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        match &self.kind {
+            Kind::Fragment { .. } => Ok(()),
+            Kind::Index { index, layout, start } => index.check(&mut |lcluster| {
+                entry(&mut window, &self.space, &self.shape, *layout, &index.header, *start, lcluster)
+            }),
+            Kind::Extents { header, start } => extents::check(&self.shape, header, &mut |number| {
+                record(&mut window, &self.space, header, *start, number)
+            }),
+        }
     }
 
     fn check_algorithm(&self, extent: &ZExtent) -> Result<()> {

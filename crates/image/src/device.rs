@@ -8,12 +8,15 @@ use erofs_format::feature::incompat;
 use erofs_format::superblock::Superblock;
 use erofs_format::{BlkAddr, BlockBits};
 
-use crate::error::{Cause, Result};
+use crate::error::{Cause, ImageError, Result};
 use crate::read_at::ReadAt;
-use crate::space::read_exactly;
+use crate::space::{length_of, read_exactly};
 
 /// What messages call the primary device.
 pub(crate) const PRIMARY: &str = "the image";
+
+/// Why the primary device cannot stand in for an extra one.
+const SHORT: &str = "the image ends before that device's unified addresses";
 
 /// The devices of an image.
 pub struct Devices {
@@ -90,22 +93,35 @@ impl Devices {
         if device != 0 {
             return self.read_extra(device, byte, buf);
         }
-        // Without extra devices the primary one is the whole unified space.
-        for ((slot, source), number) in self.slots.iter().zip(&self.given).zip(1..) {
+        for (slot, number) in self.slots.iter().zip(1..) {
             let start = self.block_bits.byte_of(BlkAddr(slot.uniaddr))?;
             let length = self.block_bits.byte_of(BlkAddr(slot.blocks))?;
             let inside = byte.checked_sub(start).filter(|rest| slot.uniaddr != 0 && *rest < length);
-            if let Some(rest) = inside {
-                return read_exactly(source.as_ref(), &device_name(number), "file data", rest, buf);
+            let Some(rest) = inside else { continue };
+            match self.given.get(usize::from(number).saturating_sub(1)) {
+                Some(source) => {
+                    return read_exactly(source.as_ref(), &device_name(number), "file data", rest, buf);
+                }
+                // Without extra devices the primary one is the whole unified space, if it is long enough.
+                None if byte.saturating_add(length_of(buf)) > self.primary.len() => {
+                    return Err(self.absent(number, SHORT));
+                }
+                None => {}
             }
         }
         read_exactly(self.primary.as_ref(), PRIMARY, "file data", byte, buf)
     }
 
+    fn absent(&self, device: u16, reason: &'static str) -> ImageError {
+        let slot = self.slots.get(usize::from(device).saturating_sub(1));
+        let tag = slot.and_then(|slot| slot.tag.split(|byte| *byte == 0).next()).unwrap_or_default().to_vec();
+        Cause::DeviceAbsent { device, tag, extra: self.slots.len(), reason }.into()
+    }
+
     fn read_extra(&self, device: u16, byte: u64, buf: &mut [u8]) -> Result<()> {
         let index = usize::from(device).saturating_sub(1);
-        let absent = |reason| Cause::DeviceAbsent { device, extra: self.slots.len(), reason };
-        let slot = self.slots.get(index).ok_or_else(|| absent("the device table has no such slot"))?;
+        let slot = self.slots.get(index);
+        let slot = slot.ok_or_else(|| self.absent(device, "the device table has no such slot"))?;
         if let Some(source) = self.given.get(index) {
             return read_exactly(source.as_ref(), &device_name(device), "file data", byte, buf);
         }
@@ -115,7 +131,7 @@ impl Devices {
         let length = self.block_bits.byte_of(BlkAddr(slot.blocks))?;
         let end = start.checked_add(length).filter(|end| *end <= self.primary.len());
         if slot.uniaddr == 0 || end.is_none() {
-            return Err(absent("the image ends before that device's unified addresses").into());
+            return Err(self.absent(device, SHORT));
         }
         let byte = byte.saturating_add(start);
         read_exactly(self.primary.as_ref(), PRIMARY, "file data", byte, buf)
@@ -190,18 +206,23 @@ mod tests {
                 2,
                 "file data at byte 1024: found 1 bytes, want an end within device 1, which has 1024 bytes",
             ),
-            (&split, 3, 0, "device 3: not given, want 2 extra devices (the device table has no such slot)"),
+            (
+                &split,
+                3,
+                0,
+                "data on extra device 3: found no such device, want 2 given (the device table has no such slot)",
+            ),
             (
                 &alone,
                 1,
                 0,
-                "device 1: not given, want 2 extra devices (the image ends before that device's unified addresses)",
+                "data on extra device 1: found no such device, want 2 given (the image ends before that device\'s unified addresses)",
             ),
             (
                 &alone,
                 2,
                 0,
-                "device 2: not given, want 2 extra devices (the image ends before that device's unified addresses)",
+                "data on extra device 2: found no such device, want 2 given (the image ends before that device\'s unified addresses)",
             ),
         ] {
             assert_eq!(byte(devices, device, block), Err(want.to_owned()));

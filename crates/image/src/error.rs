@@ -58,10 +58,12 @@ pub enum Cause {
     #[error("{0}")]
     Source(String),
     /// A device of the image was not given.
-    #[error("device {device}: not given, want {extra} extra devices ({reason})")]
+    #[error("data on extra device {device}{}: found no such device, want {extra} given ({reason})", tagged(.tag))]
     DeviceAbsent {
         /// Its number.
         device: u16,
+        /// What the device table calls it, such as the UUID of the original of a companion; can be empty.
+        tag: Vec<u8>,
         /// How many there are.
         extra: usize,
         /// Why the primary device cannot stand in for it.
@@ -131,14 +133,21 @@ pub enum Cause {
         /// The directory.
         nid: u64,
     },
-    /// More directory data than the image can hold.
-    #[error("directories: found more than {limit} {unit}, want no more than an image of this size can hold")]
+    /// More than is read of an image of this size; see [`crate::budget`].
+    #[error("{what}: found more than {limit} {unit}, want no more than is read of an image of this size")]
     TooMuch {
+        /// Of what there is too much.
+        what: &'static str,
         /// What is counted.
         unit: &'static str,
         /// How much there can be.
         limit: u64,
     },
+}
+
+/// The tag of a device for messages.
+fn tagged(tag: &[u8]) -> String {
+    if tag.is_empty() { String::new() } else { format!(" ({})", printable(tag)) }
 }
 
 /// The result of reading an image.
@@ -177,6 +186,11 @@ impl ImageError {
     /// Whether the path is not there, as opposed to the image being wrong.
     pub fn is_not_found(&self) -> bool {
         matches!(self.0.cause, Cause::NotFound)
+    }
+
+    /// Whether the data is on a device that was not given, so that no other data will be found either.
+    pub fn is_device_absent(&self) -> bool {
+        matches!(self.0.cause, Cause::DeviceAbsent { .. })
     }
 
     /// Whether this version cannot read something that may be right: a compression algorithm that it does not know.

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use erofs_format::compression::Configs;
+use erofs_format::compression::{Algorithm, Configs};
 use erofs_format::feature::{compat, incompat};
 use erofs_format::superblock::{self, Superblock};
 use erofs_format::xattr_prefix::{self, LongPrefix};
 use erofs_format::{BlkAddr, FormatError, Nid, compression};
 
+use crate::budget::{Limits, Work};
 use crate::cache::Cached;
 use crate::compressed::Compression;
 use crate::data::FileData;
@@ -88,7 +89,8 @@ impl Image {
         let base = superblock.block_bits.byte_of(BlkAddr(u64::from(superblock.meta_blkaddr)))?;
         let space = Space::new(Arc::clone(devices.primary()), PRIMARY, base);
         let configs = read_configs(primary_of(&devices), &superblock)?;
-        let context = Arc::new(context_of(&superblock));
+        let work = Arc::new(Work::new(&limits_of(&superblock, &devices)));
+        let context = Arc::new(context_of(&superblock, &configs, work));
         let mut image =
             Self { superblock, devices, configs, context, space, metabox: None, prefixes: Vec::new() };
         if image.has_incompat(incompat::METABOX) {
@@ -156,6 +158,11 @@ impl Image {
     /// The devices.
     pub fn devices(&self) -> &Devices {
         &self.devices
+    }
+
+    /// The most that is to be read of the image; see [`crate::budget`].
+    pub fn limits(&self) -> Limits {
+        limits_of(&self.superblock, &self.devices)
     }
 
     /// Length of the primary device in bytes, from the start of the image on.
@@ -285,7 +292,29 @@ fn read_configs(primary: &dyn ReadAt, superblock: &Superblock) -> Result<Configs
 /// How many bytes the configurations of all algorithms take today, rounded up.
 const CONFIGS_USUAL: usize = 64;
 
-fn context_of(superblock: &Superblock) -> Context {
+/// How far back the data of each algorithm refers at most, in bytes. DEFLATE always has its longest window in
+/// Linux.
+fn windows(superblock: &Superblock, configs: &Configs) -> [(Algorithm, u32); 4] {
+    // Without configurations the field is LZ4's distance.
+    let distance = configs.lz4.map_or(superblock.compression, |lz4| lz4.max_distance);
+    let power = |bits: u8| 1_u32.checked_shl(u32::from(bits));
+    Algorithm::ALL.map(|algorithm| {
+        let announced = match algorithm {
+            Algorithm::Lz4 => Some(u32::from(distance)).filter(|distance| *distance > 0),
+            Algorithm::Lzma => configs.lzma_dict_size,
+            Algorithm::Deflate => None,
+            Algorithm::Zstd => configs.zstd_windowlog.and_then(power),
+        };
+        (algorithm, announced.unwrap_or_else(|| erofs_decode::widest(algorithm)))
+    })
+}
+
+fn limits_of(superblock: &Superblock, devices: &Devices) -> Limits {
+    let compressed = !compression::announced_algorithms(superblock).is_empty();
+    Limits::of(devices.total_len(), compressed, superblock.incompat & incompat::METABOX != 0)
+}
+
+fn context_of(superblock: &Superblock, configs: &Configs, work: Arc<Work>) -> Context {
     let algorithms = compression::announced_algorithms(superblock);
     let compression = Compression {
         block_bits: superblock.block_bits,
@@ -293,5 +322,6 @@ fn context_of(superblock: &Superblock) -> Context {
         big_pclusters: superblock.incompat & incompat::COMPR_CFGS != 0,
     };
     let lz4_padding = superblock.incompat & incompat::LZ4_0PADDING != 0;
-    Context { compression, lz4_padding, packed: None }
+    let windows = windows(superblock, configs);
+    Context { compression, lz4_padding, windows, work, packed: None }
 }

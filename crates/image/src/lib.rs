@@ -4,7 +4,7 @@
 //! values; never a panic, never more memory than the image is long (and a block for each open directory, and 16 MiB for each open compressed file), never an endless
 //! walk. What the bytes mean is decided in `erofs-format`; here they are fetched.
 //!
-//! Reading order: [`error`], [`read_at`], [`cache`], [`space`], [`device`], [`inode`], `map`,
+//! Reading order: [`error`], [`budget`], [`read_at`], [`cache`], [`space`], [`device`], [`inode`], `map`,
 //! `compressed`, `pcluster`, [`data`], [`image`], [`dir`], [`xattr`],
 //! [`ishare`], [`walk`], [`census`].
 
@@ -13,6 +13,7 @@
     deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions, clippy::panic)
 )]
 
+pub mod budget;
 pub mod cache;
 pub mod census;
 mod compressed;
@@ -30,6 +31,7 @@ pub mod space;
 pub mod walk;
 pub mod xattr;
 
+pub use budget::{Budget, Limits};
 pub use cache::Cached;
 pub use data::{FileData, Piece};
 pub use dir::{Entry, Follow};

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use erofs_decode::{Amount, decode, strip_padding};
+use erofs_decode::{Amount, decode, strip_padding, widest};
 use erofs_format::FormatError;
 use erofs_format::compression::Algorithm;
 use erofs_format::extent::{Coding, Stored, ZExtent, interlace_head_at, interlace_split};
 
+use crate::budget::Work;
 use crate::compressed::{Compression, Map, in_memory, part_of};
 use crate::data::FileData;
 use crate::device::Devices;
@@ -25,6 +26,10 @@ pub(crate) struct Context {
     pub(crate) compression: Compression,
     /// LZ4 data ends at the end of its pcluster, with zeros before it.
     pub(crate) lz4_padding: bool,
+    /// How far back the data of each algorithm refers at most, in bytes; Linux has no more memory for it.
+    pub(crate) windows: [(Algorithm, u32); 4],
+    /// What reading compressed data may cost, all files together.
+    pub(crate) work: Arc<Work>,
     /// The packed inode; none for itself and for the metabox.
     pub(crate) packed: Option<FileData>,
 }
@@ -82,7 +87,7 @@ impl Compressed {
         space: Space,
         inode: &Inode,
     ) -> Result<Self> {
-        let map = Map::open(context.compression, space.clone(), inode)?;
+        let map = Map::open(&context, space.clone(), inode)?;
         Ok(Self { context, devices, space, map, decoded: Mutex::default() })
     }
 
@@ -223,12 +228,15 @@ impl Compressed {
         let (Stored::Pcluster { byte, .. } | Stored::Inline { byte, .. }) = extent.stored else {
             return Ok(());
         };
+        self.context.work.decoded.take(extent.length)?;
         let bits = self.context.compression.block_bits;
         let window = in_memory(bits.size().saturating_sub(bits.within(byte)));
         let padded = algorithm != Algorithm::Lz4 || self.context.lz4_padding;
         let amount = if extent.partial || !padded { Amount::Part } else { Amount::Whole };
         let input = if padded { strip_padding(stored, window) } else { Ok(stored) };
-        input.and_then(|input| decode(algorithm, input, buf, amount)).map_err(|source| {
+        let row = self.context.windows.iter().find(|row| row.0 == algorithm);
+        let window = row.map_or_else(|| widest(algorithm), |row| row.1);
+        input.and_then(|input| decode(algorithm, input, buf, amount, window)).map_err(|source| {
             Cause::Decode { start: extent.start, length: extent.length, at: byte, source }.into()
         })
     }

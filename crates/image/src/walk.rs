@@ -4,15 +4,11 @@
 use erofs_format::Nid;
 use hashbrown::HashSet;
 
+use crate::budget::Budget;
 use crate::dir::{Entries, is_dot};
 use crate::error::{Cause, ImageError, Result};
 use crate::image::Image;
 use crate::inode::Inode;
-
-/// The fewest bytes that an entry takes in a directory: the record and one byte of name.
-const ENTRY_MIN: u64 = 13;
-/// Entries that even the smallest image may have.
-const ENTRIES_ALWAYS: u64 = 64;
 
 /// A path of the walk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,9 +38,9 @@ pub struct Walk<'a> {
     stack: Vec<Level>,
     path: Vec<u8>,
     seen: HashSet<Nid>,
-    entries_left: u64,
-    bytes_left: u64,
-    limits: (u64, u64),
+    entries: Budget,
+    bytes: Budget,
+    paths: Budget,
 }
 
 #[derive(Debug)]
@@ -56,8 +52,7 @@ struct Level {
 impl Image {
     /// Walks over `start`, which is at `path`, and everything below it.
     pub fn walk(&self, path: &[u8], start: Inode) -> Walk<'_> {
-        let total = self.devices().total_len();
-        let entries = (total / ENTRY_MIN).saturating_add(ENTRIES_ALWAYS);
+        let limits = self.limits();
         let trimmed = match path.iter().rposition(|byte| *byte != b'/') {
             Some(last) => path.get(..=last).unwrap_or_default(),
             None => &[],
@@ -68,9 +63,9 @@ impl Image {
             stack: Vec::new(),
             path: Vec::new(),
             seen: HashSet::new(),
-            entries_left: entries,
-            bytes_left: total,
-            limits: (entries, total),
+            entries: Budget::entries(&limits),
+            bytes: Budget::directories(&limits),
+            paths: Budget::paths(&limits),
         }
     }
 
@@ -92,9 +87,7 @@ impl Walk<'_> {
     }
 
     fn enter(&mut self, dir: &Inode) -> Result<()> {
-        let (_, limit) = self.limits;
-        let left = self.bytes_left.checked_sub(dir.size());
-        self.bytes_left = left.ok_or(Cause::TooMuch { unit: "bytes", limit })?;
+        self.bytes.take(dir.size())?;
         if let Some(level) = self.stack.last_mut() {
             level.entries.rest();
         }
@@ -139,11 +132,11 @@ impl Iterator for Walk<'_> {
                 Some(Err(error)) => return Some(Err(error.at_path(shown(&self.path)))),
                 Some(Ok(entry)) => entry,
             };
-            let Some(left) = self.entries_left.checked_sub(1) else {
-                let (limit, _) = self.limits;
-                return Some(Err(self.stop(Cause::TooMuch { unit: "entries", limit }.into())));
-            };
-            self.entries_left = left;
+            let length = self.path.len().saturating_add(entry.name.len());
+            let length = u64::try_from(length).unwrap_or(u64::MAX);
+            if let Err(error) = self.entries.take(1).and_then(|()| self.paths.take(length)) {
+                return Some(Err(self.stop(error)));
+            }
             if is_dot(entry.name) {
                 continue;
             }

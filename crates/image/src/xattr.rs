@@ -101,8 +101,8 @@ struct Stored<'a> {
 }
 
 impl<'a> Stored<'a> {
-    /// The entries of `inode`, and its name filter. `None` without xattrs.
-    fn open(image: &'a Image, inode: &Inode) -> Result<Option<(u32, Self)>> {
+    /// The header of `inode`'s xattrs, and the entries. `None` without xattrs.
+    fn open(image: &'a Image, inode: &Inode) -> Result<Option<(BodyHeader, Self)>> {
         let icount = inode.record.xattr_icount;
         let size = xattr_body_size(icount);
         if size == 0 {
@@ -131,7 +131,7 @@ impl<'a> Stored<'a> {
         }
         let shared_space = if ids.is_empty() { None } else { Some(image.shared_xattrs()?) };
         let stored = Self { space, body, start, next: inline, ids: ids.into_iter(), shared_space };
-        Ok(Some((header.name_filter, stored)))
+        Ok(Some((header, stored)))
     }
 
     /// No entries.
@@ -187,6 +187,13 @@ impl Image {
         Ok(Xattrs { image: self, nid: inode.nid, stored, ended })
     }
 
+    /// The header of the attributes of an inode as it is stored; `None` without attributes. Its name filter
+    /// counts only in images that have such filters.
+    pub fn xattr_header(&self, inode: &Inode) -> Result<Option<BodyHeader>> {
+        let stored = Stored::open(self, inode).map_err(|error| error.at_nid(inode.nid))?;
+        Ok(stored.map(|(header, _)| header))
+    }
+
     /// The value of the attribute with this full name; `None` if the inode has none. Only names of the format's
     /// namespaces can be asked for, as in Linux; see [`Image::xattr_by_index`] for hidden ones.
     pub fn xattr(&self, inode: &Inode, name: &[u8]) -> Result<Option<Vec<u8>>> {
@@ -206,10 +213,10 @@ impl Image {
     }
 
     fn find_xattr(&self, inode: &Inode, index: u8, name: &[u8]) -> Result<Option<StoredEntry<'_>>> {
-        let Some((filter, stored)) = Stored::open(self, inode)? else { return Ok(None) };
+        let Some((header, stored)) = Stored::open(self, inode)? else { return Ok(None) };
         let superblock = self.superblock();
         let filtered = superblock.compat & compat::XATTR_FILTER != 0 && superblock.xattr_filter_reserved == 0;
-        if filtered && filter & xattr::filter_bit(index, name) != 0 {
+        if filtered && header.name_filter & xattr::filter_bit(index, name) != 0 {
             return Ok(None);
         }
         for entry in stored {

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow};
 use erofs_format::Nid;
 use erofs_format::filetype::FileType;
-use erofs_image::{Cause, Follow, Image, ImageError, Inode, Piece, Step, printable};
+use erofs_image::{Budget, Cause, Follow, Image, ImageError, Inode, Piece, Step, printable};
 use serde::Serialize;
 
 use self::attributes::{Attributes, On};
@@ -92,6 +92,8 @@ struct Summary {
 enum Trouble {
     /// The image says something wrong.
     Image(ImageError),
+    /// Data is on a device that was not given.
+    DeviceAbsent(ImageError),
     /// The host refuses; the rest may still work.
     Host(String),
     /// There is no use in going on.
@@ -99,8 +101,9 @@ enum Trouble {
 }
 
 impl From<ImageError> for Trouble {
+    /// Without its devices, no other file of the image can be read either.
     fn from(error: ImageError) -> Self {
-        Self::Image(error)
+        if error.is_device_absent() { Self::DeviceAbsent(error) } else { Self::Image(error) }
     }
 }
 
@@ -122,6 +125,8 @@ struct Extraction<'a> {
     links: HashMap<Nid, Vec<Vec<u8>>>,
     /// Everything deeper than this is below a directory that could not be made.
     skip_below: Option<usize>,
+    /// The bytes that may be read; holes cost nothing.
+    contents: Budget,
     summary: Summary,
 }
 
@@ -144,6 +149,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
         attributes,
         links: HashMap::new(),
         skip_below: None,
+        contents: Budget::contents(&image.limits()),
         summary: Summary::default(),
     };
     extraction.all(path, start)?;
@@ -180,6 +186,7 @@ impl Extraction<'_> {
             Err(Trouble::Host(text)) => {
                 output::complain(super::NAME, &one_line(&format!("{}: {text}", printable(path))));
             }
+            Err(Trouble::DeviceAbsent(error)) => return Err(self.args.image.wrap(&error.at_path(path))),
             Err(Trouble::End(error)) => return Err(error.context(printable(path))),
         }
         self.summary.errors += 1;
@@ -313,8 +320,10 @@ impl Extraction<'_> {
             let length = match piece {
                 Piece::Hole(length) => length,
                 Piece::Bytes(bytes) => {
+                    let length = bytes.len() as u64;
+                    self.contents.take(length)?;
                     file.write_all_at(bytes, at).map_err(|error| host("write", &error))?;
-                    bytes.len() as u64
+                    length
                 }
             };
             at += length;

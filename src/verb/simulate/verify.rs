@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use anyhow::anyhow;
 use erofs_algo::fingerprint;
-use erofs_image::{Follow, Image, ImageError, Inode, Piece};
+use erofs_image::{Budget, Follow, Image, ImageError, Inode, Piece};
 use erofs_sim::ground::Surveyor;
 use erofs_sim::survey::{Findings, Hint, Named};
 use uuid::Uuid;
@@ -82,11 +82,13 @@ fn open(planned: &Planned) -> Result<Image, ImageError> {
 impl Reader {
     fn image(&mut self, number: usize, planned: &Planned, image: &Image) -> Result<(), ImageError> {
         let mut surveyor = Surveyor::new(image)?;
+        let contents = Budget::contents(&image.limits());
         for step in image.walk_all()? {
             let step = step?;
             if !step.first || !step.inode.is_file() || step.inode.size() == 0 {
                 continue;
             }
+            contents.take(step.inode.size()).map_err(|error| error.at_path(&step.path))?;
             let digest = match digest(image, &step.inode) {
                 Ok(digest) => digest,
                 Err(error) if error.is_unsupported() => {

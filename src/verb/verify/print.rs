@@ -23,8 +23,13 @@ pub(super) fn text(
     domain: Option<&[Finding]>,
 ) -> anyhow::Result<()> {
     for checked in checked {
-        lines(out, &checked.name, &checked.report.findings)?;
         let report = &checked.report;
+        lines(out, &checked.name, "", &report.findings)?;
+        lines(out, &checked.name, "warning: ", &report.warnings)?;
+        if report.left_out > 0 {
+            let name = one_line(&checked.name);
+            writeln!(out, "{name}: and {} more, which are not kept", report.left_out)?;
+        }
         let verdict = match report.findings.len() {
             0 if checked.errors.is_empty() => "right".to_owned(),
             0 => "not wholly read".to_owned(),
@@ -36,6 +41,11 @@ pub(super) fn text(
             write!(out, ", {} fingerprints held against {}", report.judged, size(report.bytes))?;
         } else {
             write!(out, ", no fingerprints announced")?;
+        }
+        match report.warnings.len() {
+            0 => {}
+            1 => write!(out, ", 1 warning")?,
+            count => write!(out, ", {count} warnings")?,
         }
         if report.unjudged > 0 {
             write!(out, ", {} of a kind that cannot be made again", report.unjudged)?;
@@ -54,7 +64,7 @@ pub(super) fn text(
         writeln!(out, ")")?;
     }
     if let Some(findings) = domain {
-        lines(out, "domain", findings)?;
+        lines(out, "domain", "", findings)?;
         let files: usize = checked.iter().map(|checked| checked.report.contents.len()).sum();
         let verdict =
             if findings.is_empty() { "right".to_owned() } else { format!("{} conflicts", findings.len()) };
@@ -63,9 +73,9 @@ pub(super) fn text(
     Ok(())
 }
 
-fn lines(out: &mut dyn Write, name: &str, findings: &[Finding]) -> anyhow::Result<()> {
+fn lines(out: &mut dyn Write, name: &str, kind: &str, findings: &[Finding]) -> anyhow::Result<()> {
     for finding in findings.iter().take(LINES_MAX) {
-        writeln!(out, "{}", one_line(&format!("{name}: {finding}")))?;
+        writeln!(out, "{}", one_line(&format!("{name}: {kind}{finding}")))?;
     }
     if let Some(more) = findings.len().checked_sub(LINES_MAX).filter(|more| *more > 0) {
         writeln!(out, "{}: and {more} more; --json has them all", one_line(name))?;
@@ -91,6 +101,8 @@ struct OfImage<'a> {
     fingerprints_unchecked: u64,
     verity: Option<&'a Proved>,
     findings: Vec<One>,
+    warnings: Vec<One>,
+    left_out: u64,
     errors: &'a [String],
 }
 
@@ -125,7 +137,6 @@ pub(super) fn json(
     domain: Option<&[Finding]>,
     exit: u8,
 ) -> anyhow::Result<()> {
-    let image = |checked: &'_ Checked| -> Vec<One> { ones(&checked.report.findings) };
     let images = checked
         .iter()
         .map(|checked| OfImage {
@@ -137,7 +148,9 @@ pub(super) fn json(
             fingerprints_checked: checked.report.judged,
             fingerprints_unchecked: checked.report.unjudged,
             verity: checked.verity.as_ref(),
-            findings: image(checked),
+            findings: ones(&checked.report.findings),
+            warnings: ones(&checked.report.warnings),
+            left_out: checked.report.left_out,
             errors: &checked.errors,
         })
         .collect();

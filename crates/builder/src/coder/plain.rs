@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn chunks_are_chosen_only_where_they_are_smaller() {
         let block_bits = BlockBits::DEFAULT;
-        let with = |zeros: std::ops::Range<usize>, length: usize| {
+        let with = |zeros: Range<usize>, length: usize| {
             let mut content = vec![1; length];
             content[zeros].fill(0);
             content

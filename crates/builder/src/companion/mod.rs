@@ -1,46 +1,57 @@
 //! The companion of an image: metadata alone, with fingerprints computed here, that refers to the original for contents.
 //!
 //! ```text
-//! original ─ tree ─► refer (where the bytes are) ─► plan ─► fingerprints (parallel) ─► pour
+//! original ─► tree
+//!          └► feed (where each file is stored) ─► pipeline (fingerprints, copies) ─► layout ─► finish
 //! ```
 //!
-//! The original is the one extra device of the companion, and stands in its unified address space right behind the
-//! companion's own blocks (`erofs_map_dev`). Files have chunks that name the device; those that are one run of blocks
-//! and a tail stay flat, so that the tail stands behind its inode and needs no block of its own. Compressed files keep their
-//! extents, whose addresses are those of the unified space, and fragments the packed inode in which they are. For overlayfs
-//! there is a second form, whose files have no data and name the file of another layer instead.
+//! The original is the one extra device of the companion. In the unified address space it starts behind the companion's own
+//! blocks (`erofs_map_dev`). Files have chunks that name the device; those that are one run of blocks and a tail stay
+//! flat, so that the tail follows the inode and needs no block of its own. Compressed files keep their extents, whose
+//! addresses are those of the unified space, and fragments the packed inode in which they are. For overlayfs there is a
+//! second form, whose files have no data and name the file of another layer instead.
 //!
-//! Reading order: `tree`, `room`, `refer` with `encoded`, `fingerprint`, `commit`.
+//! Reading order: `tree`, `feed`, `plain` with `pages`, `encoded`, `bounds`.
 
-mod commit;
+mod bounds;
 mod encoded;
-mod fingerprint;
+mod feed;
 mod pages;
-mod refer;
-mod room;
+mod plain;
 mod tree;
 
 use erofs_format::compression::{Algorithm, Configs, Lz4Config};
 use erofs_format::device::{DeviceSlot, SLOT_SIZE};
 use erofs_format::feature::incompat;
+use erofs_format::inode::EXTENDED_SIZE;
 use erofs_format::superblock;
-use erofs_image::Image;
-use erofs_tree::Progress;
+use erofs_image::{Budget, Image};
+use erofs_tree::{Kind, Progress, Stage, Tree};
 use uuid::Uuid;
 
-use crate::compress::{Announced, Foreign};
+use crate::coder::codecs::Codecs;
+use crate::content::Record;
 use crate::error::BuildError;
+use crate::finish::announce::{Announced, Foreign};
+use crate::finish::front::Front;
+use crate::finish::{self, Context, PackedContent};
 use crate::image_file::ImageFile;
+use crate::key;
 use crate::layout::compose::block_32;
-use crate::layout::plan::{Plan, Shape};
-use crate::metabox::Metabox;
-use crate::options::{
-    BuildOptions, CompressionOptions, FingerprintOptions, FingerprintValue, MetaboxOptions,
-};
-use crate::pour::{self, Pouring};
-use crate::summary::Summary;
+use crate::layout::headers::Headers;
+use crate::layout::place::Layout;
+use crate::layout::prefixes::Prefixes;
+use crate::layout::table::Tables;
+use crate::options::{BuildOptions, FingerprintOptions, FingerprintValue, MetaboxOptions};
+use crate::pipeline::{self, Phase};
+use crate::store::{Area, Spool};
+use crate::summary::{Summary, Sums};
+use bounds::Bounds;
 use encoded::Uses;
-use refer::{Referral, Referrals};
+use feed::{Files, Referring};
+
+/// The number of the original among the devices.
+const ORIGINAL: u16 = 1;
 
 /// What a companion is for.
 #[derive(Debug, Clone)]
@@ -75,95 +86,115 @@ pub fn build(
     options.layout.metabox = metabox;
     options.check()?;
     check(original, form)?;
-    let mut gathered = tree::gather(original, form, progress)?;
-    gathered.tree.validate()?;
+    let gathered = tree::gather(original, form, progress)?;
+    let (mut tree, mut warnings) = (gathered.tree, gathered.warnings);
+    tree.validate()?;
+    let bits = options.content.block_bits;
     let fingerprint = options.content.fingerprint.as_ref();
-    let dropped = crate::layout::xattrs::sift(&mut gathered.tree, fingerprint, &mut gathered.warnings)?;
-    let compressions = options.compressions();
-    let arranging = Arranging { original, gathered: &gathered, form, options: &options };
-    let Arranged { mut plan, mut announced, referrals, end, start } = arranging.arrange(&compressions)?;
-    pour::clear(&plan, &image)?;
+    let dropped = crate::layout::xattrs::sift(&mut tree, fingerprint, bits.size(), &mut warnings)?;
+    check_contents(&tree, original, fingerprint)?;
+    let codecs = Codecs::new(&options);
+    let prefixes = Prefixes::new(&options)?;
+    let front = Front::new(&options, &prefixes, announced_max())?;
+    finish::begin(&front, &image)?;
+
+    let files = Files { original, tree: &tree, nids: &gathered.nids };
+    let phase = Phase { file_dedupe: false, ..crate::phase(&files, &codecs, &options) };
+    let list = crate::files(&tree, &phase, &options)?;
+    // Kernels that read compressed metadata know extent records.
+    let bounds = Bounds::of(original, options.layout.metabox.is_some());
+    let mut feed = Referring::new(files, list, form, bounds);
+    let records = Spool::new(image.scratch());
+    let outputs = pipeline::Outputs { image: &image, records: &records, packed: None };
+    let area = Area::new(front.data_at, bits, 1, false);
+    let bytes = tree.counts().file_bytes;
+    progress.begin(Stage::Content, tree.counts().files, bytes);
+    let work = crate::work(&options, &codecs, progress);
+    let committed = pipeline::store_feed(phase, &mut feed, area, outputs, &work, Sums::default())?;
+    progress.end(Stage::Content);
+    let Referring { uses, bounds, .. } = feed;
+
+    let packed = committed.files.iter().find(|known| known.content == files.packed());
+    let packed = packed.and_then(|known| known.record).zip(original.packed().map(|data| data.len()));
+    let mut contents = crate::contents(&tree, committed, records);
+    let mut announced = Announced::new(&codecs, bits);
+    announced.merge(&needs(original, uses), bits)?;
+    let arranging = Arranging { tree: &tree, options: &options, prefixes: &prefixes, contents: &contents };
     let has_device = matches!(form, Form::Index { .. });
-    plan.device_at = has_device.then_some(start);
-    let work = commit::Work { plan: &plan, original, nids: &gathered.nids, referrals: &referrals, start };
-    let mut outcome = work.run(&image, fingerprint, crate::threads(&options), progress)?;
-    announce(&mut announced, original, &referrals, &plan)?;
-    let metabox = plan.has_metabox.then(|| Metabox::new(image.scratch()));
-    let pouring = Pouring {
-        plan: &plan,
+    let (layout, tables) =
+        if has_device { arranging.with_device(packed.as_ref())? } else { arranging.at(None)? };
+    if let Some(&start) = tables.devices.first() {
+        let slot = slot(original, start, bounds.blocks)?;
+        announced.add_device(&slot, layout.headers.extslots())?;
+        contents.key =
+            key::joined(&[contents.key, u128::from_le_bytes(original.superblock().uuid), start.into()]);
+    }
+    let context = Context {
+        layout: &layout,
+        contents: &contents,
+        tables: &tables,
+        front: &front,
+        codecs: &codecs,
+        announced: &announced,
         image: &image,
         options: &options,
-        compressions: &compressions,
-        announced: &announced,
         progress,
     };
-    let poured = pour::pour_behind(&pouring, &mut outcome, end, metabox)?;
-    if has_device && poured.superblock.blocks > u64::from(start) {
+    let finished =
+        finish::finish(&context, packed.map(|(record, size)| PackedContent::Stored(record, size)))?;
+    if tables.devices.first().is_some_and(|&start| finished.superblock.blocks > start) {
         return Err(BuildError::Internal("the companion reaches into its device".to_owned()));
     }
-    let finished = image.finish(poured.image_bytes)?;
-    let summary = crate::summarise(&plan, &outcome.sums, &poured, &options);
-    let mut warnings = gathered.warnings;
-    warnings.extend(finished);
+    warnings.extend(image.finish(finished.image_bytes)?);
+    let summary = crate::summarise(&tree, &contents.sums, &finished, &options);
     Ok(Summary { warnings, ..summary.with_dropped(dropped) })
 }
 
-/// What places depend on.
-struct Arranging<'a> {
-    original: &'a Image,
-    gathered: &'a tree::Gathered,
-    form: &'a Form,
+/// What the places of metadata depend on.
+struct Arranging<'t, 'a> {
+    tree: &'t Tree,
     options: &'a BuildOptions,
+    prefixes: &'a Prefixes,
+    contents: &'a finish::Contents,
 }
 
-/// Everything that has a place.
-struct Arranged<'a> {
-    plan: Plan<'a>,
-    announced: Announced,
-    referrals: Referrals,
-    /// First byte behind everything but the metabox.
-    end: u64,
-    /// The block of the unified address space at which the original starts.
-    start: u32,
-}
-
-impl<'a> Arranging<'a> {
-    /// Finds a place for everything. Where the original starts decides how long extent records are, which decides how long
-    /// the companion is, behind which the original starts: it starts late enough for itself, which one more round finds.
-    fn arrange(&self, compressions: &CompressionOptions) -> Result<Arranged<'a>, BuildError> {
-        let mut start = 0;
-        loop {
-            let arranged = self.arrange_at(start, compressions)?;
-            let found = u64::from(arranged.start);
-            if arranged.referrals.is_same(start, found) {
-                return Ok(arranged);
-            }
-            start = found;
-        }
+impl<'t> Arranging<'t, '_> {
+    /// Places for all metadata, where the original starts at this block, if it is a device.
+    fn at(&self, start: Option<u64>) -> Result<(Layout<'t>, Tables), BuildError> {
+        let tables = Tables {
+            block_bits: self.options.content.block_bits,
+            forces_indexes: false,
+            devices: start.into_iter().collect(),
+        };
+        let headers = Headers::new(self.tree, self.options, self.prefixes.clone());
+        let threads = crate::threads(self.options);
+        let shapes = finish::inodes::shapes(&headers, self.contents, &tables, threads)?;
+        Ok((Layout::new(headers, &shapes, self.contents.end)?, tables))
     }
 
-    /// The same, with tables as for an original at block `start`, before which it does not start.
-    fn arrange_at(&self, start: u64, compressions: &CompressionOptions) -> Result<Arranged<'a>, BuildError> {
-        let mut plan = Plan::prepare(&self.gathered.tree, self.options)?;
-        let bits = plan.block_bits;
-        let mut referrals = refer::all(&plan, self.original, &self.gathered.nids, self.form, start)?;
-        let mut announced = Announced::new(compressions, bits);
-        announced.merge(&needs(self.original, referrals.uses), bits)?;
-        let records = if matches!(self.form, Form::Index { .. }) {
-            announced.device_at(plan.extslots()) + SLOT_SIZE as u64
-        } else {
-            announced.records.len() as u64
-        };
-        plan.data_at = plan.front(records)?.end();
-        referrals.settle(bits.blocks_floor(plan.data_at));
-        let shapes: Vec<_> =
-            referrals.list.iter().map(|one| one.as_ref().map(|one| one.shape(bits))).collect();
-        let packed = referrals.packed.as_ref().map(|(packed, size)| (packed.shape(bits), *size));
-        let own = plan.data_at + referrals.room.own_blocks * bits.size();
-        let end = plan.behind(own, &shapes, packed)?;
-        let found = device_start(&plan, end, packed.map(|(shape, _)| shape));
-        let start = block_32(found.max(start))?;
-        Ok(Arranged { plan, announced, referrals, end, start })
+    /// The same with a start behind the companion. It decides how long extent records are, which decide how long the
+    /// companion is: it moves up until there is room, and the longest records are reached soon.
+    fn with_device(&self, packed: Option<&(Record, u64)>) -> Result<(Layout<'t>, Tables), BuildError> {
+        let mut start = 0;
+        loop {
+            let (layout, tables) = self.at(Some(start))?;
+            let packed = packed.map(|packed| self.packed(packed, &tables)).transpose()?;
+            let found = device_start(&layout, packed.unwrap_or(0));
+            if found <= start {
+                return Ok((layout, tables));
+            }
+            start = u64::from(block_32(found)?);
+        }
+    }
+}
+
+impl Arranging<'_, '_> {
+    /// Bytes that follow the inode of the packed inode, which has this record and size.
+    fn packed(&self, (record, size): &(Record, u64), tables: &Tables) -> Result<u64, BuildError> {
+        let mut bytes = Vec::new();
+        self.contents.records.load(record.range(), &mut bytes).map_err(BuildError::spool)?;
+        let shape = tables.shape(record, *size, EXTENDED_SIZE as u64, &bytes)?;
+        Ok(u64::from(shape.table) + u64::from(shape.tail))
     }
 }
 
@@ -200,19 +231,42 @@ fn check(original: &Image, form: &Form) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// The block at which the device starts in the unified address space: behind the companion, whose inodes name that
-/// block before anybody knows how long its metabox will be. A gap between the two is allowed (`erofs_map_dev`).
-fn device_start(plan: &Plan<'_>, end: u64, packed: Option<Shape>) -> u64 {
-    let bits = plan.block_bits;
-    let own = bits.blocks_ceil(end);
-    if !plan.has_metabox {
-        return own;
+/// Refuses contents that would take hours to hash.
+fn check_contents(
+    tree: &Tree,
+    original: &Image,
+    fingerprint: Option<&FingerprintOptions>,
+) -> Result<(), BuildError> {
+    if fingerprint.is_none() {
+        return Ok(());
     }
-    // An index takes 8 bytes per block at most, and a segment of the metabox up to a block more than its content. The packed
-    // inode stands outside.
-    let metabox = bits.blocks_ceil(plan.inodes_end);
-    let packed = packed.map_or(0, |shape| bits.blocks_ceil(u64::from(shape.table) + u64::from(shape.tail)));
-    own + metabox + metabox.div_ceil(32) + packed + 64
+    let sizes =
+        tree.inodes.iter().map(|inode| if let Kind::File { size, .. } = inode.kind { size } else { 0 });
+    let bytes = sizes.fold(0_u64, u64::saturating_add);
+    Ok(Budget::contents(&original.limits()).take(bytes)?)
+}
+
+/// The most bytes that configurations and the device slot take behind the superblock. Which algorithms files make use of is known
+/// when all of them were looked at.
+fn announced_max() -> u64 {
+    let all = Configs {
+        lz4: Some(Lz4Config { max_distance: 0, max_pclusterblks: 1 }),
+        lzma_dict_size: Some(0),
+        deflate_windowbits: Some(0),
+        zstd_windowlog: Some(0),
+    };
+    (all.encode().len() + 2 * SLOT_SIZE) as u64
+}
+
+/// The block at which the device starts in the unified address space: behind the companion, whose inodes name that
+/// block before it is known how long its metabox will be. `packed` bytes follow the packed inode. A gap between the two is allowed (`erofs_map_dev`).
+fn device_start(layout: &Layout<'_>, packed: u64) -> u64 {
+    let bits = layout.headers.block_bits;
+    let own = bits.blocks_ceil(layout.end);
+    // An index takes 8 bytes per block at most, and a segment of the metabox up to a block more than its content.
+    let metabox = if layout.headers.has_metabox { bits.blocks_ceil(layout.inodes_end) } else { 0 };
+    let outside = if layout.headers.has_metabox || packed != 0 { bits.blocks_ceil(packed) + 64 } else { 0 };
+    own + metabox + metabox.div_ceil(32) + outside
 }
 
 /// What the compressed files of the original need to be read. What files do not make use of is left out, so that no newer
@@ -240,32 +294,19 @@ fn needs(original: &Image, uses: Uses) -> Foreign {
     // Kernels that do not know of fragments take deduplicated and interlaced pclusters for damage, which have the same bit.
     let kept = incompat::LZ4_0PADDING | incompat::FRAGMENTS;
     let incompat = superblock.incompat & kept
-        | bit(uses.big || (has_records && configs.bits() != 0), incompat::COMPR_CFGS)
-        | bit(uses.inline, incompat::ZTAILPACKING)
-        | bit(uses.two_heads, incompat::COMPR_HEAD2)
+        | bit(has_records && configs.bits() != 0, incompat::COMPR_CFGS)
         | bit(uses.fragments, incompat::FRAGMENTS)
         | bit(uses.records, incompat::BIT48);
     Foreign { configs, incompat }
 }
 
-/// Adds to what the superblock says: chunks, and the device, whose slot the plan has room for.
-fn announce(
-    announced: &mut Announced,
-    original: &Image,
-    referrals: &Referrals,
-    plan: &Plan<'_>,
-) -> Result<(), BuildError> {
-    if referrals.iter().any(Referral::is_chunked) {
-        announced.add_incompat(incompat::CHUNKED_FILE);
-    }
-    let Some(start) = plan.device_at else { return Ok(()) };
+/// The slot of the original, which has so many blocks and starts at block `start`.
+fn slot(original: &Image, start: u64, blocks: u64) -> Result<Vec<u8>, BuildError> {
     // The mark is the UUID of the original, so that people can tell which image belongs to the companion.
     let mut tag = [0; 64];
     let uuid = Uuid::from_bytes(original.superblock().uuid).hyphenated().to_string();
     for (to, from) in tag.iter_mut().zip(uuid.bytes()) {
         *to = from;
     }
-    let slot = DeviceSlot { tag, blocks: referrals.room.blocks, uniaddr: u64::from(start) };
-    announced.add_device(&slot.encode()?, plan.extslots())?;
-    Ok(())
+    Ok(DeviceSlot { tag, blocks, uniaddr: start }.encode()?)
 }

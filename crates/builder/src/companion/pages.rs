@@ -4,13 +4,12 @@
 
 use erofs_format::BlockBits;
 
-use super::refer::{Piece, Place};
+use super::plain::{Piece, Place};
 
 /// The size of pages that images share, in bytes.
 pub(super) const PAGE: u64 = 4096;
 
-/// Makes every page that has more than one piece a part of a piece of the companion itself, whose block is not known yet. `pieces`
-/// follow each other without gaps from byte 0 on.
+/// Makes every page that has more than one piece a part of a piece that is copied. `pieces` follow each other without gaps from byte 0 on.
 pub(super) fn copied(pieces: Vec<Piece>, bits: BlockBits) -> Vec<Piece> {
     let size = pieces.last().map_or(0, |last| last.start + last.length);
     let mut out: Vec<Piece> = Vec::with_capacity(pieces.len());
@@ -21,14 +20,14 @@ pub(super) fn copied(pieces: Vec<Piece>, bits: BlockBits) -> Vec<Piece> {
         let behind = if end == size { end } else { (end / PAGE * PAGE).max(first) };
         let inner = match place {
             Place::Original(block) => Place::Original(block + bits.blocks_floor(first - start)),
-            Place::Hole | Place::Own(_) | Place::Inline => place,
+            Place::Hole | Place::Copied | Place::Inline => place,
         };
         for (start, end, place) in
-            [(start, first, Place::Own(0)), (first, behind, inner), (behind, end, Place::Own(0))]
+            [(start, first, Place::Copied), (first, behind, inner), (behind, end, Place::Copied)]
         {
             match out.last_mut() {
                 _ if start == end => {}
-                Some(Piece { length, place: Place::Own(_), .. }) if matches!(place, Place::Own(_)) => {
+                Some(Piece { length, place: Place::Copied, .. }) if matches!(place, Place::Copied) => {
                     *length += end - start;
                 }
                 Some(_) | None => out.push(Piece { start, length: end - start, place }),
@@ -44,26 +43,26 @@ mod tests {
 
     #[test]
     fn only_pages_with_several_pieces_are_copied() {
-        use Place::{Hole, Inline, Original, Own};
+        use Place::{Copied, Hole, Inline, Original};
         for (list, want) in [
             (vec![(5000, Original(7))], vec![(5000, Original(7))]),
             (vec![(8192, Original(7)), (100, Inline)], vec![(8192, Original(7)), (100, Inline)]),
-            (vec![(8704, Original(7)), (100, Inline)], vec![(8192, Original(7)), (612, Own(0))]),
+            (vec![(8704, Original(7)), (100, Inline)], vec![(8192, Original(7)), (612, Copied)]),
             (
                 vec![(1024, Original(1)), (1024, Hole), (3048, Original(2))],
-                vec![(4096, Own(0)), (1000, Original(6))],
+                vec![(4096, Copied), (1000, Original(6))],
             ),
             (
                 vec![(1024, Original(1)), (7168, Hole), (3048, Original(2))],
-                vec![(4096, Own(0)), (4096, Hole), (3048, Original(2))],
+                vec![(4096, Copied), (4096, Hole), (3048, Original(2))],
             ),
             (
                 vec![(512, Hole), (4096, Original(1)), (8192, Original(20))],
-                vec![(8192, Own(0)), (4608, Original(27))],
+                vec![(8192, Copied), (4608, Original(27))],
             ),
             (
                 vec![(512, Hole), (12_288, Original(1)), (1, Hole)],
-                vec![(4096, Own(0)), (8192, Original(8)), (513, Own(0))],
+                vec![(4096, Copied), (8192, Original(8)), (513, Copied)],
             ),
         ] {
             let pieces = |list: &[(u64, Place)]| {

@@ -78,9 +78,9 @@ impl Tables {
     }
 
     /// What the inode of a file of `size` bytes needs, whose header has `header` bytes.
-    pub(crate) fn make(
+    pub(crate) fn make<B: AsRef<[u8]>>(
         &self,
-        content: &Content<&[u8]>,
+        content: &Content<B>,
         kind: Kind,
         size: u64,
         header: u64,
@@ -100,8 +100,9 @@ impl Tables {
             (Kind::Flat | Kind::Compressed, _) => {
                 let start = content.extents.first().and_then(|extent| extent.at);
                 let start = start.map_or(Ok(0), |at| self.unified(at))?;
-                let tail =
-                    content.tail_bytes().map_or(0, |bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+                let tail = content
+                    .tail_bytes()
+                    .map_or(0, |bytes| u32::try_from(bytes.as_ref().len()).unwrap_or(u32::MAX));
                 Made::flat(layout_of(tail), self.block_bits.blocks_floor(start))
             }
         }
@@ -123,9 +124,9 @@ impl Tables {
         ChunkFormat { blkbits, indexes: self.forces_indexes || has_devices, wide: false }
     }
 
-    fn chunks(
+    fn chunks<B>(
         &self,
-        content: &Content<&[u8]>,
+        content: &Content<B>,
         bits: u8,
         has_devices: bool,
         size: u64,
@@ -160,7 +161,11 @@ impl Tables {
     }
 
     /// The extents of a compressed file as indexes and records have them.
-    fn list(&self, content: &Content<&[u8]>, algorithm: Algorithm) -> Result<Vec<ZExtent>, FormatError> {
+    fn list<B: AsRef<[u8]>>(
+        &self,
+        content: &Content<B>,
+        algorithm: Algorithm,
+    ) -> Result<Vec<ZExtent>, FormatError> {
         let mut list = Vec::with_capacity(content.extents.len() + 1);
         for extent in &content.extents {
             let stored = match extent.at {
@@ -191,7 +196,7 @@ impl Tables {
         match &content.tail {
             Tail::None | Tail::Plain(_) => {}
             Tail::Pcluster { length, coding, bytes } => {
-                let stored = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+                let stored = u16::try_from(bytes.as_ref().len()).unwrap_or(u16::MAX);
                 list.push(end(*length, Stored::Inline { byte: 0, length: stored }, *coding));
             }
             Tail::Fragment { length, offset } => {

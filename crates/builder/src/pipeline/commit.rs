@@ -547,7 +547,7 @@ impl<'a> Commit<'a> {
         stored: Stored,
         job: &mut WriteJob,
     ) -> Result<Content<TailBytes>, BuildError> {
-        let Stored { content, copies } = stored;
+        let Stored { content, copies, .. } = stored;
         let Content { class, mut extents, tail } = content;
         for (index, copied) in copies {
             let at = self.take_apart(&extents, index)?;
@@ -558,6 +558,11 @@ impl<'a> Commit<'a> {
                 Copied::Pcluster(bytes) => job.blocks.push((at, bytes)),
             }
         }
+        let block = self.phase.block as u64;
+        let is_compressed = matches!(class, Class::Compressed { .. });
+        self.sums.compression.big_pclusters |=
+            is_compressed && extents.iter().any(|extent| extent.stored > block);
+        self.sums.compression.inline_pclusters |= matches!(tail, Tail::Pcluster { .. });
         let holes = extents.iter().filter(|extent| extent.at.is_none());
         self.sums.hole_bytes += holes.map(|extent| extent.length).sum::<u64>();
         let tail = match tail {

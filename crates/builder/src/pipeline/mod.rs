@@ -20,7 +20,7 @@ mod large;
 mod pool;
 pub(crate) mod work;
 
-pub(crate) use commit::{Committed, Known};
+pub(crate) use commit::Committed;
 pub(crate) use feed::{Feed, File, Unit};
 pub(crate) use input::{Input, Opened, Spooled};
 pub(crate) use pool::{Outputs, Parallelism};

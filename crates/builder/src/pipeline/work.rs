@@ -421,7 +421,8 @@ impl<'a> Worker<'a> {
         buffers.content.clear();
         let mut parts = Vec::with_capacity(files.len());
         for (file, stored) in files.iter().zip(stored) {
-            let fingerprint = match self.phase.fingerprint.and_then(FingerprintOptions::hasher) {
+            let wanted = self.phase.fingerprint.filter(|_| stored.has_fingerprint);
+            let fingerprint = match wanted.and_then(FingerprintOptions::hasher) {
                 Some(mut hasher) => {
                     self.phase.input.hash(file, hasher.as_mut())?;
                     Some(hasher.finish())

@@ -138,6 +138,28 @@ pub fn map<E: From<FormatError>>(
     }
 }
 
+/// Whether Linux finds the same extents from every byte: its search wants starts that ascend. `load` reads a
+/// record by its number; every one is read.
+pub fn check<E: From<FormatError>>(
+    shape: &Shape,
+    header: &ExtentsHeader,
+    load: &mut impl FnMut(u64) -> Result<Record, E>,
+) -> Result<(), E> {
+    if header.record.is_even() {
+        return Ok(());
+    }
+    let mut last = None;
+    for number in 0..header.count {
+        let start = load(number)?.start;
+        if start >= shape.size || last.is_some_and(|last| start <= last) {
+            let want = format!("starts that ascend, below {} bytes", shape.size);
+            return Err(FormatError::limit("start of an extent record", start, want).into());
+        }
+        last = Some(start);
+    }
+    Ok(())
+}
+
 fn extent(
     shape: &Shape,
     header: &ExtentsHeader,

@@ -385,6 +385,43 @@ impl Index {
         Ok(extent)
     }
 
+    /// Whether Linux finds the same extents from every lcluster: it asks for one from any byte of it, so that
+    /// each entry has to lead back to the head of its own extent, and none past the next head. `load` reads
+    /// the entry of an lcluster; every one is read.
+    pub fn check<E: From<FormatError>>(
+        &self,
+        load: &mut impl FnMut(u64) -> Result<Lcluster, E>,
+    ) -> Result<(), E> {
+        let (mut head, mut reach) = (None, 0);
+        for lcluster in 0..self.shape.lclusters() {
+            let (back, ahead) = match load(lcluster)? {
+                Lcluster::Head { .. } if reach > lcluster => {
+                    let found = format!("a way to lcluster {reach}");
+                    let want = "none past the next head";
+                    return Err(bogus("lcluster distance", lcluster.saturating_sub(1), &found, want).into());
+                }
+                Lcluster::Head { .. } => {
+                    head = Some(lcluster);
+                    continue;
+                }
+                Lcluster::Nonhead { back, ahead } => (back, ahead),
+            };
+            reach = reach.max(lcluster.saturating_add(u64::from(ahead.max(1))));
+            let most = lcluster.saturating_sub(head.unwrap_or(lcluster));
+            let (leads_back, found) = match back {
+                Back::Distance(distance) => {
+                    ((1..=most).contains(&u64::from(distance)), format!("distance {distance}"))
+                }
+                Back::Blocks(_) => (most == 1, "a block count".to_owned()),
+            };
+            if !leads_back {
+                let want = format!("a way to the head, which is {most} lclusters back");
+                return Err(bogus("lcluster distance", lcluster, &found, &want).into());
+            }
+        }
+        Ok(())
+    }
+
     fn coding(&self, kind: HeadKind, stored: Stored) -> Coding {
         let [first, second] = self.header.algorithms;
         match kind {
