@@ -230,7 +230,6 @@ impl Compression {
             max_extent_size: self.max_extent_bytes.unwrap_or(0),
             hints,
             memory: u64::from(self.memory.unwrap_or(0)) << 20,
-            nameless_pcluster: 0,
         });
         Ok(())
     }

@@ -274,11 +274,6 @@ impl Record {
             + u64::from(self.tail)
     }
 
-    /// Whether there is a fingerprint in it.
-    pub(crate) fn has_fingerprint(&self) -> bool {
-        self.fingerprint != 0
-    }
-
     /// Bytes of the tail that follow the inode, or its table.
     pub(crate) fn tail(&self) -> u32 {
         self.tail

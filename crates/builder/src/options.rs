@@ -101,8 +101,6 @@ pub struct CompressionOptions {
     pub hints: Vec<CompressHint>,
     /// Memory for contents on their way, in bytes; 0 for a share of what the machine has free.
     pub memory: u64,
-    /// The largest pcluster of inodes that have no name, in bytes; 0 without any. The builder fills it in.
-    pub nameless_pcluster: u32,
 }
 
 impl CompressionOptions {
@@ -110,7 +108,7 @@ impl CompressionOptions {
     pub fn largest_pcluster(&self) -> u32 {
         let hints = self.hints.iter().map(|hint| hint.pcluster_size);
         let fragments = self.fragments.map(|fragments| fragments.pcluster_size);
-        hints.chain(fragments).chain([self.nameless_pcluster]).fold(self.pcluster_size, u32::max)
+        hints.chain(fragments).fold(self.pcluster_size, u32::max)
     }
 
     fn check_head2(&self) -> Result<(), BuildError> {
@@ -411,33 +409,6 @@ impl BuildOptions {
             HoleRule::ByNeed if self.kernel_floor() >= CHUNKED_SINCE => Some(least),
             HoleRule::ByNeed => Some(least.max(LARGE_HOLE_BITS)),
         }
-    }
-
-    /// How contents and the metabox are compressed, the algorithm of the metabox being the last one; without any
-    /// algorithm where neither is.
-    pub(crate) fn compressions(&self) -> CompressionOptions {
-        let metabox =
-            self.layout.metabox.and_then(|metabox| Some((metabox.pcluster_size, metabox.algorithm?)));
-        let mut all = self.content.compression.clone().unwrap_or_else(|| CompressionOptions {
-            algorithms: Vec::new(),
-            head2: None,
-            pcluster_size: 0,
-            class: CompressClass::Auto,
-            index: IndexForm::Compact,
-            tail_packing: false,
-            fragments: None,
-            dedupe: false,
-            squeeze: false,
-            max_extent_size: 0,
-            hints: Vec::new(),
-            memory: 0,
-            nameless_pcluster: 0,
-        });
-        if let Some((pcluster_size, algorithm)) = metabox {
-            all.algorithms.push(algorithm);
-            all.nameless_pcluster = pcluster_size;
-        }
-        all
     }
 
     /// Refuses options that exclude each other and values out of range.

@@ -155,11 +155,6 @@ impl Announced {
         Ok(())
     }
 
-    /// Adds feature bits.
-    pub(crate) fn add_incompat(&mut self, bits: u32) {
-        self.incompat |= bits;
-    }
-
     /// Writes what does not depend on contents into the superblock.
     pub(crate) fn announce(&self, superblock: &mut Superblock) {
         superblock.compression = self.field;

@@ -10,7 +10,7 @@ use erofs_tree::{Entry, Inode, InodeId, Kind, Timestamp, Tree};
 use super::prefixes::Prefixes;
 use super::xattrs::{self, Xattrs, carries_fingerprint};
 use crate::error::BuildError;
-use crate::options::{BuildOptions, ChunkTable, FingerprintValue, InodeForm, LayoutOptions};
+use crate::options::{BuildOptions, FingerprintValue, InodeForm, LayoutOptions};
 
 /// The least room for xattrs of the root that is not none: a header alone is refused by Linux.
 const ROOT_XATTR_MIN: usize = erofs_format::xattr::HEADER_SIZE + erofs_format::xattr::ENTRY_SIZE;
@@ -228,11 +228,6 @@ impl<'t> Headers<'t> {
                 Err(FormatError::limit("forced compact inode", found, limit))
             }
         }
-    }
-
-    /// Whether chunk tables have 8-byte indexes even where a block map would do.
-    pub(crate) fn forces_chunk_indexes(&self) -> bool {
-        self.options.chunk_table == ChunkTable::Indexes
     }
 
     /// Whether fingerprints are wanted at all.

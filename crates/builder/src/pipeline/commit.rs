@@ -6,7 +6,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use erofs_algo::fingerprint::{Fingerprint, Hasher};
-use erofs_format::FormatError;
 use erofs_format::extent::Coding;
 use erofs_tree::ContentRef;
 
@@ -626,9 +625,4 @@ impl<'a> Commit<'a> {
         self.done += 1;
         Ok(NewRecord { record, content, fingerprint })
     }
-}
-
-/// The format's error for what a file is to have, with the path of the file.
-pub(super) fn at_path(phase: &Phase<'_>, file: &File, cause: FormatError) -> BuildError {
-    BuildError::at(&phase.input.path(file), cause)
 }
