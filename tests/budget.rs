@@ -68,10 +68,9 @@ fn directories_may_be_longer_than_the_image() {
     }
 }
 
-/// An image with a file of `size` bytes, all of them one hole in chunks of 2^40 bytes.
-fn with_hole(size: u64) -> Vec<u8> {
+/// An image with one file, which has this inode and this behind it.
+fn with_file(record: Inode, behind: &[u8]) -> Vec<u8> {
     let mut maker = Maker::new(12);
-    let format = ChunkFormat { blkbits: 31, indexes: false, wide: false };
     let (dir, file) = (FileType::Directory, FileType::Regular);
     let block = dir_block(&[(b".", Nid(1), dir), (b"..", Nid(1), dir), (b"file", Nid(8), file)]);
     let root = Inode { nlink: 2, ..inode(dir, DataLayout::FlatInline, block.len() as u64) };
@@ -79,13 +78,19 @@ fn with_hole(size: u64) -> Vec<u8> {
     maker.superblock.inodes = 2;
     maker.superblock.incompat = incompat::CHUNKED_FILE;
     maker.inode(1, root, &[], &block);
+    maker.inode(8, Inode { version: Version::Extended, ..record }, &[], behind);
+    maker.bytes()
+}
+
+/// An image with a file of `size` bytes, all of them one hole in chunks of 2^40 bytes.
+fn with_hole(size: u64) -> Vec<u8> {
+    let format = ChunkFormat { blkbits: 31, indexes: false, wide: false };
     let mut table = Vec::new();
-    for _ in 0..size.div_ceil(1 << 40).min(200) {
+    for _ in 0..size.div_ceil(1 << 40) {
         encode_entry(format, None, &mut table).unwrap();
     }
-    let record = inode(file, DataLayout::ChunkBased, size);
-    maker.inode(8, Inode { i_u: format.encode(), version: Version::Extended, ..record }, &[], &table);
-    maker.bytes()
+    let record = inode(FileType::Regular, DataLayout::ChunkBased, size);
+    with_file(Inode { i_u: format.encode(), ..record }, &table)
 }
 
 #[test]
@@ -119,16 +124,22 @@ fn no_verb_reads_contents_without_end() {
     assert_eq!(extracted.len(), 4 << 40);
 }
 
-/// A table of chunks for 2^47 bytes would take hundreds of times the length of this image.
+/// Tables of chunks would take far more than these images, up to 16 GiB.
 #[test]
 fn an_overlay_has_no_tables_without_end() {
     let dir = place::disk_scratch().unwrap();
     let (image, companion) = (dir.path().join("image"), dir.path().join("companion"));
-    fs::write(&image, with_hole(100 << 40)).unwrap();
-    let output = ishare(&["index", "-q", "--overlay", "-o"], &[&companion, &image]);
-    let text = stderr(&output);
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("/file: chunks of all files: found 51200 more"), "{text}");
+    let flat = inode(FileType::Regular, DataLayout::FlatPlain, u64::MAX >> 1);
+    for (bytes, chunks) in [
+        (with_hole(100 << 40), 51_200_u64),
+        (with_file(Inode { i_u: u32::MAX, hi: u16::MAX, ..flat }, &[]), 1 << 32),
+    ] {
+        fs::write(&image, bytes).unwrap();
+        let output = ishare(&["index", "-q", "--overlay", "-o"], &[&companion, &image]);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(&format!("/file: chunks of all files: found {chunks} more")), "{text}");
+    }
 }
 
 /// An image with files of whole blocks and tails, compressed or not, and its companion.
