@@ -355,6 +355,13 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
                  map, compressed-data, blocks, symlink. Files of equal content may share blocks, whole; chunks and pclusters may \
                  be shared from their first byte on; every other overlap is a finding, also with indexes and shared attributes. Of dm-verity: verity, signature.",
             ),
+            Text(
+                "A hash tree has to cover the whole file system; what is behind it is no part of the image. Certificates are \
+                 held to their purpose: digitalSignature or nonRepudiation in a key usage, codeSigning or \
+                 anyExtendedKeyUsage in an extended key usage, also in that of authorities, where they have them; no \
+                 critical extension that is not known; RSA keys of at least 2048 bits. Their dates are told, and held to \
+                 with --require-valid-dates.",
+            ),
             Text("Of fingerprints, which are made again from the content:"),
             Item(
                 "fingerprint-missing",
