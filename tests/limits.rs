@@ -208,3 +208,47 @@ fn files_that_may_not_grow_are_errors() {
     }
     assert!(!dir.path().join("short").exists() && !dir.path().join("companion").exists());
 }
+
+#[test]
+fn what_is_read_where_memory_is_short_is_right_or_an_error() {
+    let dir = scratch();
+    let build = ["-T0", "--quiet", "-zlzma", "-C1048576", "--ishare-key", "small", "tree"];
+    assert!(limited("-c 0", MKFS, &build, dir.path()).status.success());
+    for (arguments, failed) in
+        [(&["verify", "small"][..], 8), (&["cat", "small", "/large"], 1), (&["ls", "-lR", "small"], 1)]
+    {
+        let mut done = 0;
+        for mebibytes in [13, 14, 16, 20, 30, 50, 100, 200] {
+            let output = limited(&format!("-v {}", mebibytes << 10), ISHARE, arguments, dir.path());
+            let error = err(&output);
+            if output.status.code() == Some(127) || error.contains("error while loading") {
+                continue;
+            }
+            if output.status.success() {
+                done += 1;
+                continue;
+            }
+            assert_eq!(output.status.code(), Some(failed), "{mebibytes} MiB: {arguments:?}: {error}");
+            assert!(error.lines().count() <= 2, "{mebibytes} MiB: {arguments:?}: {error}");
+        }
+        assert!(done > 0, "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_number_of_workers_is_bounded() {
+    let dir = scratch();
+    fs::remove_file(dir.path().join("tree/large")).unwrap();
+    for options in [&["--ishare-key", "--verity"][..], &["-zzstd", "-Ededupe"]] {
+        let build = |workers: &str, image: &str| {
+            let line = [&["-T0", "--quiet", workers], options, &[image, "tree"]].concat();
+            let output = Command::new(MKFS).current_dir(dir.path()).args(&line).output().unwrap();
+            assert!(output.status.success(), "{line:?}: {}", err(&output));
+            fs::read(dir.path().join(image)).unwrap()
+        };
+        assert!(build("--workers=4294967295", "many") == build("--workers=1", "one"), "{options:?}");
+    }
+    let index = ["index", "--workers=4294967295", "-o", "companion", "many"];
+    let output = Command::new(ISHARE).current_dir(dir.path()).args(index).output().unwrap();
+    assert!(output.status.success(), "{}", err(&output));
+}

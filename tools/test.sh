@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # test.sh [ARGUMENT...]: run every test of the workspace, then name the checks that this machine could not make.
 #
-# Arguments go to `cargo test`. With EROFS_INTEROP=require in the environment, a check that cannot be made is a failure.
+# Without arguments, the programs are also installed in each way that there is (install.sh). Arguments go to `cargo test`. With EROFS_INTEROP=require in the environment, a check that cannot be made is a failure.
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tools/help.sh
@@ -16,6 +16,9 @@ export EROFS_ABSENT_LIST
 
 cargo test --workspace --no-fail-fast "$@"
 status=$?
+if [ $# = 0 ]; then
+    tools/install.sh || status=1
+fi
 
 if [ -s "$EROFS_ABSENT_LIST" ]; then
     printf '\nChecks that this machine could not make:\n'

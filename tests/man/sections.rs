@@ -469,6 +469,13 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
                 "Inodes in the metabox have shared attributes outside of it: Linux 6.17 to 7.2 may take \
                  other bytes for them. mkfs.erofs -m makes such images; -x-1 or -x0 avoids them.",
             ),
+            Text(
+                "A hash tree has to cover the whole file system; what is behind it is no part of the image. Certificates are \
+                 held to their purpose: digitalSignature or nonRepudiation in a key usage, codeSigning or \
+                 anyExtendedKeyUsage in an extended key usage, also in that of authorities, where they have them; no \
+                 critical extension that is not known; RSA keys of at least 2048 bits. Their dates are told, and held to \
+                 with --require-valid-dates.",
+            ),
             Text("Of fingerprints, which are made again from the content:"),
             Item(
                 "fingerprint-missing",
