@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use erofs_sim::facts::ImageFacts;
 use erofs_sim::kernel::KernelModel;
 use erofs_sim::pages::{PAGE_SIZE, PageSet, pages_of};
+use erofs_sim::readahead::FileAccess;
 use erofs_sim::scenario::{Backend, Method};
 use erofs_sim::world::{MountOptions, World};
 
@@ -95,7 +96,8 @@ fn read_files(
         world.mount(&name, facts, &options)?;
         let mut prediction = MountPrediction { directory_bytes: facts.directory_bytes, ..Default::default() };
         for (number, file) in facts.files.iter().enumerate().filter(|(_, file)| wanted(index, &file.path)) {
-            let effect = world.access(&name, number, Method::Read, 0..u64::MAX, CALL)?;
+            let access = FileAccess { call: CALL, ..FileAccess::whole(Method::Read) };
+            let effect = world.access(&name, number, &access, None)?;
             prediction.all_bytes += pages_of(file.size) * PAGE_SIZE;
             prediction.adds_bytes += effect.added * PAGE_SIZE;
         }

@@ -33,6 +33,12 @@ impl PageSet {
         self.ranges.get(after).is_some_and(|range| range.contains(&page))
     }
 
+    /// The run of pages without a gap that a page is in; nothing if the page is not in the set.
+    pub fn run(&self, page: u64) -> Option<Range<u64>> {
+        let after = self.ranges.partition_point(|range| range.end <= page);
+        self.ranges.get(after).filter(|range| range.contains(&page)).cloned()
+    }
+
     /// The pages, in ascending order.
     pub fn pages(&self) -> impl Iterator<Item = u64> {
         self.ranges.iter().cloned().flatten()
@@ -122,6 +128,14 @@ mod tests {
             let plain_rest: Vec<u64> = plain.iter().copied().filter(|page| !other.contains(*page)).collect();
             assert_eq!(rest, plain_rest, "step {step}");
             assert!((0..130).all(|page| set.contains(page) == plain.contains(&page)), "step {step}");
+            for page in 0..130 {
+                let run = set.run(page).unwrap_or(page..page);
+                let inside = |page: &u64| plain.contains(page);
+                let back = (0..page).rev().take_while(inside).count() as u64;
+                let on = (page..200).take_while(inside).count() as u64;
+                let want = if plain.contains(&page) { page - back..page + on } else { page..page };
+                assert_eq!(run, want, "step {step}");
+            }
             assert!(set.ranges.windows(2).all(|pair| pair[0].end < pair[1].start));
         }
     }

@@ -10,6 +10,7 @@ use erofs_image::{Follow, Image, printable};
 use erofs_sim::error::TraceError;
 use erofs_sim::facts::{self, ImageFacts};
 use erofs_sim::pages::PAGE_SIZE;
+use erofs_sim::readahead::{FileAccess, Mapped};
 use erofs_sim::strace::{self, Mountpoint};
 use erofs_sim::survey::{Directory, Findings, Group, Named, Why};
 use erofs_sim::tally::Cause;
@@ -220,10 +221,14 @@ impl<'a> Run<'a> {
                 printable(&record.path)
             )));
         }
-        let (mount, range) = (image.to_string(), record.offset..end.min(known.size));
+        let mount = image.to_string();
+        let Record { offset, length, call, .. } = *record;
         let act = |world: &mut World<'_>| match record.how {
-            How::Pages => world.touch(&mount, file, range.clone()),
-            How::Call(method) => world.access(&mount, file, method, range.clone(), record.call),
+            How::Pages => world.touch(&mount, file, offset..end.min(known.size)),
+            How::Call(method) => {
+                let access = FileAccess { method, offset, length, call, mapped: Mapped::Data };
+                world.access(&mount, file, &access, None)
+            }
         };
         let reason = shared.lookup(&mount, file)?;
         let own = shared.visible(&mount, file)?.1;
