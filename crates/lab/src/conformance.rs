@@ -22,6 +22,7 @@ use crate::error::{At as _, LabError};
 use crate::lab::{Lab, Limits};
 use crate::plan::Located;
 use crate::protocol::{CONTENT_MAX, Content, FileReport};
+use crate::random;
 use crate::recipe::{Programs, Recipes};
 use crate::report::ScenarioReport;
 
@@ -36,8 +37,8 @@ const FAULT: &str = "BUG: ";
 /// How many differences of a scenario are kept.
 const DIFFERENCES_MAX: usize = 20;
 
-/// The scenarios of a directory, and the images that they need.
-#[derive(Debug)]
+/// Scenarios, and the images that they need.
+#[derive(Debug, Clone)]
 pub struct Suite {
     /// Number and name of each scenario, in the order of numbers.
     pub rows: Vec<(String, Located)>,
@@ -100,6 +101,33 @@ impl Suite {
         let others =
             toml::from_str(&text).map_err(|error| LabError::Format { path: others, reason: fail(error) })?;
         Ok(Self { rows, others, recipes, dir: images.to_path_buf() })
+    }
+
+    /// Makes the images that random scenarios need in `images`, from the recipes in `dir`, and the scenarios of these
+    /// seeds, each of at least so many events.
+    ///
+    /// # Errors
+    /// When an image cannot be made.
+    pub fn random(
+        dir: &Path,
+        images: &Path,
+        programs: &Programs,
+        seeds: impl IntoIterator<Item = u64>,
+        events: usize,
+    ) -> Result<Self, LabError> {
+        let recipes = Recipes::load(&dir.join(RECIPES))?;
+        recipes.make(&random::images().collect(), images, programs)?;
+        let row = |seed: u64| {
+            let scenario = random::scenario(seed, events);
+            (format!("seed {seed}"), Located { scenario, base: images.to_path_buf() })
+        };
+        let rows = seeds.into_iter().map(row).collect();
+        Ok(Self { rows, others: BTreeMap::new(), recipes, dir: images.to_path_buf() })
+    }
+
+    /// The same scenarios in parts of at most so many, so that each part runs in a virtual machine of its own.
+    pub fn parts(&self, most: usize) -> impl Iterator<Item = Self> {
+        self.rows.chunks(most.max(1)).map(|rows| Self { rows: rows.to_vec(), ..self.clone() })
     }
 
     /// Runs every scenario in the lab and in the model. A scenario that crashes the kernel has a machine of its own.

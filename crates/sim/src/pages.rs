@@ -39,6 +39,12 @@ impl PageSet {
         self.ranges.get(after).filter(|range| range.contains(&page)).cloned()
     }
 
+    /// Whether any of these pages is in the set.
+    pub fn touches(&self, pages: Range<u64>) -> bool {
+        let after = self.ranges.partition_point(|range| range.end <= pages.start);
+        !pages.is_empty() && self.ranges.get(after).is_some_and(|range| range.start < pages.end)
+    }
+
     /// The pages, in ascending order.
     pub fn pages(&self) -> impl Iterator<Item = u64> {
         self.ranges.iter().cloned().flatten()
@@ -135,6 +141,9 @@ mod tests {
                 let on = (page..200).take_while(inside).count() as u64;
                 let want = if plain.contains(&page) { page - back..page + on } else { page..page };
                 assert_eq!(run, want, "step {step}");
+                let touches = (page..page + 4).any(|page| plain.contains(&page));
+                assert_eq!(set.touches(page..page + 4), touches, "step {step}");
+                assert!(!set.touches(page..page));
             }
             assert!(set.ranges.windows(2).all(|pair| pair[0].end < pair[1].start));
         }

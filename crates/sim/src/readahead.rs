@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use crate::gaps;
 use crate::pages::{PAGE_SIZE, PageSet, pages_of};
 use crate::scenario::Method;
 
@@ -15,6 +16,10 @@ use crate::scenario::Method;
 const ORDER_STEP: u32 = 2;
 /// The largest order of folios (`mapping_max_folio_order` on x86-64).
 const ORDER_MAX: u32 = 9;
+/// How many pages that a search looks at count as a step.
+const STEP_PAGES: u64 = 64;
+/// In what parts an overlay copies a file up (`OVL_COPY_UP_CHUNK_SIZE`), in bytes.
+const COPY_UP: u64 = 1 << 20;
 /// How many pages a pipe takes, and so how many one round of `splice` moves (`PIPE_DEF_BUFFERS`).
 const PIPE_PAGES: u64 = 16;
 
@@ -61,7 +66,7 @@ impl Cached {
     }
 
     /// The folio that a page is in; the page itself if it is not in memory.
-    fn folio(&self, page: u64) -> Range<u64> {
+    pub(crate) fn folio(&self, page: u64) -> Range<u64> {
         let before = self.large.range(..=page).next_back();
         let large = before.map(|(first, len)| *first..first + len);
         large.filter(|folio| folio.contains(&page)).unwrap_or(page..page.saturating_add(1))
@@ -176,22 +181,36 @@ impl Readahead {
         let pages = bytes.start / PAGE_SIZE..pages_of(bytes.end);
         match access.method {
             Method::Willneed => self.willneed(cached, file, access.pages()),
-            _ if bytes.is_empty() => 0,
+            Method::Mmap | Method::Exec if bytes.is_empty() => 0,
             Method::Mmap | Method::Exec => self.touch(cached, file, pages, access.mapped),
-            Method::Read | Method::Sendfile | Method::Splice | Method::CopyUp => {
-                let (mut at, mut fetched) = (bytes.start, 0);
-                while at < bytes.end && self.steps < self.limit {
-                    let length = access.call.max(1).min(bytes.end - at);
-                    self.steps += 1;
-                    fetched += match access.method {
-                        Method::Read => self.read(cached, file, at, length),
-                        _ => self.splice(cached, file, at, length),
-                    };
-                    at += length;
-                }
-                fetched
+            // The whole file is copied, whatever is asked for.
+            Method::CopyUp => {
+                self.calls(0..file.size, COPY_UP, |state, at, length| state.splice(cached, file, at, length))
+            }
+            Method::Sendfile | Method::Splice => {
+                self.calls(bytes, access.call, |state, at, length| state.splice(cached, file, at, length))
+            }
+            Method::Read => {
+                self.calls(bytes, access.call, |state, at, length| state.read(cached, file, at, length))
             }
         }
+    }
+
+    /// Lets bytes be asked for in calls of a length, and adds up what each fetched.
+    fn calls(
+        &mut self,
+        bytes: Range<u64>,
+        length: u64,
+        mut call: impl FnMut(&mut Self, u64, u64) -> u64,
+    ) -> u64 {
+        let (mut at, mut fetched) = (bytes.start, 0);
+        while at < bytes.end && self.steps < self.limit {
+            let length = length.max(1).min(bytes.end - at);
+            self.steps += 1;
+            fetched += call(self, at, length);
+            at += length;
+        }
+        fetched
     }
 
     /// Reads `length` bytes from `offset` on in one call; returns how many pages were fetched. Nothing is read past the
@@ -319,16 +338,16 @@ impl Readahead {
             self.order = 0;
             return self.submit(cached, file);
         }
-        let before = cached.resident.run(page - 1).map_or(0, |run| page - run.start);
-        let history = before.min(window);
+        let (history, from_start, scanned) = gaps::history(cached, page, window);
+        self.steps += scanned / STEP_PAGES;
         if history <= wanted {
             // A read on its own: it is served as it is, and the state stays as it was.
             return fetch(cached, file, page..page + wanted, None);
         }
         // Cached from the start of the file: a long stream, most likely.
-        let history = if history == page { 2 * history } else { history };
+        let history = if from_start { history.saturating_mul(2) } else { history };
         self.start = page;
-        self.size = (history + wanted).min(window);
+        self.size = history.saturating_add(wanted).min(window);
         self.async_size = 1;
         self.order = 0;
         self.submit(cached, file)
@@ -343,8 +362,9 @@ impl Readahead {
             self.start += self.size;
             self.size = self.size.max(next_size(self.size, window));
         } else {
-            let next = cached.resident.run(page + 1).map_or(page + 1, |run| run.end);
-            if next - page > window {
+            let (next, scanned) = gaps::next_miss(cached, page + 1, window);
+            self.steps += scanned / STEP_PAGES;
+            if next <= page || next - page > window {
                 return 0;
             }
             self.start = next;

@@ -100,7 +100,7 @@ pub enum WorldError {
 pub struct MountOptions {
     /// What lies under it.
     pub backend: Backend,
-    /// The device, where several mounts may be of the same one.
+    /// The device, where several mounts of an image may be of the same one.
     pub device: Option<String>,
     /// `inode_share`.
     pub inode_share: bool,
@@ -111,6 +111,19 @@ pub struct MountOptions {
     /// The readahead window of its block device in pages, which private pages are read by; 32 where nothing is said, and
     /// for mounts of image files.
     pub window_pages: Option<u64>,
+}
+
+impl MountOptions {
+    /// Whether both are of the same block device, provided that they are of the same image.
+    fn is_of_device(&self, other: &Self) -> bool {
+        let looped = |backend| matches!(backend, Backend::Loop | Backend::LoopBuffered);
+        let on_device = match self.backend {
+            Backend::Block | Backend::Verity => other.backend == self.backend,
+            Backend::Loop | Backend::LoopBuffered => looped(other.backend),
+            Backend::File | Backend::FileDirectio => false,
+        };
+        on_device && self.device.is_some() && self.device == other.device
+    }
 }
 
 /// An open file: how far its readahead is, through the shared pages and through those of the file's own, each of which
@@ -250,8 +263,12 @@ impl<'f> World<'f> {
             return Err(refused("inode_share with dax"));
         }
         // A block device that is mounted already keeps its superblock; the options of later mounts count for nothing.
-        let same = |sb: &Superblock<'_>| options.device.is_some() && sb.options.device == options.device;
+        let same = |sb: &Superblock<'_>| std::ptr::eq(sb.facts, facts) && options.is_of_device(&sb.options);
         let known = self.superblocks.iter().find(|(_, sb)| same(sb)).map(|(id, _)| *id);
+        if let Some(known) = known.and_then(|id| self.superblocks.get_mut(&id)) {
+            // The window is the device's.
+            known.options.window_pages = options.window_pages;
+        }
         let id = known.unwrap_or_else(|| {
             let shares = options.inode_share && facts.announces_fingerprints;
             let inodes = BTreeMap::new();
