@@ -50,6 +50,10 @@ const PARTIAL: [(u64, u64, &str, i64); 14] = [
     (0, 8 << 20, "willneed", 128),
 ];
 
+/// The seeds of the random scenarios, and how many events each has: some two minutes on a slow machine.
+const RANDOM_SEEDS: std::ops::Range<u64> = 1..11;
+const RANDOM_EVENTS: usize = 100;
+
 /// Lengths in bytes of files in `/sizes`, and their pages.
 const SIZES: [(usize, i64); 6] = [(1, 1), (100, 1), (4096, 1), (4097, 2), (5000, 2), (130 << 10, 33)];
 
@@ -549,4 +553,22 @@ fn the_model_says_what_linux_does_in_every_scenario() {
     for (name, row) in suite.rows.iter().map(|(name, row)| (name, &row.scenario.title)) {
         assert!(table.contains(row) && table.contains(name), "docs/conformance.md does not have {name}");
     }
+}
+
+/// Random scenarios in the model and on Linux: no figure may differ. `tools/lab.sh random` runs as many as one likes; a
+/// seed that differs is a scenario, and its place is in `testdata/scenarios`.
+#[test]
+fn the_model_says_what_linux_does_in_random_scenarios() {
+    let Some(lab) = common_lab::lab("random scenarios on a real kernel") else { return };
+    let programs = Programs { mkfs: MKFS.into(), peer: "".into(), program: lab.static_program() };
+    let images = recipe::scratch().unwrap();
+    let dir = place::workspace().join("testdata/scenarios");
+    let suite = Suite::random(&dir, images.path(), &programs, RANDOM_SEEDS, RANDOM_EVENTS).unwrap();
+    let limits = Limits { time: Duration::from_secs(900), ..Limits::default() };
+    let (_, rows) = suite.compare(&lab, limits).unwrap();
+    let differences = rows.iter().flat_map(|row| row.differences.iter().map(move |what| (&row.row, what)));
+    let differences: Vec<String> = differences.map(|(row, what)| format!("{row}: {what}")).collect();
+    assert!(differences.is_empty(), "{differences:#?}");
+    let figures: usize = rows.iter().map(|row| row.figures).sum();
+    assert!(figures > 10_000, "only {figures} figures were compared");
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use erofs_sim::facts::ImageFacts;
 use erofs_sim::kernel::KernelModel;
-use erofs_sim::pages::{PAGE_SIZE, PageSet, pages_of};
+use erofs_sim::pages::{PageSet, bytes_of, pages_of};
 use erofs_sim::readahead::FileAccess;
 use erofs_sim::scenario::{Backend, Method};
 use erofs_sim::world::{MountOptions, World};
@@ -98,11 +98,11 @@ fn read_files(
         for (number, file) in facts.files.iter().enumerate().filter(|(_, file)| wanted(index, &file.path)) {
             let access = FileAccess { call: CALL, ..FileAccess::whole(Method::Read) };
             let effect = world.access(&name, number, &access, None)?;
-            prediction.all_bytes += pages_of(file.size) * PAGE_SIZE;
-            prediction.adds_bytes += effect.added * PAGE_SIZE;
+            prediction.all_bytes = prediction.all_bytes.saturating_add(bytes_of(pages_of(file.size)));
+            prediction.adds_bytes = prediction.adds_bytes.saturating_add(bytes_of(effect.added));
         }
-        sum.private_bytes += prediction.all_bytes;
-        sum.shared_bytes += prediction.adds_bytes;
+        sum.private_bytes = sum.private_bytes.saturating_add(prediction.all_bytes);
+        sum.shared_bytes = sum.shared_bytes.saturating_add(prediction.adds_bytes);
         predictions.push(prediction);
     }
     Ok(Some((sum, predictions)))

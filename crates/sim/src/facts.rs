@@ -7,7 +7,7 @@ use std::sync::mpsc::sync_channel;
 use erofs_image::{Fingerprint, Image, ImageError};
 
 use crate::ground::{Ground, Surveyor};
-use crate::pages::PAGE_SIZE;
+use crate::pages::{bytes_of, pages_of};
 
 /// A regular file of an image; a file with several names stands here once, under the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +53,8 @@ pub fn read(path: &Path, devices: &[impl AsRef<Path>]) -> Result<ImageFacts, Ima
             continue;
         }
         if step.inode.is_dir() {
-            facts.directory_bytes += step.inode.size().div_ceil(PAGE_SIZE) * PAGE_SIZE;
+            let bytes = bytes_of(pages_of(step.inode.size()));
+            facts.directory_bytes = facts.directory_bytes.saturating_add(bytes);
         }
         let fingerprint = match image.fingerprint(&step.inode)? {
             Fingerprint::Value(value) => Some(value),

@@ -10,6 +10,8 @@ use crate::readahead::Cached;
 /// Slots of a node, and the bits of an index that choose one (`XA_CHUNK_SIZE`, `XA_CHUNK_SHIFT`).
 const SLOTS: u64 = 64;
 const SLOT_BITS: u32 = 6;
+/// Up to how many pages a walk goes from folio to folio: no window in use is longer.
+const WALK_MAX: u64 = 1 << 16;
 /// Above this, no node has more than one slot in use: an index is below 2^52.
 const SHIFT_MAX: u32 = 54;
 
@@ -134,6 +136,7 @@ pub(crate) fn next_miss(cached: &Cached, index: u64, most: u64) -> (u64, u64) {
         let scanned = (run.end - index).min(most);
         return (index + scanned, 1);
     }
+    let most = most.min(WALK_MAX);
     let mut walk = Walk::begin(cached, index);
     for scanned in 1..most {
         if !walk.next() {
@@ -153,6 +156,7 @@ pub(crate) fn history(cached: &Cached, index: u64, most: u64) -> (u64, bool, u64
         let count = (index - run.start).min(most);
         return (count, count == index, 1);
     }
+    let most = most.min(WALK_MAX);
     let mut walk = Walk::begin(cached, before);
     let mut miss = None;
     let mut scanned = 1;

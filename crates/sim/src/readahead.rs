@@ -31,9 +31,16 @@ pub struct Cached {
     large: BTreeMap<u64, u64>,
     /// The first pages of the folios whose use starts the next readahead (`PG_readahead`).
     marked: BTreeSet<u64>,
+    /// What came in since this was last asked for, if it is written down.
+    fresh: Option<Vec<Range<u64>>>,
 }
 
 impl Cached {
+    /// Nothing, and what comes in is written down for [`Self::take_fresh`].
+    pub(crate) fn noted() -> Self {
+        Self { fresh: Some(Vec::new()), ..Self::default() }
+    }
+
     /// Which pages are in memory.
     pub fn resident(&self) -> &PageSet {
         &self.resident
@@ -41,7 +48,15 @@ impl Cached {
 
     /// Brings in exactly these pages, each as a folio of its own; returns how many were not there.
     pub fn insert(&mut self, pages: Range<u64>) -> u64 {
+        if let Some(fresh) = &mut self.fresh {
+            fresh.extend(self.resident.gaps(pages.clone()));
+        }
         self.resident.insert(pages)
+    }
+
+    /// Pages that came in since this was last called, where they are written down.
+    pub(crate) fn take_fresh(&mut self) -> Vec<Range<u64>> {
+        self.fresh.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Drops the folios that are wholly within a range of pages, and returns how many pages were dropped. A folio of
@@ -163,12 +178,13 @@ impl FileAccess {
 }
 
 impl Readahead {
-    /// A file that was just opened, on a device with a window of so many pages.
+    /// A file that was just opened, on a device with a window of so many pages, which the kernel counts in 32 bits.
     pub fn new(window: u64) -> Self {
+        let window = window.min(u64::from(u32::MAX));
         Self { window, start: 0, size: 0, async_size: 0, order: 0, previous: None, steps: 0, limit: u64::MAX }
     }
 
-    /// How many steps the accesses so far took, calls and windows: what they cost the model.
+    /// How many steps the accesses so far took, calls, windows and folios: what they cost the model.
     pub fn steps(&self) -> u64 {
         self.steps
     }
@@ -231,7 +247,8 @@ impl Readahead {
     pub fn splice(&mut self, cached: &mut Cached, file: Geometry, offset: u64, length: u64) -> u64 {
         let stop = offset.saturating_add(length).min(file.size);
         let (mut at, mut fetched) = (offset, 0);
-        while at < stop {
+        while at < stop && self.steps < self.limit {
+            self.steps += 1;
             let first = at / PAGE_SIZE;
             // A round asks for as many bytes as the pipe holds at most, and ends when each of its places has a page or a
             // part of one.
@@ -395,13 +412,14 @@ impl Readahead {
         self.order = self.order.min(ORDER_MAX).min(self.size.checked_ilog2().unwrap_or(0));
         let mut fetched = 0;
         let mut at = self.start;
-        while at < end.min(last) {
+        while at < end.min(last) && self.steps < self.limit {
+            self.steps += 1;
             let mut order = self.order.min(at.trailing_zeros());
             while order > 0 && at + (1 << order) > end.min(last) {
                 order -= 1;
             }
             let folio = at..at + (1 << order);
-            if folio.clone().any(|page| cached.resident.contains(page)) {
+            if cached.resident.touches(folio.clone()) {
                 // What is there already leaves gaps, which single pages fill.
                 return fetched + fetch(cached, file, at..end, mark);
             }
@@ -411,7 +429,7 @@ impl Readahead {
             if order > 0 {
                 cached.large.insert(at, 1 << order);
             }
-            fetched += cached.resident.insert(folio);
+            fetched += cached.insert(folio);
             at += 1 << order;
         }
         fetched

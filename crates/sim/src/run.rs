@@ -33,6 +33,11 @@ impl<'f> Runner<'f> {
         Self { world, images, mounted, overlays, streams }
     }
 
+    /// Sets how many more steps of readahead the accesses may take.
+    pub fn set_steps(&mut self, steps: u64) {
+        self.world.set_steps(steps);
+    }
+
     /// The machine as it is now.
     pub fn world(&self) -> &World<'f> {
         &self.world
@@ -134,7 +139,8 @@ impl<'f> Runner<'f> {
         self.world.list(mount)?;
         let mut sum = Effect::default();
         for file in 0..self.facts(mount)?.files.len() {
-            sum.added += self.world.access(mount, file, &FileAccess::whole(method), None)?.added;
+            let effect = self.world.access(mount, file, &FileAccess::whole(method), None)?;
+            sum.added = sum.added.saturating_add(effect.added);
         }
         Ok(sum)
     }

@@ -11,7 +11,7 @@ use hashbrown::hash_map::Entry;
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
 
 use crate::facts::{FileFacts, ImageFacts};
-use crate::pages::{PAGE_SIZE, pages_of};
+use crate::pages::{bytes_of, pages_of};
 use crate::tally::{Cause, Count, Outcome};
 use crate::world::Reason;
 
@@ -72,7 +72,7 @@ pub struct Group {
 impl Group {
     fn add(&mut self, most: usize, size: u64, named: impl FnOnce() -> Named) {
         self.count.files += 1;
-        self.count.bytes += pages_of(size) * PAGE_SIZE;
+        self.count.bytes = self.count.bytes.saturating_add(bytes_of(pages_of(size)));
         let at = self.largest.partition_point(|known| known.size >= size);
         if at < most {
             self.largest.insert(at, named());
@@ -210,9 +210,10 @@ impl Survey {
             None => self.find_dir(dir),
         };
         if let Some(dir) = self.findings.directories.get_mut(index) {
-            let bytes = pages_of(file.size) * PAGE_SIZE;
-            dir.private_bytes += bytes;
-            dir.shared_bytes += if outcome == Outcome::Joined { 0 } else { bytes };
+            let bytes = bytes_of(pages_of(file.size));
+            dir.private_bytes = dir.private_bytes.saturating_add(bytes);
+            let shared = if outcome == Outcome::Joined { 0 } else { bytes };
+            dir.shared_bytes = dir.shared_bytes.saturating_add(shared);
         }
     }
 
@@ -243,7 +244,8 @@ impl Survey {
                 if seen.image != self.image {
                     seen.image = self.image;
                     self.findings.stored_across.files += 1;
-                    self.findings.stored_across.bytes += file.size;
+                    let across = &mut self.findings.stored_across;
+                    across.bytes = across.bytes.saturating_add(file.size);
                 }
                 seen.domain != self.domain && seen.size == file.size && seen.compressed == file.compressed
             }

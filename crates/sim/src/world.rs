@@ -9,19 +9,20 @@ use std::ops::Range;
 
 use crate::facts::ImageFacts;
 use crate::kernel::KernelModel;
-use crate::pages::{PAGE_SIZE, PageSet, pages_of};
+use crate::pages::{PAGE_SIZE, PageSet, pages_of, saturating_sum};
 use crate::readahead::{Cached, FileAccess, Geometry, Readahead};
 use crate::scenario::{Backend, Method};
 
 /// The readahead window of a device of which nothing is said, and of mounts of image files, in pages
 /// (`VM_READAHEAD_PAGES`).
 const WINDOW_PAGES: u64 = 32;
-/// The longest request of a block device in pages (`BLK_DEF_MAX_SECTORS_CAP`, 4 MiB), and of a mount of an image file
-/// (`bdi_init`).
+/// The longest request in pages of a disk (`max_sectors_kb` 4096, `BLK_DEF_MAX_SECTORS_CAP`), of a loop device
+/// (`max_sectors_kb` 1280), and of a mount of an image file (`bdi_init`).
 const REQUEST_PAGES: u64 = 1024;
+const LOOP_REQUEST_PAGES: u64 = 320;
 const FILE_REQUEST_PAGES: u64 = 32;
 /// How many steps of readahead the accesses may take altogether, and how many more for each access: an image may claim
-/// files of any length. A step is a call or a window, so this is enough for 2 TiB.
+/// files of any length. A step is a call, a window or a folio, so this is enough for a tebibyte.
 const STEPS_MAX: u64 = 1 << 24;
 const STEPS_OF_ACCESS: u64 = 1 << 10;
 
@@ -195,11 +196,11 @@ impl Superblock<'_> {
 
     /// The readahead window of private pages and the longest request for them, in pages.
     fn device_pages(&self) -> (u64, u64) {
+        let window = self.options.window_pages.unwrap_or(WINDOW_PAGES);
         match self.options.backend {
             Backend::File | Backend::FileDirectio => (WINDOW_PAGES, FILE_REQUEST_PAGES),
-            Backend::Block | Backend::Loop | Backend::LoopBuffered | Backend::Verity => {
-                (self.options.window_pages.unwrap_or(WINDOW_PAGES), REQUEST_PAGES)
-            }
+            Backend::Loop | Backend::LoopBuffered => (window, LOOP_REQUEST_PAGES),
+            Backend::Block | Backend::Verity => (window, REQUEST_PAGES),
         }
     }
 }
@@ -355,7 +356,7 @@ impl<'f> World<'f> {
                 self.superblocks.remove(&id);
             }
         }
-        Ok(Effect { added: 0, dropped: before - self.resident() })
+        Ok(Effect { added: 0, dropped: before.saturating_sub(self.resident()) })
     }
 
     fn superblock_of(&self, mount: &str) -> Result<usize, WorldError> {
@@ -381,7 +382,7 @@ impl<'f> World<'f> {
     /// Pages of directories in memory, of mounts that were listed as a whole.
     pub fn directory_pages(&self) -> u64 {
         let listed = self.superblocks.values().filter(|superblock| superblock.listed);
-        listed.map(|superblock| pages_of(superblock.facts.directory_bytes)).sum()
+        saturating_sum(listed.map(|superblock| pages_of(superblock.facts.directory_bytes)))
     }
 
     /// Looks a file up. If it is not in memory it joins its key, becomes the first of it, or stays on its own.
@@ -408,7 +409,7 @@ impl<'f> World<'f> {
                 let shared = self.keys.entry(key.clone()).or_insert_with(|| Shared {
                     class,
                     size: facts.size,
-                    cached: Cached::default(),
+                    cached: Cached::noted(),
                     members: VecDeque::new(),
                     filled: Vec::new(),
                 });
@@ -488,6 +489,11 @@ impl<'f> World<'f> {
         self.hold(mount, file, |member| &mut member.maps, -1)
     }
 
+    /// Sets how many more steps of readahead the accesses may take: calls, windows, and folios.
+    pub fn set_steps(&mut self, steps: u64) {
+        self.steps_left = steps;
+    }
+
     /// Sets the readahead window of shared pages, in pages: that of the hidden device (`pseudo_erofs-1`).
     pub fn set_window(&mut self, pages: u64) {
         self.kernel.window_pages = pages;
@@ -523,19 +529,11 @@ impl<'f> World<'f> {
         let shares = shares_pages(self.kernel, access.method);
         let left = self.steps_left.saturating_add(STEPS_OF_ACCESS);
         let (cached, geometry, filled) = self.pages_for(mount, file, shares)?;
-        let before = filled.is_some().then(|| cached.resident().clone());
         let state = if filled.is_some() { shared } else { own };
         let begun = state.steps();
         let added = state.access(cached, geometry, access, left);
-        if let (Some(filled), Some(before), Some(source)) = (filled, before, source)
-            && added > 0
-        {
-            if before.is_empty() {
-                filled.clear();
-            }
-            filled.extend(cached.resident().without(&before).map(|pages| (pages, source)));
-        }
-        self.steps_left = left.saturating_sub(state.steps() - begun);
+        note_source(cached, filled, source, added);
+        self.steps_left = left.saturating_sub(state.steps().saturating_sub(begun));
         if self.steps_left == 0 {
             return Err(WorldError::Steps { mount: mount.into(), path: self.path_of(mount, file) });
         }
@@ -635,11 +633,8 @@ impl<'f> World<'f> {
         self.lookup(mount, file)?;
         let source = self.source(mount, file)?;
         let (cached, Geometry { size, .. }, filled) = self.pages_for(mount, file, true)?;
-        let before = cached.resident().clone();
         let added = cached.insert(range.start / PAGE_SIZE..pages_of(range.end.min(size)));
-        if let (Some(filled), Some(source)) = (filled, source) {
-            filled.extend(cached.resident().without(&before).map(|pages| (pages, source)));
-        }
+        note_source(cached, filled, source, added);
         Ok(Effect { added, dropped: 0 })
     }
 
@@ -674,7 +669,7 @@ impl<'f> World<'f> {
                         .is_some_and(|member| member.maps > 0)
                 };
                 if !shared.members.iter().any(maps) {
-                    shared.cached = Cached::default();
+                    shared.cached = Cached::noted();
                 }
             }
             self.superblocks.values_mut().for_each(|superblock| superblock.listed = false);
@@ -700,7 +695,7 @@ impl<'f> World<'f> {
                 self.evict(id, file);
             }
         }
-        Effect { added: 0, dropped: before - self.resident() }
+        Effect { added: 0, dropped: before.saturating_sub(self.resident()) }
     }
 
     /// A file leaves memory; its key goes with its last file, and the pages with the key.
@@ -717,9 +712,9 @@ impl<'f> World<'f> {
 
     /// All pages in memory.
     pub fn resident(&self) -> u64 {
-        let shared: u64 = self.keys.values().map(|shared| shared.cached.resident().len()).sum();
+        let shared = self.keys.values().map(|shared| shared.cached.resident().len());
         let members = self.superblocks.values().flat_map(|sb| sb.inodes.values());
-        shared + members.map(|member| member.private.resident().len()).sum::<u64>()
+        saturating_sum(shared.chain(members.map(|member| member.private.resident().len())))
     }
 
     /// The mount whose device is read for a page of this file that is missing: that of the file which joined last. The
@@ -774,6 +769,21 @@ impl<'f> World<'f> {
         let used = member.key.as_ref().and_then(|key| self.keys.get(key));
         Ok((used.map_or(own, |shared| shared.cached.resident().len()), own))
     }
+}
+
+/// Writes down what the pages that just came in were read from, for the pages of a key.
+fn note_source<'f>(
+    cached: &mut Cached,
+    filled: Option<&mut Vec<(Range<u64>, Source<'f>)>>,
+    source: Option<Source<'f>>,
+    added: u64,
+) {
+    let (Some(filled), Some(source)) = (filled, source) else { return };
+    if added == cached.resident().len() {
+        // There was none before.
+        filled.clear();
+    }
+    filled.extend(cached.take_fresh().into_iter().map(|pages| (pages, source)));
 }
 
 /// The key of a fingerprint in a domain (`erofs_xattr_fill_inode_fingerprint`).

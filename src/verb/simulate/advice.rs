@@ -1,5 +1,6 @@
 //! What could be done for more sharing. Every piece of advice follows from facts that are counted beside it.
 
+use erofs_sim::pages::{bytes_of, pages_of, saturating_sum};
 use erofs_sim::scenario::Backend;
 use erofs_sim::survey::{Findings, Group, Hint, Why};
 use erofs_sim::tally::Cause;
@@ -138,9 +139,8 @@ fn build_stamp(known: &Known<'_>) -> Option<Advice> {
         return None;
     }
     let files = u64::try_from(pairs.len()).unwrap_or(u64::MAX);
-    let page = erofs_sim::pages::PAGE_SIZE;
-    let bytes = pairs.iter().map(|(named, _)| erofs_sim::pages::pages_of(named.size) * page).sum();
-    let differing: u64 = pairs.iter().map(|(_, bytes)| bytes).sum();
+    let bytes = saturating_sum(pairs.iter().map(|(named, _)| bytes_of(pages_of(named.size))));
+    let differing = saturating_sum(pairs.iter().map(|(_, bytes)| *bytes));
     let differ = counted(differing, "byte", "bytes");
     let text = format!(
         "{} in only {differ}, as a build time or an id makes it; this costs {}: build reproducibly",

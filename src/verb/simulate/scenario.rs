@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use erofs_sim::facts::{self, FileFacts, ImageFacts};
 use erofs_sim::kernel::KernelModel;
-use erofs_sim::pages::PAGE_SIZE;
+use erofs_sim::pages::bytes_of;
 use erofs_sim::run::Runner;
 use erofs_sim::scenario::{Backend, Event, Scenario};
 use erofs_sim::survey::{Findings, Group, Named, Why};
@@ -241,8 +241,8 @@ fn both(
         if let Some(mount) = event.mount() {
             let mount = shared.resolve(mount).to_owned();
             let added = outcome.added.entry(mount).or_default();
-            added.0 += without.added;
-            added.1 += with.added;
+            added.0 = added.0.saturating_add(without.added);
+            added.1 = added.1.saturating_add(with.added);
         }
         outcome.peak.0 = outcome.peak.0.max(private.world().resident());
         outcome.peak.1 = outcome.peak.1.max(shared.world().resident());
@@ -352,7 +352,7 @@ fn report(
             files: u64::try_from(facts.files.iter().filter(|file| file.size != 0).count())
                 .unwrap_or(u64::MAX),
             pages: private,
-            marginal_bytes: shared * PAGE_SIZE,
+            marginal_bytes: bytes_of(shared),
             metadata_bytes: beside.metadata_bytes.last().copied().unwrap_or(0),
         });
         plan.push(planned);
@@ -366,7 +366,7 @@ fn report(
         }
     }
     let backends: Vec<Backend> = mounts.iter().map(|mounted| mounted.backend).collect();
-    let (private, shared) = (outcome.peak.0 * PAGE_SIZE, outcome.peak.1 * PAGE_SIZE);
+    let (private, shared) = (bytes_of(outcome.peak.0), bytes_of(outcome.peak.1));
     let known = Known {
         plan: &plan,
         findings: &findings,
@@ -395,7 +395,7 @@ fn report(
 
 fn note(group: &mut Group, image: usize, file: &FileFacts, pages: u64) {
     group.count.files += 1;
-    group.count.bytes += pages * PAGE_SIZE;
+    group.count.bytes = group.count.bytes.saturating_add(bytes_of(pages));
     let at = group.largest.partition_point(|known| known.size >= file.size);
     group.largest.insert(at, Named { image, other: None, path: file.path.clone(), size: file.size });
     group.largest.truncate(TOP_FILES);

@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow};
 use erofs_image::{Follow, Image, printable};
 use erofs_sim::error::TraceError;
 use erofs_sim::facts::{self, ImageFacts};
-use erofs_sim::pages::PAGE_SIZE;
+use erofs_sim::pages::bytes_of;
 use erofs_sim::readahead::{FileAccess, Mapped};
 use erofs_sim::strace::{self, Mountpoint};
 use erofs_sim::survey::{Directory, Findings, Group, Named, Why};
@@ -250,17 +250,17 @@ impl<'a> Run<'a> {
         let first = self.touched.insert((image, file));
         if let Some(report) = self.images.get_mut(image) {
             report.files += u64::from(first);
-            report.pages += without;
-            report.marginal_bytes += with * PAGE_SIZE;
+            report.pages = report.pages.saturating_add(without);
+            report.marginal_bytes = report.marginal_bytes.saturating_add(bytes_of(with));
         }
         let dir = self.dirs.entry(erofs_sim::survey::dir_of(&known.path).to_vec()).or_default();
-        dir.0 += without * PAGE_SIZE;
-        dir.1 += with * PAGE_SIZE;
+        dir.0 = dir.0.saturating_add(bytes_of(without));
+        dir.1 = dir.1.saturating_add(bytes_of(with));
         if let Some(cause) = cause
             && with != 0
         {
             let group = self.findings.not_shared.entry(Why::Cause(cause)).or_default();
-            group.count.bytes += with * PAGE_SIZE;
+            group.count.bytes = group.count.bytes.saturating_add(bytes_of(with));
             if self.named.insert((cause, image, file)) {
                 name(group, image, known);
             }

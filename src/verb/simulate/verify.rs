@@ -106,7 +106,8 @@ impl Reader {
         }
         let ground = surveyor.finish();
         self.content.duplicates.within_images_files += ground.stored_twice_files;
-        self.content.duplicates.within_images_bytes += ground.stored_twice_bytes;
+        let within = &mut self.content.duplicates.within_images_bytes;
+        *within = within.saturating_add(ground.stored_twice_bytes);
         Ok(())
     }
 
@@ -126,11 +127,12 @@ impl Reader {
         if seen.image != number {
             seen.image = number;
             content.duplicates.across_images_files += 1;
-            content.duplicates.across_images_bytes += named.bytes;
+            let across = &mut content.duplicates.across_images_bytes;
+            *across = across.saturating_add(named.bytes);
         }
         if seen.value != value {
             content.unmatched_files += 1;
-            content.unmatched_bytes += named.bytes;
+            content.unmatched_bytes = content.unmatched_bytes.saturating_add(named.bytes);
             keep(&mut content.unmatched, named);
         }
     }

@@ -2,7 +2,7 @@
 
 use erofs_sim::facts::{self, ImageFacts};
 use erofs_sim::kernel::KernelModel;
-use erofs_sim::pages::PAGE_SIZE;
+use erofs_sim::pages::{PAGE_SIZE, saturating_sum};
 use erofs_sim::scenario::{Backend, Method};
 use erofs_sim::survey::{Findings, Survey};
 use erofs_sim::tally::{Access, Tally};
@@ -39,10 +39,11 @@ pub(super) struct Beside {
 impl Beside {
     pub(super) fn add(&mut self, number: usize, facts: &ImageFacts) {
         self.metadata_bytes.push(self.metadata.add(facts));
-        self.image_bytes += facts.ground.image_bytes;
+        self.image_bytes = self.image_bytes.saturating_add(facts.ground.image_bytes);
         self.duplicates.by = "fingerprints";
         self.duplicates.within_images_files += facts.ground.stored_twice_files;
-        self.duplicates.within_images_bytes += facts.ground.stored_twice_bytes;
+        let within = &mut self.duplicates.within_images_bytes;
+        *within = within.saturating_add(facts.ground.stored_twice_bytes);
         if !facts.announces_fingerprints {
             self.without_feature.push(number);
         }
@@ -94,8 +95,8 @@ pub(super) fn finish(
     if let Some(content) = &content {
         beside.duplicates = content.duplicates;
     }
-    let private = images.iter().map(ImageReport::private_bytes).sum();
-    let shared = images.iter().map(|image| image.marginal_bytes).sum();
+    let private = saturating_sum(images.iter().map(ImageReport::private_bytes));
+    let shared = saturating_sum(images.iter().map(|image| image.marginal_bytes));
     let known =
         Known { plan, findings, beside: &beside, backends: &[backend], shared, content: content.as_ref() };
     Ok(Report {
