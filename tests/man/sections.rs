@@ -514,7 +514,8 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
                 "# image path offset length method\napp.img /usr/bin/app 0 - exec\napp.img /etc/a\\040b 0 4096 read 512",
             ),
             Text(
-                "The image is a path of the command line, or the last name of one. In image and path a backslash begins an \
+                "The image is a path of the command line, absolute or as it was given, or a path whose last name is that of \
+                 one, so that lists of trace and of other machines are read as they are. In image and path a backslash begins an \
                  escape: one to three octal digits, x and two hexadecimal ones, or one of the letters and signs of C. The length may be - for \
                  up to the end. Methods are those of a scenario, and pages: exactly these pages were in memory, and nothing \
                  was read ahead. A range that ends outside of its file is an error.",

@@ -1,7 +1,8 @@
 //! What the model needs to know of an image: plain values. The only file of the crate that opens one.
 
+use std::collections::HashMap;
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 
 use erofs_image::{Fingerprint, Image, ImageError};
@@ -9,7 +10,7 @@ use erofs_image::{Fingerprint, Image, ImageError};
 use crate::ground::{Ground, Surveyor};
 use crate::pages::{bytes_of, pages_of};
 
-/// A regular file of an image; a file with several names stands here once, under the first.
+/// A regular file of an image; of one with several names, the first of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileFacts {
     /// The path from `/` on.
@@ -27,12 +28,28 @@ pub struct FileFacts {
 pub struct ImageFacts {
     /// Regular files in the order of a walk.
     pub files: Vec<FileFacts>,
+    /// Further names of files that have several (hard links), with the number of the file.
+    pub links: Vec<(Vec<u8>, usize)>,
     /// Whether the image announces fingerprints.
     pub announces_fingerprints: bool,
     /// Bytes of page cache that the directories take in each mount: whole pages per directory.
     pub directory_bytes: u64,
     /// What it takes beside the data of files, and what it stores more than once.
     pub ground: Ground,
+}
+
+impl ImageFacts {
+    /// The number of the regular file with this name.
+    pub fn file_at(&self, path: &[u8]) -> Option<usize> {
+        let first = self.files.iter().position(|file| file.path == path);
+        first.or_else(|| self.links.iter().find(|(name, _)| name == path).map(|(_, file)| *file))
+    }
+
+    /// The number of the regular file of every name.
+    pub fn by_name(&self) -> HashMap<&[u8], usize> {
+        let first = self.files.iter().enumerate().map(|(number, file)| (file.path.as_slice(), number));
+        first.chain(self.links.iter().map(|(name, number)| (name.as_slice(), *number))).collect()
+    }
 }
 
 /// How many images are read at once, at most: adding them up, which goes one by one, keeps up with no more.
@@ -47,9 +64,12 @@ pub fn read(path: &Path, devices: &[impl AsRef<Path>]) -> Result<ImageFacts, Ima
     let mut facts =
         ImageFacts { announces_fingerprints: image.ishare_prefix()?.is_some(), ..ImageFacts::default() };
     let mut surveyor = Surveyor::new(&image)?;
+    // Files that may have further names, by inode.
+    let mut linked = HashMap::new();
     for step in image.walk_all()? {
         let step = step?;
         if !step.first {
+            facts.links.extend(linked.get(&step.inode.nid).map(|number| (step.path, *number)));
             continue;
         }
         if step.inode.is_dir() {
@@ -62,6 +82,9 @@ pub fn read(path: &Path, devices: &[impl AsRef<Path>]) -> Result<ImageFacts, Ima
         };
         surveyor.visit(&image, &step.inode, fingerprint.as_deref());
         if step.inode.is_file() {
+            if step.inode.record.nlink > 1 {
+                linked.insert(step.inode.nid, facts.files.len());
+            }
             let compressed = step.inode.layout().is_compressed();
             facts.files.push(FileFacts { path: step.path, size: step.inode.size(), compressed, fingerprint });
         }
@@ -70,28 +93,42 @@ pub fn read(path: &Path, devices: &[impl AsRef<Path>]) -> Result<ImageFacts, Ima
     Ok(facts)
 }
 
-/// Reads images without extra devices on several threads, and hands each to `each` with its number, in the order of
-/// `paths`. At most two per thread and one more are in memory at a time, so what `each` wants to keep of an image it must
+/// An image of a set, and the extra devices that hold data of it, in the order of its device table.
+pub trait ImageFiles: Sync {
+    /// The image.
+    fn image(&self) -> &Path;
+    /// The devices.
+    fn devices(&self) -> &[PathBuf];
+}
+
+impl ImageFiles for PathBuf {
+    fn image(&self) -> &Path {
+        self
+    }
+
+    fn devices(&self) -> &[PathBuf] {
+        &[]
+    }
+}
+
+/// Reads images on several threads, and hands each to `each` with its number, in the order of `images`. At most two per thread and one more are in memory at a time, so what `each` wants to keep of an image it must
 /// take.
 ///
 /// # Errors
 /// The first one of `each`, after which no more images are read.
-pub fn read_in_order<P, E>(
-    paths: &[P],
+pub fn read_in_order<I: ImageFiles, E>(
+    images: &[I],
     mut each: impl FnMut(usize, Result<ImageFacts, ImageError>) -> Result<(), E>,
-) -> Result<(), E>
-where
-    P: AsRef<Path> + Sync,
-{
+) -> Result<(), E> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = cores.min(THREADS_MAX).min(paths.len());
+    let threads = cores.min(THREADS_MAX).min(images.len());
     std::thread::scope(|scope| {
-        // Each thread has every so manyth image, and waits with it until the one before is taken.
+        // The images are dealt out to the threads in turn, and each waits with one until the one before is taken.
         let begin = |first: usize| {
             let (done, taken) = sync_channel(1);
             scope.spawn(move || {
-                for path in paths.iter().skip(first).step_by(threads) {
-                    if done.send(read(path.as_ref(), &[] as &[&Path])).is_err() {
+                for image in images.iter().skip(first).step_by(threads) {
+                    if done.send(read(image.image(), image.devices())).is_err() {
                         return;
                     }
                 }
@@ -99,7 +136,7 @@ where
             taken
         };
         let readers: Vec<_> = (0..threads).map(begin).collect();
-        for (number, reader) in (0..paths.len()).zip(readers.iter().cycle()) {
+        for (number, reader) in (0..images.len()).zip(readers.iter().cycle()) {
             // A thread that ends early has panicked, and so will the scope.
             let Ok(facts) = reader.recv() else { break };
             each(number, facts)?;

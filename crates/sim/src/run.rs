@@ -65,7 +65,7 @@ impl<'f> Runner<'f> {
     /// # Errors
     /// A mount or file that is not there.
     pub fn file(&self, mount: &str, path: &str) -> Result<usize, WorldError> {
-        let found = self.facts(mount)?.files.iter().position(|file| file.path == path.as_bytes());
+        let found = self.facts(mount)?.file_at(path.as_bytes());
         found.ok_or_else(|| WorldError::Name { what: "file", name: path.into(), problem: "is not there" })
     }
 

@@ -161,12 +161,27 @@ impl Survey {
         self.domain = u16::try_from(index).unwrap_or(u16::MAX);
     }
 
+    /// Counts what an image stores that another one stores as well, and nothing else: where not everything is read.
+    pub fn store(&mut self, number: usize, facts: &ImageFacts, domain: &str) {
+        self.begin(number, facts, domain);
+        for file in facts.files.iter().filter(|file| file.size != 0) {
+            if let Some(hash) = self.hash_of(file) {
+                self.note_value(hash, file);
+            }
+        }
+    }
+
+    /// A number for the fingerprint of a file, if it counts.
+    fn hash_of(&self, file: &FileFacts) -> Option<u64> {
+        let value = file.fingerprint.as_deref().filter(|_| self.announces);
+        value.map(|value| self.hasher.hash_one(value))
+    }
+
     /// Adds a file with content, and what became of it.
     pub fn file(&mut self, file: &FileFacts, outcome: Outcome) {
-        let value = file.fingerprint.as_deref().filter(|_| self.announces);
-        let hash = value.map(|value| self.hasher.hash_one(value));
+        let hash = self.hash_of(file);
         self.count_dir(file, outcome);
-        if let Some(value) = value
+        if let Some(value) = file.fingerprint.as_deref().filter(|_| self.announces)
             && !self.kind_known
         {
             self.kind_known = true;

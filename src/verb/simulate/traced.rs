@@ -12,7 +12,7 @@ use erofs_sim::facts::{self, ImageFacts};
 use erofs_sim::pages::bytes_of;
 use erofs_sim::readahead::{FileAccess, Mapped};
 use erofs_sim::strace::{self, Mountpoint};
-use erofs_sim::survey::{Directory, Findings, Group, Named, Why};
+use erofs_sim::survey::{Directory, Findings, Group, Named, Survey, Why};
 use erofs_sim::tally::Cause;
 use erofs_sim::trace::{self, How, Record};
 use erofs_sim::world::{MountOptions, World};
@@ -31,9 +31,9 @@ const TOP_FILES: usize = 5;
 /// The image that a command line gave, and the files of it that were found.
 struct Opened {
     facts: ImageFacts,
-    /// The number of each file, by the path under which the facts have it.
+    /// The number of each file, by each of its names.
     files: HashMap<Vec<u8>, usize>,
-    /// Paths with another name: hard links, and those that lead over symbolic links. Nothing for what is no file.
+    /// Paths that lead over symbolic links. Nothing for what is no file.
     others: HashMap<Vec<u8>, Option<usize>>,
     /// The number of each file, by inode; read when it is needed first.
     inodes: Option<HashMap<u64, usize>>,
@@ -132,11 +132,12 @@ impl<'a> Run<'a> {
             strict,
             out: args.trace_out.as_ref().map(create).transpose()?,
         };
+        let mut survey = Survey::default();
         facts::read_in_order(asked.plan, |number, facts| {
             let Some(planned) = asked.plan.get(number) else { return Ok(()) };
             let facts = facts.map_err(|error| anyhow!("{}: {error}", shown(&planned.path)))?;
             check_feature(asked.allow_unshared, &planned.path, &facts)?;
-            run.beside.add(number, &facts);
+            run.beside.add(number, &facts, true);
             run.images.push(ImageReport {
                 path: planned.shown(),
                 mount: None,
@@ -146,10 +147,12 @@ impl<'a> Run<'a> {
                 marginal_bytes: 0,
                 metadata_bytes: run.beside.metadata_bytes.last().copied().unwrap_or(0),
             });
-            let files = facts.files.iter().enumerate().map(|(at, file)| (file.path.clone(), at)).collect();
+            let files = facts.by_name().into_iter().map(|(name, file)| (name.to_vec(), file)).collect();
+            survey.store(number, &facts, &planned.domain);
             run.opened.push(Opened { facts, files, others: HashMap::new(), inodes: None });
             anyhow::Ok(())
         })?;
+        run.findings.stored_across = survey.finish().stored_across;
         Ok(run)
     }
 
@@ -200,7 +203,7 @@ impl<'a> Run<'a> {
         record: &Record,
         line: &Line<'_>,
     ) -> anyhow::Result<()> {
-        let Some(image) = self.names.get(&record.image).copied() else {
+        let Some(image) = image_named(&self.names, &record.image) else {
             let found = printable(&record.image);
             return Err(line.wrong(&format!("image: found {found}, want one of the command line")));
         };
@@ -295,7 +298,7 @@ impl<'a> Run<'a> {
 
 impl Opened {
     fn resolve(&mut self, planned: &Planned, path: &[u8]) -> Result<Option<usize>, erofs_image::ImageError> {
-        let image = Image::open_path(&planned.path, &[] as &[&Path], 0)?;
+        let image = planned.open()?;
         let Ok(inode) = image.resolve(path, Follow::All) else { return Ok(None) };
         let inodes = match &mut self.inodes {
             Some(inodes) => inodes,
@@ -318,7 +321,8 @@ fn number_of_inodes(image: &Image) -> Result<HashMap<u64, usize>, erofs_image::I
     Ok(numbers)
 }
 
-/// By which names a trace may call the images: their paths, and the last names of these where they differ.
+/// By which names a trace may call the images: their paths, as they were given and from `/` on without links, and the
+/// last names of these where they differ.
 fn names(plan: &[Planned]) -> HashMap<Vec<u8>, usize> {
     let mut last: HashMap<Vec<u8>, Option<usize>> = HashMap::new();
     for (number, planned) in plan.iter().enumerate() {
@@ -330,9 +334,18 @@ fn names(plan: &[Planned]) -> HashMap<Vec<u8>, usize> {
     let mut names: HashMap<Vec<u8>, usize> =
         last.into_iter().filter_map(|(name, number)| Some((name, number?))).collect();
     for (number, planned) in plan.iter().enumerate() {
-        names.insert(planned.path.as_os_str().as_encoded_bytes().to_vec(), number);
+        let real = planned.path.canonicalize().ok();
+        for path in std::iter::once(&planned.path).chain(&real) {
+            names.insert(path.as_os_str().as_encoded_bytes().to_vec(), number);
+        }
     }
     names
+}
+
+/// The image that a trace means: one of these names, or a path of another place or machine whose last name is one.
+fn image_named(names: &HashMap<Vec<u8>, usize>, name: &[u8]) -> Option<usize> {
+    let last = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    names.get(name).or_else(|| names.get(last)).copied()
 }
 
 /// Counts a file of a group, and keeps it if it is among the largest.

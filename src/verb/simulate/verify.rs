@@ -60,7 +60,7 @@ pub(super) fn read(plan: &[Planned], findings: &Findings) -> anyhow::Result<Cont
     let mut reader = Reader::default();
     reader.content.duplicates.by = "contents";
     for (number, planned) in plan.iter().enumerate() {
-        let read = open(planned).and_then(|image| reader.image(number, planned, &image));
+        let read = planned.open().and_then(|image| reader.image(number, planned, &image));
         read.map_err(|error| anyhow!("{}: {error}", shown(&planned.path)))?;
     }
     let pairs = findings.hints.get(&Hint::SameSizeOtherContent);
@@ -73,10 +73,6 @@ pub(super) fn read(plan: &[Planned], findings: &Findings) -> anyhow::Result<Cont
         }
     }
     Ok(reader.content)
-}
-
-fn open(planned: &Planned) -> Result<Image, ImageError> {
-    Image::open_path(&planned.path, &[] as &[&std::path::Path], 0)
 }
 
 impl Reader {
@@ -168,7 +164,7 @@ fn digest(image: &Image, inode: &Inode) -> Result<Digest, ImageError> {
 /// In how many bytes the files at one path of two images differ; nothing where one of them cannot be read.
 fn difference(one: &Planned, other: &Planned, path: &[u8]) -> anyhow::Result<Option<u64>> {
     let count = || -> Result<u64, ImageError> {
-        let (one, other) = (open(one)?, open(other)?);
+        let (one, other) = (one.open()?, other.open()?);
         let data = [&one, &other].map(|image| image.data(&image.resolve(path, Follow::Parents)?));
         let [first, second] = data;
         let (first, second) = (first?, second?);

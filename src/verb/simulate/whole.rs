@@ -5,7 +5,7 @@ use erofs_sim::kernel::KernelModel;
 use erofs_sim::pages::{PAGE_SIZE, saturating_sum};
 use erofs_sim::scenario::{Backend, Method};
 use erofs_sim::survey::{Findings, Survey};
-use erofs_sim::tally::{Access, Tally};
+use erofs_sim::tally::{Access, Count, Tally};
 
 use super::advice::{self, Known};
 use super::plan::{Planned, backend_name, check_feature};
@@ -37,16 +37,26 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    pub(super) fn add(&mut self, number: usize, facts: &ImageFacts) {
+    /// Adds a mount. What its image stores is counted with the first one of the image.
+    pub(super) fn add(&mut self, number: usize, facts: &ImageFacts, first_of_image: bool) {
         self.metadata_bytes.push(self.metadata.add(facts));
+        if !facts.announces_fingerprints {
+            self.without_feature.push(number);
+        }
+        if !first_of_image {
+            return;
+        }
         self.image_bytes = self.image_bytes.saturating_add(facts.ground.image_bytes);
         self.duplicates.by = "fingerprints";
         self.duplicates.within_images_files += facts.ground.stored_twice_files;
         let within = &mut self.duplicates.within_images_bytes;
         *within = within.saturating_add(facts.ground.stored_twice_bytes);
-        if !facts.announces_fingerprints {
-            self.without_feature.push(number);
-        }
+    }
+
+    /// Adds what several images store.
+    pub(super) fn add_across(&mut self, across: Count) {
+        self.duplicates.across_images_files = across.files;
+        self.duplicates.across_images_bytes = across.bytes;
     }
 }
 
@@ -61,7 +71,7 @@ pub(super) fn run(asked: Asked<'_>, name: &str, method: Method) -> anyhow::Resul
         check_feature(asked.allow_unshared, &image.path, &facts)?;
         survey.begin(number, &facts, &image.domain);
         tally.add_each(&facts, Some(&image.domain), |file, outcome| survey.file(file, outcome));
-        beside.add(number, &facts);
+        beside.add(number, &facts, true);
         anyhow::Ok(())
     })?;
     let findings = survey.finish();
@@ -89,8 +99,7 @@ pub(super) fn finish(
     findings: &Findings,
 ) -> anyhow::Result<Report> {
     let Asked { plan, kernel, backend, .. } = asked;
-    beside.duplicates.across_images_files = findings.stored_across.files;
-    beside.duplicates.across_images_bytes = findings.stored_across.bytes;
+    beside.add_across(findings.stored_across);
     let content = if asked.verify { Some(verify::read(plan, findings)?) } else { None };
     if let Some(content) = &content {
         beside.duplicates = content.duplicates;
