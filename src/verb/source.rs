@@ -84,9 +84,9 @@ mod tests {
     fn devices_go_to_their_images() {
         let images = ["a.img", "dir/b=c.img"].map(Path::new);
         let given = ["dir/b=c.img=x=y", "a.img=1", "a.img=2"].map(PathBuf::from);
-        let want = [vec!["1", "2"], vec!["x=y"]].map(|list| list.into_iter().map(PathBuf::from).collect());
-        assert_eq!(devices_of_each(&images, &given).unwrap(), Vec::from(want));
-        assert_eq!(devices_of_each(&images[..1], &["x=y".into()]).unwrap(), [[PathBuf::from("x=y")]]);
+        let paths = |list: &[&str]| list.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(devices_of_each(&images, &given).unwrap(), [paths(&["1", "2"]), paths(&["x=y"])]);
+        assert_eq!(devices_of_each(&images[..1], &["x=y".into()]).unwrap(), [paths(&["x=y"])]);
         for (wrong, message) in [
             ("c.img=x", "--device c.img=x: want META=ORIGINAL, where META is one of the images"),
             ("a.img", "--device a.img: want META=ORIGINAL, where META is one of the images"),

@@ -201,10 +201,10 @@ fn subject(event: &Event) -> Option<(&str, (u64, Option<u64>))> {
         | Event::Open { path, .. }
         | Event::Close { path, .. }
         | Event::Map { path, .. }
-        | Event::Unmap { path, .. } => Some((path, (0, None))),
-        Event::Read { path, offset, length, .. } => Some((path, (*offset, *length))),
+        | Event::Unmap { path, .. }
         // What is dropped may lie anywhere.
-        Event::Dontneed { path, .. } => Some((path, (0, None))),
+        | Event::Dontneed { path, .. } => Some((path, (0, None))),
+        Event::Read { path, offset, length, .. } => Some((path, (*offset, *length))),
         _ => None,
     }
 }
