@@ -47,7 +47,8 @@ const EROFS: &str = "nodev\ttmpfs\n\terofs\n";
 const WITH_SHARING: &str = "CONFIG_EROFS_FS=m\nCONFIG_EROFS_FS_XATTR=y\nCONFIG_EROFS_FS_PAGE_CACHE_SHARE=y\n";
 const WITHOUT_SHARING: &str = "CONFIG_EROFS_FS=m\n# CONFIG_EROFS_FS_PAGE_CACHE_SHARE is not set\n";
 /// What is said of every kernel that shares; no more than notes.
-const NOTES: [&str; 7] = [
+const NOTES: [&str; 8] = [
+    "sub-page-extents",
     "remount-oops",
     "remount-unchecked",
     "private-splice",

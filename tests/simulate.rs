@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use erofs_testkit::require::{Absent, need};
-use erofs_testkit::{content, place};
+use erofs_testkit::{content, peers, place};
 use serde_json::Value;
 
 const PAGE: u64 = 4096;
@@ -302,6 +302,40 @@ fn a_build_stamp_is_found_in_contents() {
     let stamp = coded(&found, "advice", "build_stamp");
     assert!(stamp["text"].as_str().unwrap().contains("only 4 bytes"), "{stamp}");
     assert_eq!(stamp["largest"][0]["path"], "/usr/bin/program");
+}
+
+/// Kernels read such files wrong where they share, or crash. Made by `mkfs.erofs`, because the builder does not.
+#[test]
+fn files_with_several_places_in_a_page_are_named() {
+    let Some(peers) = need("files of mkfs.erofs with small chunks", peers::find()) else { return };
+    let dir = place::scratch().unwrap();
+    let source = dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    content::sparse(
+        &source.join("holes"),
+        8192,
+        &[(0, content::noise(1, 1024)), (4096, content::noise(2, 100))],
+    )
+    .unwrap();
+    fs::write(source.join("flat"), content::noise(3, 8192)).unwrap();
+    for (name, options, files) in
+        [("small", &["-b1024", "--chunksize=1024"][..], 1), ("whole", &["-b4096", "--chunksize=4096"], 0)]
+    {
+        let options = [options, &["--xattr-inode-digest=trusted.erofs.fingerprint"]].concat();
+        peers::build(peers.mkfs.to_str().unwrap(), &options, &dir.path().join(name), &source).unwrap();
+        let found = report(dir.path(), &[name]);
+        let advice: Vec<_> = found["advice"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|row| row["code"] == "sub_page_extents")
+            .collect();
+        assert_eq!(advice.len(), files, "{name}: {found:#}");
+        if let Some(advice) = advice.first() {
+            assert_eq!((&advice["files"], &advice["largest"][0]["path"]), (&1.into(), &"/holes".into()));
+            assert_eq!(found["advice"][0]["code"], "sub_page_extents", "what is dangerous comes first");
+        }
+    }
 }
 
 #[test]

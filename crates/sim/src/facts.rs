@@ -5,10 +5,10 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 
-use erofs_image::{Fingerprint, Image, ImageError};
+use erofs_image::{Fingerprint, Image, ImageError, Inode};
 
 use crate::ground::{Ground, Surveyor};
-use crate::pages::{bytes_of, pages_of};
+use crate::pages::{PAGE_SIZE, bytes_of, pages_of};
 
 /// A regular file of an image; of one with several names, the first of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,9 @@ pub struct ImageFacts {
     pub files: Vec<FileFacts>,
     /// Further names of files that have several (hard links), with the number of the file.
     pub links: Vec<(Vec<u8>, usize)>,
+    /// Files with a fingerprint of which a page has its bytes in several places, which kernels read wrong where they share
+    /// (see [`erofs_image::FileData::extent_within_page`]).
+    pub split_pages: Vec<usize>,
     /// Whether the image announces fingerprints.
     pub announces_fingerprints: bool,
     /// Bytes of page cache that the directories take in each mount: whole pages per directory.
@@ -86,11 +89,20 @@ pub fn read(path: &Path, devices: &[impl AsRef<Path>]) -> Result<ImageFacts, Ima
                 linked.insert(step.inode.nid, facts.files.len());
             }
             let compressed = step.inode.layout().is_compressed();
+            if !compressed && fingerprint.is_some() && has_split_page(&image, &step.inode) {
+                facts.split_pages.push(facts.files.len());
+            }
             facts.files.push(FileFacts { path: step.path, size: step.inode.size(), compressed, fingerprint });
         }
     }
     facts.ground = surveyor.finish();
     Ok(facts)
+}
+
+/// Whether a page of a file has its bytes in several places. What cannot be read is said when it is wanted.
+fn has_split_page(image: &Image, inode: &Inode) -> bool {
+    let found = image.data(inode).and_then(|data| data.extent_within_page(PAGE_SIZE));
+    found.is_ok_and(|found| found.is_some())
 }
 
 /// An image of a set, and the extra devices that hold data of it, in the order of its device table.

@@ -70,9 +70,20 @@ pub struct Group {
 }
 
 impl Group {
-    fn add(&mut self, most: usize, size: u64, named: impl FnOnce() -> Named) {
+    /// Counts a file of an image with all its bytes, and names it if it is among the largest.
+    pub fn count_file(&mut self, image: usize, file: &FileFacts) {
+        self.count_part(image, file, bytes_of(pages_of(file.size)));
+    }
+
+    /// The same, with so many of its bytes.
+    pub fn count_part(&mut self, image: usize, file: &FileFacts, bytes: u64) {
+        let named = || Named { image, other: None, path: file.path.clone(), size: file.size };
+        self.add(TOP_FILES, file.size, bytes, named);
+    }
+
+    fn add(&mut self, most: usize, size: u64, bytes: u64, named: impl FnOnce() -> Named) {
         self.count.files += 1;
-        self.count.bytes = self.count.bytes.saturating_add(bytes_of(pages_of(size)));
+        self.count.bytes = self.count.bytes.saturating_add(bytes);
         let at = self.largest.partition_point(|known| known.size >= size);
         if at < most {
             self.largest.insert(at, named());
@@ -198,8 +209,8 @@ impl Survey {
             Outcome::Joined => None,
         };
         if let Some(why) = why {
-            let named = || Self::named(self.image, None, file);
-            self.findings.not_shared.entry(why).or_default().add(TOP_FILES, file.size, named);
+            let image = usize::try_from(self.image).unwrap_or(usize::MAX);
+            self.findings.not_shared.entry(why).or_default().count_file(image, file);
         }
         self.note_path(hash.unwrap_or(0), file, outcome);
     }
@@ -210,11 +221,6 @@ impl Survey {
         findings.directories.sort_by(|a, b| (b.private_bytes, &a.path).cmp(&(a.private_bytes, &b.path)));
         findings.mixed_kinds = self.domains.into_iter().filter(|(_, kinds)| kinds.len() > 1).collect();
         findings
-    }
-
-    fn named(image: u32, other: Option<u32>, file: &FileFacts) -> Named {
-        let number = |image: u32| usize::try_from(image).unwrap_or(usize::MAX);
-        Named { image: number(image), other: other.map(number), path: file.path.clone(), size: file.size }
     }
 
     /// Files follow each other by directory, so the last one is mostly the same.
@@ -288,8 +294,11 @@ impl Survey {
             } else {
                 return;
             };
-        let named = || Self::named(self.image, Some(old.image), file);
-        self.findings.hints.entry(hint.0).or_default().add(hint.1, file.size, named);
+        let number = |image: u32| usize::try_from(image).unwrap_or(usize::MAX);
+        let (image, other) = (number(self.image), Some(number(old.image)));
+        let named = || Named { image, other, path: file.path.clone(), size: file.size };
+        let bytes = bytes_of(pages_of(file.size));
+        self.findings.hints.entry(hint.0).or_default().add(hint.1, file.size, bytes, named);
     }
 
     fn note_kind(&mut self, value: &[u8]) {

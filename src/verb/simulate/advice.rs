@@ -33,7 +33,8 @@ pub(super) struct Known<'a> {
 
 /// All of it, that which tells of faults first.
 pub(super) fn give(known: &Known<'_>) -> Vec<Advice> {
-    let rules: [fn(&Known<'_>) -> Option<Advice>; 14] = [
+    let rules: [fn(&Known<'_>) -> Option<Advice>; 15] = [
+        split_pages,
         wrong_fingerprint,
         several_sizes,
         no_feature,
@@ -67,6 +68,14 @@ fn about(known: &Known<'_>, code: &'static str, group: &Group, text: &str) -> Ad
 
 fn group<'a>(known: &Known<'a>, reason: Reason) -> Option<&'a Group> {
     known.findings.not_shared.get(&Why::Cause(Cause::Private(reason)))
+}
+
+fn split_pages(known: &Known<'_>) -> Option<Advice> {
+    let group = &known.beside.split_pages;
+    let text = "with blocks below 4096 bytes, a page of the file has its bytes in several places (holes, chunks, an end \
+                behind the inode): mounted with inode_share, Linux 7.2 and 7.3 read it wrong, or crash; build with blocks \
+                of 4096 bytes, or mount these images without inode_share";
+    (group.count.files != 0).then(|| about(known, "sub_page_extents", group, text))
 }
 
 fn wrong_fingerprint(known: &Known<'_>) -> Option<Advice> {

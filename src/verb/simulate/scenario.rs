@@ -5,12 +5,12 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
-use erofs_sim::facts::{self, FileFacts, ImageFacts};
+use erofs_sim::facts::{self, ImageFacts};
 use erofs_sim::kernel::KernelModel;
 use erofs_sim::pages::bytes_of;
 use erofs_sim::run::Runner;
 use erofs_sim::scenario::{Backend, Event, Scenario};
-use erofs_sim::survey::{Findings, Group, Named, Survey, Why};
+use erofs_sim::survey::{Findings, Survey, Why};
 use erofs_sim::tally::Cause;
 use erofs_sim::world::WorldError;
 use serde::Deserialize;
@@ -22,8 +22,6 @@ use super::whole::Beside;
 use crate::exit::WrongUse;
 use crate::verb::source::shown;
 
-/// How many files are named for each reason.
-const TOP_FILES: usize = 5;
 /// The domain of mounts that have none.
 const NO_DOMAIN: &str = "(none)";
 
@@ -371,7 +369,8 @@ fn report(
         let Some(number) = mounts.iter().position(|mounted| mounted.mount == mount) else { continue };
         let facts = mounts.get(number).and_then(|mounted| images.get(mounted.image));
         if let Some(file) = facts.and_then(|facts| facts.files.get(*file)) {
-            note(findings.not_shared.entry(Why::Cause(*cause)).or_default(), number, file, *pages);
+            let group = findings.not_shared.entry(Why::Cause(*cause)).or_default();
+            group.count_part(number, file, bytes_of(*pages));
         }
     }
     let backends: Vec<Backend> = mounts.iter().map(|mounted| mounted.backend).collect();
@@ -400,12 +399,4 @@ fn report(
         events: outcome.events,
         title: Some(scenario.title),
     }
-}
-
-fn note(group: &mut Group, image: usize, file: &FileFacts, pages: u64) {
-    group.count.files += 1;
-    group.count.bytes = group.count.bytes.saturating_add(bytes_of(pages));
-    let at = group.largest.partition_point(|known| known.size >= file.size);
-    group.largest.insert(at, Named { image, other: None, path: file.path.clone(), size: file.size });
-    group.largest.truncate(TOP_FILES);
 }

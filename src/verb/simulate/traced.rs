@@ -12,7 +12,7 @@ use erofs_sim::facts::{self, ImageFacts};
 use erofs_sim::pages::bytes_of;
 use erofs_sim::readahead::{FileAccess, Mapped};
 use erofs_sim::strace::{self, Mountpoint};
-use erofs_sim::survey::{Directory, Findings, Group, Named, Survey, Why};
+use erofs_sim::survey::{Directory, Findings, Survey, Why};
 use erofs_sim::tally::Cause;
 use erofs_sim::trace::{self, How, Record};
 use erofs_sim::world::{MountOptions, World};
@@ -24,9 +24,6 @@ use super::whole::{Asked, Beside, finish};
 use crate::exit::WrongUse;
 use crate::output;
 use crate::verb::source::shown;
-
-/// How many files are named for each reason.
-const TOP_FILES: usize = 5;
 
 /// The image that a command line gave, and the files of it that were found.
 struct Opened {
@@ -263,9 +260,10 @@ impl<'a> Run<'a> {
             && with != 0
         {
             let group = self.findings.not_shared.entry(Why::Cause(cause)).or_default();
-            group.count.bytes = group.count.bytes.saturating_add(bytes_of(with));
             if self.named.insert((cause, image, file)) {
-                name(group, image, known);
+                group.count_part(image, known, bytes_of(with));
+            } else {
+                group.count.bytes = group.count.bytes.saturating_add(bytes_of(with));
             }
         }
     }
@@ -346,12 +344,4 @@ fn names(plan: &[Planned]) -> HashMap<Vec<u8>, usize> {
 fn image_named(names: &HashMap<Vec<u8>, usize>, name: &[u8]) -> Option<usize> {
     let last = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     names.get(name).or_else(|| names.get(last)).copied()
-}
-
-/// Counts a file of a group, and keeps it if it is among the largest.
-fn name(group: &mut Group, image: usize, file: &facts::FileFacts) {
-    group.count.files += 1;
-    let at = group.largest.partition_point(|known| known.size >= file.size);
-    group.largest.insert(at, Named { image, other: None, path: file.path.clone(), size: file.size });
-    group.largest.truncate(TOP_FILES);
 }

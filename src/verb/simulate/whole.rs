@@ -4,7 +4,7 @@ use erofs_sim::facts::{self, ImageFacts};
 use erofs_sim::kernel::KernelModel;
 use erofs_sim::pages::{PAGE_SIZE, saturating_sum};
 use erofs_sim::scenario::{Backend, Method};
-use erofs_sim::survey::{Findings, Survey};
+use erofs_sim::survey::{Findings, Group, Survey};
 use erofs_sim::tally::{Access, Count, Tally};
 
 use super::advice::{self, Known};
@@ -31,6 +31,8 @@ pub(super) struct Beside {
     pub(super) metadata_bytes: Vec<u64>,
     /// Images that announce no fingerprints, by number.
     pub(super) without_feature: Vec<usize>,
+    /// Files that kernels read wrong where they share.
+    pub(super) split_pages: Group,
     pub(super) duplicates: Duplicates,
     /// Bytes of the image files.
     pub(super) image_bytes: u64,
@@ -45,6 +47,11 @@ impl Beside {
         }
         if !first_of_image {
             return;
+        }
+        if facts.announces_fingerprints {
+            for file in facts.split_pages.iter().filter_map(|file| facts.files.get(*file)) {
+                self.split_pages.count_file(number, file);
+            }
         }
         self.image_bytes = self.image_bytes.saturating_add(facts.ground.image_bytes);
         self.duplicates.by = "fingerprints";
