@@ -894,13 +894,17 @@ _erofs__ishare() {
             return 0
             ;;
         erofs__subcmd__ishare__subcmd__simulate)
-            opts="-h --domain --backend --kernel --access --mountpoint --trace-out --scenario --allow-unshared --verify --fail-under --max-marginal --json --csv --html --help"
+            opts="-h --domain --device --backend --kernel --access --mountpoint --trace-out --scenario --allow-unshared --verify --fail-under --max-marginal --json --csv --html --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --domain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -79,6 +79,7 @@ complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -l json
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -s q -l quiet -d 'Say nothing but errors and warnings'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l domain -d 'A domain: its name alone, or with its images (may be repeated). Images of different domains share nothing' -r
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l device -d 'An extra device of an image, in the order of its device table: what a companion META refers to. Of a single image the device alone will do' -r -F
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l backend -d 'What lies under the mounts' -r -f -a "block\t'Block devices'
 loop\t'Loop devices with direct I/O'
 loop-buffered\t'Loop devices without direct I/O, so that image files are cached as well'
@@ -151,7 +152,7 @@ complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from help" -f -a "mount-command" -d 'Print the command that mounts an image in a domain'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from help" -f -a "unit" -d 'Print a systemd unit that mounts an image in a domain'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand domain; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l device -d 'An extra device of the image, in the order of its device table; give all of them or none' -r -F
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l device -d 'An extra device of an image, in the order of its device table; give all of them or none. Of several images, META is the one that it belongs to' -r -F
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l offset -d 'Where the image starts in its file, in bytes' -r
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand verify" -l profile -d 'What the images have to keep to beyond the format' -r -f -a "core\t'Only flat and chunk-based files on one device, nothing compressed, 32-bit addresses'
 hardened\t'That in canonical form, with a checksum, and with a right fingerprint of every file with content'"

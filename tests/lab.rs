@@ -9,10 +9,12 @@ mod common_lab;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use erofs_lab::conformance::Suite;
+use erofs_lab::protocol::Content;
 use erofs_lab::recipe::{self, Programs};
 use erofs_lab::{Lab, LabError, Limits, Located, Report, ScenarioReport};
 use erofs_sim::kernel::KernelModel;
@@ -49,6 +51,10 @@ const PARTIAL: [(u64, u64, &str, i64); 14] = [
     (8_388_607, 1, "mmap", 68),
     (0, 8 << 20, "willneed", 128),
 ];
+
+/// The seeds of the random scenarios, and how many events each has: some two minutes on a slow machine.
+const RANDOM_SEEDS: std::ops::Range<u64> = 1..11;
+const RANDOM_EVENTS: usize = 100;
 
 /// Lengths in bytes of files in `/sizes`, and their pages.
 const SIZES: [(usize, i64); 6] = [(1, 1), (100, 1), (4096, 1), (4097, 2), (5000, 2), (130 << 10, 33)];
@@ -549,4 +555,124 @@ fn the_model_says_what_linux_does_in_every_scenario() {
     for (name, row) in suite.rows.iter().map(|(name, row)| (name, &row.scenario.title)) {
         assert!(table.contains(row) && table.contains(name), "docs/conformance.md does not have {name}");
     }
+}
+
+/// Block sizes up to that of a page.
+const BLOCK_SIZES: [usize; 4] = [512, 1024, 2048, 4096];
+
+/// Files of data and holes in units of each block size, and of every length near a border, with what is in them.
+fn patterns(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for unit in BLOCK_SIZES {
+        // Four pages, of which each bit of a number says whether a unit is data.
+        let units = (4 << 12) / unit;
+        for number in 0..40_u64 {
+            let bits = noise(number * 8 + unit as u64, units);
+            let pieces: Vec<(u64, Vec<u8>)> = (0..units)
+                .filter(|at| bits[*at].is_multiple_of(2))
+                .map(|at| ((at * unit) as u64, noise(number << 20 | (at * unit) as u64, unit)))
+                .collect();
+            // The last unit is a part of one in every third file.
+            let len = (units * unit) as u64 - if number % 3 == 0 { unit as u64 / 3 } else { 0 };
+            let name = format!("{unit}-{number}");
+            let pieces: Vec<_> = pieces
+                .into_iter()
+                .map(|(at, bytes)| {
+                    (at, bytes[..bytes.len().min(usize::try_from(len - at).unwrap())].to_vec())
+                })
+                .collect();
+            sparse(&dir.join(&name), len, &pieces).unwrap();
+            files.push(name);
+        }
+        for size in [1, unit - 1, unit, unit + 1, 3 * unit + 7, 4095, 4097, 4096 + unit, 20_000 + unit] {
+            let name = format!("{unit}-of-{size}");
+            fs::write(dir.join(&name), noise((unit * size) as u64, size)).unwrap();
+            files.push(name);
+        }
+    }
+    files.sort();
+    files.dedup();
+    files.into_iter().map(|name| (format!("/{name}"), fs::read(dir.join(&name)).unwrap())).collect()
+}
+
+/// The checksum of a file whose pages are all in memory.
+fn content_of(bytes: &[u8]) -> u64 {
+    let mut content = Content::default();
+    for (number, page) in bytes.chunks(4096).enumerate() {
+        let mut whole = page.to_vec();
+        whole.resize(4096, 0);
+        content.page(number as u64, &whole);
+    }
+    content.finish()
+}
+
+/// Linux 7.2.13 and 7.3.4 read a shared file wrong, or crash, when a page of it has its bytes in several places: no image
+/// of the builder, and no companion, may lead there. Read through mounts that share, every file is what it was.
+#[test]
+fn shared_files_of_small_blocks_are_read_as_they_are() {
+    let check = "files of blocks below 4096 bytes, through shared pages";
+    let Some(lab) = common_lab::lab(check) else { return };
+    let (dir, source) = (place::disk_scratch().unwrap(), place::scratch().unwrap());
+    let files = patterns(source.path());
+    let mut drafts = Vec::new();
+    for size in BLOCK_SIZES {
+        let make = |name: &str, options: &[&str]| {
+            let block = format!("-b{size}");
+            let options = [options, &[block.as_str()]].concat();
+            peers::build(MKFS, &options, &dir.path().join(name), source.path()).unwrap();
+        };
+        make(&format!("plain-{size}.img"), &[KEY_OPTION]);
+        make(&format!("chunks-{size}.img"), &[KEY_OPTION, "--chunksize=4096"]);
+        make(&format!("original-{size}.img"), &[]);
+        let [original, companion] =
+            ["original", "companion"].map(|name| dir.path().join(format!("{name}-{size}.img")));
+        let mut index = Command::new(env!("CARGO_BIN_EXE_erofs-ishare"));
+        let done = index.arg("index").arg(&original).arg("-o").arg(&companion).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        for (name, rest) in [
+            ("plain", ""),
+            ("plain", "backend = 'file', "),
+            ("chunks", ""),
+            ("companion", "devices = ['original'], "),
+        ] {
+            for method in ["read", "mmap"] {
+                let title = format!("{name}, blocks of {size} bytes, {rest}{method}");
+                let text = format!(
+                    "title = \"{title}\"\nevent = [\n\
+                     {{ do = 'mount', mount = 'm', image = 'image', domain = '{method}', {rest} }},\n\
+                     {{ do = 'read-all', mount = 'm', method = '{method}' }},\n]\n\
+                     [images]\nimage = '{name}-{size}.img'\noriginal = 'original-{size}.img'\n"
+                );
+                drafts.push(Located::parse(&text, &dir.path().join("scenario.toml")).unwrap());
+            }
+        }
+    }
+    let report = lab.run(&drafts, Limits { time: Duration::from_secs(900), ..Limits::default() }).unwrap();
+    for scenario in &report.scenarios {
+        let found: Vec<_> = scenario.files.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(found.len(), files.len(), "{}", scenario.title);
+        for (path, bytes) in &files {
+            let file = scenario.file("m", path).unwrap();
+            assert!(file.shared, "{}: {path}", scenario.title);
+            assert_eq!(file.content, Some(content_of(bytes)), "{}: {path}", scenario.title);
+        }
+    }
+}
+
+/// Random scenarios in the model and on Linux: no figure may differ. `tools/lab.sh random` runs as many as one likes; a
+/// seed that differs is a scenario, and its place is in `testdata/scenarios`.
+#[test]
+fn the_model_says_what_linux_does_in_random_scenarios() {
+    let Some(lab) = common_lab::lab("random scenarios on a real kernel") else { return };
+    let programs = Programs { mkfs: MKFS.into(), peer: "".into(), program: lab.static_program() };
+    let images = recipe::scratch().unwrap();
+    let dir = place::workspace().join("testdata/scenarios");
+    let suite = Suite::random(&dir, images.path(), &programs, RANDOM_SEEDS, RANDOM_EVENTS).unwrap();
+    let limits = Limits { time: Duration::from_secs(900), ..Limits::default() };
+    let (_, rows) = suite.compare(&lab, limits).unwrap();
+    let differences = rows.iter().flat_map(|row| row.differences.iter().map(move |what| (&row.row, what)));
+    let differences: Vec<String> = differences.map(|(row, what)| format!("{row}: {what}")).collect();
+    assert!(differences.is_empty(), "{differences:#?}");
+    let figures: usize = rows.iter().map(|row| row.figures).sum();
+    assert!(figures > 10_000, "only {figures} figures were compared");
 }

@@ -47,7 +47,8 @@ const EROFS: &str = "nodev\ttmpfs\n\terofs\n";
 const WITH_SHARING: &str = "CONFIG_EROFS_FS=m\nCONFIG_EROFS_FS_XATTR=y\nCONFIG_EROFS_FS_PAGE_CACHE_SHARE=y\n";
 const WITHOUT_SHARING: &str = "CONFIG_EROFS_FS=m\n# CONFIG_EROFS_FS_PAGE_CACHE_SHARE is not set\n";
 /// What is said of every kernel that shares; no more than notes.
-const NOTES: [&str; 7] = [
+const NOTES: [&str; 8] = [
+    "sub-page-extents",
     "remount-oops",
     "remount-unchecked",
     "private-splice",
@@ -495,4 +496,22 @@ fn traces_are_the_pages_in_memory() {
     let want = ["i\\040#1.img /a 0 300000 mmap", "i\\040#1.img /d/odd\\040\\012\\040name 0 12000 mmap"];
     assert_eq!(lines(), want);
     assert!(stderr(&output).contains("2 lines, 77 pages"), "{}", stderr(&output));
+    // A directory of the image that is mounted alone: paths are still those of the image, and simulate takes the list
+    // as it is, from another directory too.
+    let part = Mount::bind(&mounted.path().join("d")).unwrap();
+    let output = ishare(&["trace", part.path().to_str().unwrap(), "-o", list_name]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let output = ishare(&["measure", part.path().to_str().unwrap()]);
+    assert!(stderr(&output).contains("only /d of "), "{}", stderr(&output));
+    drop(part);
+    assert_eq!(
+        lines(),
+        [format!("{shown} /d/odd\\040\\012\\040name 0 12000 pages"), format!("{shown} /d/z 0 300000 pages")]
+    );
+    let mut command = Command::new(env!("CARGO_BIN_EXE_erofs-ishare"));
+    let command =
+        command.current_dir(dir.path()).args(["simulate", "image", "--access=trace:trace", "--json"]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(bytes(&json(&output)["total"]["private_bytes"]), 77 * PAGE);
 }

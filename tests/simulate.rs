@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use erofs_testkit::require::{Absent, need};
-use erofs_testkit::{content, place};
+use erofs_testkit::{content, peers, place};
 use serde_json::Value;
 
 const PAGE: u64 = 4096;
@@ -226,6 +226,57 @@ fn duplicates_on_disk_are_counted_within_and_across() {
         );
         assert_eq!(total(&found), (8, 2), "twins share");
     }
+    // The disk is the same whatever is read, and an image that is mounted twice is one image.
+    let mount = |name: &str, image: &str| {
+        format!("{{ do = 'mount', mount = '{name}', image = '{image}', domain = 'd' }},")
+    };
+    let mounts = [mount("m1", "once"), mount("m2", "twice"), mount("m3", "twice")].concat();
+    let images = "[images]\nonce = 'once'\ntwice = 'twice'\n";
+    fs::write(dir.path().join("s.toml"), format!("title = 't'\nevent = [{mounts}]\n{images}")).unwrap();
+    fs::write(dir.path().join("t"), "once /x 0 1 read\n").unwrap();
+    for arguments in [&["--scenario=s.toml"][..], &["once", "twice", "--access=trace:t"]] {
+        let duplicates = &report(dir.path(), arguments)["duplicates"];
+        let counts =
+            ["within_images_files", "within_images_bytes", "across_images_files", "across_images_bytes"];
+        let found = counts.map(|key| duplicates[key].as_u64().unwrap());
+        assert_eq!(found, [1, 8192, 1, 8192], "{arguments:?}");
+        let text = String::from_utf8(simulate(dir.path(), arguments).stdout).unwrap();
+        assert!(text.contains("8.0 KiB in 1 file across images"), "{text}");
+    }
+}
+
+/// Companions hold no data: what is about contents needs their originals.
+#[test]
+fn companions_are_read_with_their_originals() {
+    let dir = images();
+    let ishare = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_erofs-ishare"));
+        command.current_dir(dir.path()).args(arguments).output().unwrap()
+    };
+    image(dir.path(), "d", &["-T1"], &[("one", 20_000), ("two", 12_000), ("three", 1)]);
+    for original in ["c", "d"] {
+        let output = ishare(&["index", original, "-o", &format!("{original}.meta")]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let devices = ["--device=c.meta=c", "--device=d.meta=d"];
+    for arguments in [&["c.meta", "d.meta"][..], &["--domain=x=c.meta,d.meta"]] {
+        let found = report(dir.path(), &[arguments, &devices, &["--verify"]].concat());
+        assert_eq!(total(&found), (18, 9), "{arguments:?}");
+        assert_eq!(found["duplicates"]["across_images_files"], 3);
+    }
+    assert_eq!(total(&report(dir.path(), &["c.meta", "--device=c", "--verify"])), (9, 9));
+    let verified = ishare(&[&["verify", "--domain", "c.meta", "d.meta"][..], &devices].concat());
+    let text = String::from_utf8_lossy(&verified.stdout);
+    assert!(verified.status.success() && text.contains("domain: right (2 images"), "{text}");
+    for (arguments, code) in [
+        (&["simulate", "c.meta", "d.meta", "--device=c"][..], 2),
+        (&["verify", "--domain", "c.meta", "d.meta", "--device=c"], 16),
+        (&["simulate", "c.meta", "--verify"], 1),
+    ] {
+        let output = ishare(arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), said.lines().count()), (Some(code), 1), "{arguments:?}: {said}");
+    }
 }
 
 #[test]
@@ -251,6 +302,40 @@ fn a_build_stamp_is_found_in_contents() {
     let stamp = coded(&found, "advice", "build_stamp");
     assert!(stamp["text"].as_str().unwrap().contains("only 4 bytes"), "{stamp}");
     assert_eq!(stamp["largest"][0]["path"], "/usr/bin/program");
+}
+
+/// Kernels read such files wrong where they share, or crash. Made by `mkfs.erofs`, because the builder does not.
+#[test]
+fn files_with_several_places_in_a_page_are_named() {
+    let Some(peers) = need("files of mkfs.erofs with small chunks", peers::find()) else { return };
+    let dir = place::scratch().unwrap();
+    let source = dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    content::sparse(
+        &source.join("holes"),
+        8192,
+        &[(0, content::noise(1, 1024)), (4096, content::noise(2, 100))],
+    )
+    .unwrap();
+    fs::write(source.join("flat"), content::noise(3, 8192)).unwrap();
+    for (name, options, files) in
+        [("small", &["-b1024", "--chunksize=1024"][..], 1), ("whole", &["-b4096", "--chunksize=4096"], 0)]
+    {
+        let options = [options, &["--xattr-inode-digest=trusted.erofs.fingerprint"]].concat();
+        peers::build(peers.mkfs.to_str().unwrap(), &options, &dir.path().join(name), &source).unwrap();
+        let found = report(dir.path(), &[name]);
+        let advice: Vec<_> = found["advice"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|row| row["code"] == "sub_page_extents")
+            .collect();
+        assert_eq!(advice.len(), files, "{name}: {found:#}");
+        if let Some(advice) = advice.first() {
+            assert_eq!((&advice["files"], &advice["largest"][0]["path"]), (&1.into(), &"/holes".into()));
+            assert_eq!(found["advice"][0]["code"], "sub_page_extents", "what is dangerous comes first");
+        }
+    }
 }
 
 #[test]
@@ -392,6 +477,41 @@ fn a_scenario_is_run_event_by_event() {
 }
 
 #[test]
+fn a_scenario_knows_every_name_of_a_file() {
+    let dir = place::scratch().unwrap();
+    let source = dir.path().join("l.d/sub");
+    fs::create_dir_all(&source).unwrap();
+    fs::write(source.join("one"), content::noise(9, 20_000)).unwrap();
+    fs::hard_link(source.join("one"), dir.path().join("l.d/zwei")).unwrap();
+    build(dir.path(), "l", &["--ishare-key"]);
+    let scenario = "\
+title = 'two names'
+event = [
+  { do = 'mount', mount = 'm', image = 'l', domain = 'd' },
+  { do = 'open', mount = 'm', path = '/zwei', stream = 's' },
+  { do = 'read', mount = 'm', path = '/zwei', stream = 's', length = 1 },
+  { do = 'read', mount = 'm', path = '/sub/one' },
+  { do = 'dontneed', mount = 'm', path = '/zwei', length = 30000 },
+  { do = 'dontneed', mount = 'm', path = '/zwei' },
+]
+[images]
+l = 'l'
+";
+    fs::write(dir.path().join("s.toml"), scenario).unwrap();
+    let found = report(dir.path(), &["--scenario=s.toml"]);
+    let events = found["events"].as_array().unwrap();
+    let of = |key: &str| events.iter().map(|event| event[key].as_u64().unwrap()).collect::<Vec<_>>();
+    assert_eq!((of("added_pages"), of("dropped_pages")), (vec![0, 0, 4, 1, 0, 0], vec![0, 0, 0, 0, 5, 0]));
+    // Each open file has a name of its own.
+    fs::write(dir.path().join("s.toml"), scenario.replace("stream = 's', length", "stream = 't', length"))
+        .unwrap();
+    let output = simulate(dir.path(), &["--scenario=s.toml"]);
+    let want = "erofs-ishare: s.toml: line 5, column 3: event 3: found no open file \"t\", want the stream of an earlier \
+                open of /zwei\n";
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(2), want));
+}
+
+#[test]
 fn what_is_wrong_with_a_scenario_has_a_place() {
     let dir = images();
     let with = |old: &str, new: &str| {
@@ -485,10 +605,19 @@ a /two 4096 4096 pages
     assert_eq!(found["access"], "trace:t");
     assert_eq!(pages(&coded(&found, "not_shared", "splice")["bytes"]), 1);
     assert_eq!(pages(&found["directories"][0]["private_bytes"]), 15);
-    // A last name is enough.
+    // A last name is enough, that of another place too, and so is the path that the kernel shows of a mount.
     let inside = dir.path().join("other");
-    fs::write(inside.join("t"), "a /one 0 - read\n").unwrap();
-    assert_eq!(total(&report(&inside, &["../a", "../b", "--access=trace:t"])), (5, 5));
+    std::os::unix::fs::symlink("../b", inside.join("link")).unwrap();
+    let shown = dir.path().join("b").canonicalize().unwrap();
+    for (name, images) in [
+        ("a", ["../a", "../b"]),
+        ("/another/machine/a", ["../a", "../b"]),
+        (shown.to_str().unwrap(), ["../a", "link"]),
+        ("link", ["../a", "link"]),
+    ] {
+        fs::write(inside.join("t"), format!("{name} /one 0 - read\n")).unwrap();
+        assert_eq!(total(&report(&inside, &[images[0], images[1], "--access=trace:t"])), (5, 5), "{name}");
+    }
     for (line, want) in [
         ("x /one 0 1 read", "t: line 2: image: found x, want one of the command line"),
         ("a /none 0 1 read", "t: line 2: path: found /none, want a regular file of the image"),

@@ -59,6 +59,11 @@ impl LiveMount {
         items
     }
 
+    /// The directory of the image that is mounted, if it is not all of it (a bind mount).
+    pub(super) fn part(&self) -> Option<&[u8]> {
+        Some(self.entry.root.as_slice()).filter(|root| *root != b"/")
+    }
+
     /// Whether the image is the command line's word.
     pub(super) fn is_named(&self) -> bool {
         self.named.is_some()
@@ -68,7 +73,13 @@ impl LiveMount {
     pub(super) fn look(&self, frames: Option<&mut Frames>) -> anyhow::Result<(MountPages, bool)> {
         let how = Look { shares: self.shares(), frames: frames.is_some() };
         let mut unused = Frames::default();
-        let pages = look(&self.point, how, frames.unwrap_or(&mut unused))?;
+        let mut pages = look(&self.point, how, frames.unwrap_or(&mut unused))?;
+        if let Some(dir) = self.part() {
+            // Paths are those of the image, not of the directory of it that is mounted.
+            for file in &mut pages.files {
+                file.path.splice(..0, dir.iter().copied());
+            }
+        }
         for failure in pages.failures.iter().take(FAILURES_NAMED) {
             output::complain(super::NAME, &one_line(&failure.to_string()));
         }

@@ -220,6 +220,10 @@ fn read_image(one: &Looked) -> anyhow::Result<(PathBuf, ImageFacts)> {
             shown(&image)
         ));
     }
+    if let Some(dir) = one.mount.part() {
+        let dir = erofs_image::printable(dir);
+        return Err(anyhow!("only {dir} of {} is mounted, want a mount of all of it", shown(&image)));
+    }
     let none: [&Path; 0] = [];
     let facts = facts::read(&image, &none).map_err(|error| anyhow!("{}: {error}", shown(&image)))?;
     let differences = predict::differences(&one.pages, &facts);

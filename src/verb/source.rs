@@ -1,13 +1,15 @@
 //! The image that a verb looks at: its path, its extra devices, and where in the file it starts.
 
+use std::ffi::OsStr;
 use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use erofs_image::{Image, ImageError, printable};
 use rustix::fs::AtFlags;
 
-use crate::exit::one_line;
+use crate::exit::{WrongUse, one_line};
 use crate::files::{self, Item};
 use crate::output;
 
@@ -60,7 +62,57 @@ impl ImageArgs {
     }
 }
 
+/// The extra devices of each image, in the order of its device table: `META=ORIGINAL`, where META is one of the images as
+/// it was given; of a single image the device alone will do.
+///
+/// # Errors
+/// A value that begins with none of the images, where there are several.
+pub(super) fn devices_of_each(images: &[&Path], values: &[PathBuf]) -> Result<Vec<Vec<PathBuf>>, WrongUse> {
+    let mut devices = vec![Vec::new(); images.len()];
+    for value in values {
+        let bytes = value.as_os_str().as_bytes();
+        let of = |image: &Path| bytes.strip_prefix(image.as_os_str().as_bytes())?.strip_prefix(b"=");
+        let named = images.iter().enumerate().find_map(|(number, image)| Some((number, of(image)?)));
+        let (number, device) = match named {
+            Some((number, device)) => (number, PathBuf::from(OsStr::from_bytes(device))),
+            None if images.len() == 1 => (0, value.clone()),
+            None => {
+                let want = "want META=ORIGINAL, where META is one of the images";
+                return Err(WrongUse(format!("--device {}: {want}", shown(value))));
+            }
+        };
+        if device.as_os_str().is_empty() {
+            return Err(WrongUse(format!("--device {}: found no device, want one", shown(value))));
+        }
+        if let Some(devices) = devices.get_mut(number) {
+            devices.push(device);
+        }
+    }
+    Ok(devices)
+}
+
 /// A path of the host for messages.
 pub(super) fn shown(path: &Path) -> String {
     printable(path.as_os_str().as_encoded_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_go_to_their_images() {
+        let images = ["a.img", "dir/b=c.img"].map(Path::new);
+        let given = ["dir/b=c.img=x=y", "a.img=1", "a.img=2"].map(PathBuf::from);
+        let paths = |list: &[&str]| list.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(devices_of_each(&images, &given).unwrap(), [paths(&["1", "2"]), paths(&["x=y"])]);
+        assert_eq!(devices_of_each(&images[..1], &["x=y".into()]).unwrap(), [paths(&["x=y"])]);
+        for (wrong, message) in [
+            ("c.img=x", "--device c.img=x: want META=ORIGINAL, where META is one of the images"),
+            ("a.img", "--device a.img: want META=ORIGINAL, where META is one of the images"),
+            ("a.img=", "--device a.img=: found no device, want one"),
+        ] {
+            assert_eq!(devices_of_each(&images, &[wrong.into()]).unwrap_err().0, message);
+        }
+    }
 }

@@ -569,9 +569,9 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
         title: "SIMULATE",
         blocks: &[
             Text(
-                "What simulate says is what Linux does, page for page, without memory pressure. Without sharing the same \
-                 number of pages is counted as with it; a partial read of a private file can bring in more, because its \
-                 device has a larger readahead window. metadata is what each mount takes beside the data of files if \
+                "What simulate says is what Linux does, page for page, without memory pressure. Not known to the model are parts \
+                 of compressed files, which are read in whole pclusters, and khugepaged, which brings in more of private files \
+                 that stay mapped. metadata is what each mount takes beside the data of files if \
                  everything in it is looked up and read: directories, pages of the device that hold superblock, inodes, \
                  attributes and the ends of files, packed inodes. Compressed data that stays in memory is not counted.",
             ),
@@ -627,14 +627,19 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
             Item("remount, umount", "mount; and inode_share for remount, lazy for umount."),
             Item("overlay", "mount (its name), lower (a mount); and over (a mount with metadata only)."),
             Item("list, stat-all, read-all", "mount; and method for read-all."),
-            Item("stat, open, close, map, unmap", "mount, path."),
+            Item("stat, map, unmap", "mount, path."),
+            Item("open, close", "mount, path; and stream (a name for this open file)."),
             Item(
                 "read",
                 "mount, path; and offset, length (to the end without it), method (read, mmap, exec, willneed, sendfile, splice, \
-                 copy-up), call (bytes per call, 65536), syscall.",
+                 copy-up), call (bytes per call, 65536), syscall, stream (the name of an open file that is read through; the kernel \
+                 reads ahead for each open file on its own).",
             ),
             Item("dontneed", "mount, path; and offset, length."),
-            Item("drop-caches", "value (1, 2 or 3)."),
+            Item(
+                "drop-caches",
+                "value (1, 2 or 3). 2 drops every file that is not in use, as a machine in use does.",
+            ),
             Item("window", "kib: the readahead window of shared pages."),
             Text(
                 "The memory of the whole is the most that is there at any time; that of a domain or mount what was brought in \
@@ -654,7 +659,8 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
                 "# image path offset length method\napp.img /usr/bin/app 0 - exec\napp.img /etc/a\\040b 0 4096 read 512",
             ),
             Text(
-                "The image is a path of the command line, or the last name of one. In image and path a backslash begins an \
+                "The image is a path of the command line, absolute or as it was given, or a path whose last name is that of \
+                 one, so that lists of trace and of other machines are read as they are. In image and path a backslash begins an \
                  escape: one to three octal digits, x and two hexadecimal ones, or one of the letters and signs of C. The length may be - for \
                  up to the end. Methods are those of a scenario, and pages: exactly these pages were in memory, and nothing \
                  was read ahead. A range that ends outside of its file is an error.",

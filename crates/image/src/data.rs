@@ -83,6 +83,23 @@ impl FileData {
         }
     }
 
+    /// The first byte within a page of `page` bytes at which Linux begins another extent: the page has its bytes in several
+    /// places. Nothing if every page has them in one, and for compressed files.
+    ///
+    /// Linux 7.2.13 and 7.3.4 read such a page wrong, or crash, where files share page cache (`inode_share`): the inode
+    /// that holds the shared pages has blocks of one page, so `iomap_read_folio_iter` takes the page as read when the first
+    /// extent has come. Only blocks that are smaller than a page lead there.
+    ///
+    /// # Errors
+    /// A chunk table that cannot be read.
+    pub fn extent_within_page(&self, page: u64) -> Result<Option<u64>> {
+        if self.is_empty() || self.devices.block_bits().size() >= page {
+            return Ok(None);
+        }
+        map::extent_within_page(&self.devices, &self.space, &self.inode, page)
+            .map_err(|error| error.at_nid(self.inode.nid))
+    }
+
     /// The extent of a compressed file that holds byte `offset`; it may start before. `None` for files that are not
     /// compressed, an error at or past the end.
     pub fn zmap(&self, offset: u64) -> Result<Option<ZExtent>> {

@@ -412,3 +412,48 @@ fn counting_counts_each_inode_once() {
     assert_eq!(census.layouts.into_iter().collect::<Vec<_>>(), [("flat inline", 5)]);
     assert_eq!(META * BLOCK, 1536);
 }
+
+/// Linux 7.2.13 and 7.3.4 read shared pages wrong that begin or end an extent within.
+#[test]
+fn extents_within_pages_are_found() {
+    let at = |block| Some(ChunkAddress { device: 0, block });
+    let run = |blocks: std::ops::Range<u64>| blocks.map(at).collect::<Vec<_>>();
+    let small = ChunkFormat { blkbits: 0, indexes: false, wide: false };
+    let page = ChunkFormat { blkbits: 3, ..small };
+    let chunked = |format: ChunkFormat, chunks: &[Option<ChunkAddress>]| {
+        let size = (chunks.len() * BLOCK) as u64 * if format == page { 8 } else { 1 };
+        let record = Inode { i_u: format.encode(), ..inode(REG, DataLayout::ChunkBased, size) };
+        (record, chunk_table(format, chunks))
+    };
+    let inline = |size: usize| {
+        let record = Inode { i_u: 4, ..inode(REG, DataLayout::FlatInline, size as u64) };
+        (record, vec![0; size - (size - 1) / BLOCK * BLOCK])
+    };
+    let hole = |count: usize| vec![None; count];
+    let plain = Inode { i_u: 4, ..inode(REG, DataLayout::FlatPlain, 3000) };
+    let indexes = ChunkFormat { indexes: true, ..small };
+    for (what, (record, behind), want) in [
+        ("flat", (plain, Vec::new()), None),
+        ("a tail alone", inline(100), None),
+        ("a tail behind blocks", inline(512 * 3 + 1), Some(1536)),
+        ("a whole block as tail", inline(512 * 4), Some(1536)),
+        ("a tail behind whole pages", inline(4096 + 7), None),
+        ("blocks in a row", chunked(small, &run(4..30)), None),
+        ("only a hole", chunked(small, &hole(20)), None),
+        ("data, then a hole", chunked(small, &[run(4..6), hole(3)].concat()), Some(1024)),
+        ("a hole, then data", chunked(small, &[hole(7), run(4..6)].concat()), Some(3584)),
+        ("a hole of whole pages", chunked(small, &[run(4..12), hole(8), run(12..14)].concat()), None),
+        ("blocks apart", chunked(small, &[run(4..8), run(9..12)].concat()), Some(2048)),
+        ("chunks of a page", chunked(page, &[at(4), None, at(3), at(9)]), None),
+        // Behind the inode of 32 bytes at byte 256, the first block of the table has 28 entries of 8 bytes.
+        ("a table over two blocks", chunked(indexes, &run(4..100)), Some(28 * 512)),
+        ("a table over two blocks, at the end of a page", chunked(small, &run(4..100)), None),
+    ] {
+        let mut maker = with_file(120, record, &behind);
+        maker.superblock.incompat |= incompat::CHUNKED_FILE;
+        let image = maker.open().unwrap();
+        let inode = image.resolve(b"/file", Follow::Never).unwrap();
+        assert_eq!(image.data(&inode).unwrap().extent_within_page(4096).unwrap(), want, "{what}");
+        assert_eq!(image.data(&inode).unwrap().extent_within_page(512).unwrap(), None, "{what}");
+    }
+}

@@ -22,6 +22,7 @@ use crate::error::{At as _, LabError};
 use crate::lab::{Lab, Limits};
 use crate::plan::Located;
 use crate::protocol::{CONTENT_MAX, Content, FileReport};
+use crate::random;
 use crate::recipe::{Programs, Recipes};
 use crate::report::ScenarioReport;
 
@@ -36,8 +37,8 @@ const FAULT: &str = "BUG: ";
 /// How many differences of a scenario are kept.
 const DIFFERENCES_MAX: usize = 20;
 
-/// The scenarios of a directory, and the images that they need.
-#[derive(Debug)]
+/// Scenarios, and the images that they need.
+#[derive(Debug, Clone)]
 pub struct Suite {
     /// Number and name of each scenario, in the order of numbers.
     pub rows: Vec<(String, Located)>,
@@ -100,6 +101,33 @@ impl Suite {
         let others =
             toml::from_str(&text).map_err(|error| LabError::Format { path: others, reason: fail(error) })?;
         Ok(Self { rows, others, recipes, dir: images.to_path_buf() })
+    }
+
+    /// Makes the images that random scenarios need in `images`, from the recipes in `dir`, and the scenarios of these
+    /// seeds, each of at least so many events.
+    ///
+    /// # Errors
+    /// When an image cannot be made.
+    pub fn random(
+        dir: &Path,
+        images: &Path,
+        programs: &Programs,
+        seeds: impl IntoIterator<Item = u64>,
+        events: usize,
+    ) -> Result<Self, LabError> {
+        let recipes = Recipes::load(&dir.join(RECIPES))?;
+        recipes.make(&random::images().collect(), images, programs)?;
+        let row = |seed: u64| {
+            let scenario = random::scenario(seed, events);
+            (format!("seed {seed}"), Located { scenario, base: images.to_path_buf() })
+        };
+        let rows = seeds.into_iter().map(row).collect();
+        Ok(Self { rows, others: BTreeMap::new(), recipes, dir: images.to_path_buf() })
+    }
+
+    /// The same scenarios in parts of at most so many, so that each part runs in a virtual machine of its own.
+    pub fn parts(&self, most: usize) -> impl Iterator<Item = Self> {
+        self.rows.chunks(most.max(1)).map(|rows| Self { rows: rows.to_vec(), ..self.clone() })
     }
 
     /// Runs every scenario in the lab and in the model. A scenario that crashes the kernel has a machine of its own.
@@ -209,10 +237,8 @@ struct Comparison<'a> {
     real: &'a ScenarioReport,
     images: &'a BTreeMap<String, ImageFacts>,
     runner: Runner<'a>,
-    /// Of each mount its image and superblock, the latter by a name.
-    mounts: BTreeMap<String, (&'a ImageFacts, String)>,
-    /// Superblocks of which the directories are in memory, and how many pages these are.
-    listed: BTreeMap<String, i64>,
+    /// The image of each mount.
+    mounts: BTreeMap<String, &'a ImageFacts>,
     /// Whether pages of compressed data stay in memory.
     keeps_compressed: bool,
     sources: BTreeMap<PathBuf, Vec<u8>>,
@@ -240,7 +266,6 @@ impl<'a> Comparison<'a> {
             images,
             runner: Runner::new(KernelModel::default(), images),
             mounts: BTreeMap::new(),
-            listed: BTreeMap::new(),
             keeps_compressed: row.scenario.events.iter().any(keeps),
             sources: BTreeMap::new(),
             result: Compared::default(),
@@ -279,12 +304,13 @@ impl<'a> Comparison<'a> {
         else {
             return self.differ(format!("event {}: Linux did not do it", number + 1));
         };
+        let listed = self.runner.world().directory_pages();
         let outcome = self.runner.event(event);
         let errno = match &outcome {
             Ok(_) => None,
             Err(WorldError::Refused { .. }) => Some(INVALID),
             Err(WorldError::Busy { .. }) => Some(BUSY),
-            Err(error @ (WorldError::Crash { .. } | WorldError::Name { .. })) => {
+            Err(error @ (WorldError::Crash { .. } | WorldError::Name { .. } | WorldError::Steps { .. })) => {
                 return self.differ(format!("event {}: {error}", number + 1));
             }
         };
@@ -295,7 +321,12 @@ impl<'a> Comparison<'a> {
         }
         let effect = outcome.unwrap_or_default();
         let signed = |pages: u64| i64::try_from(pages).unwrap_or(i64::MAX);
-        let directories = if errno.is_none() { self.directories(event) } else { 0 };
+        if let (Event::Mount { mount, image, .. }, None) = (event, errno)
+            && let Some(facts) = self.images.get(image)
+        {
+            self.mounts.insert(mount.clone(), facts);
+        }
+        let directories = signed(self.runner.world().directory_pages()) - signed(listed);
         let model = signed(effect.added) - signed(effect.dropped) + directories;
         self.result.backing += real.measured.backing_pages;
         let started = matches!(event, Event::Read { method: Method::Exec, .. });
@@ -309,32 +340,6 @@ impl<'a> Comparison<'a> {
                 self.differ(format!("event {}: {} pages, model: {model}", number + 1, real.data_pages));
             }
         }
-    }
-
-    /// By how many pages of directories an event changes the page cache.
-    fn directories(&mut self, event: &'a Event) -> i64 {
-        if let Event::Mount { mount, image, device, .. } = event {
-            if let Some(facts) = self.images.get(image) {
-                let superblock = device.clone().unwrap_or_else(|| format!("mount {mount}"));
-                self.mounts.insert(mount.clone(), (facts, superblock));
-            }
-        } else if let Event::List { mount } | Event::StatAll { mount } | Event::ReadAll { mount, .. } = event
-        {
-            let mount = self.runner.resolve(mount);
-            let Some((facts, superblock)) = self.mounts.get(mount) else { return 0 };
-            let pages = i64::try_from(facts.directory_bytes / PAGE_SIZE).unwrap_or(i64::MAX);
-            return pages - self.listed.insert(superblock.clone(), pages).unwrap_or(0);
-        } else if let Event::Umount { mount, lazy: false } = event {
-            let Some((_, superblock)) = self.mounts.remove(mount) else { return 0 };
-            let last = !self.mounts.values().any(|(_, other)| *other == superblock);
-            return if last { -self.listed.remove(&superblock).unwrap_or(0) } else { 0 };
-        } else if let Event::DropCaches { value } = event
-            && value & 1 != 0
-        {
-            return -std::mem::take(&mut self.listed).into_values().sum::<i64>();
-        }
-        // A mount that ends lazily is in use, and keeps what it has.
-        0
     }
 
     /// Compares the metadata of mounts by block device, if all of it was read and nothing dropped.
@@ -353,8 +358,7 @@ impl<'a> Comparison<'a> {
                 .any(|event| matches!(event, Event::ReadAll { mount: walked, .. } if walked == mount))
         };
         if events.iter().all(block) && self.mounts.keys().all(walked) {
-            let model: u64 =
-                self.mounts.values().map(|(facts, _)| facts.ground.device_bytes / PAGE_SIZE).sum();
+            let model: u64 = self.mounts.values().map(|facts| facts.ground.device_bytes / PAGE_SIZE).sum();
             let real = self.real.events.iter().map(|event| event.measured.buffer_pages).sum();
             self.result.metadata = Some((real, i64::try_from(model).unwrap_or(i64::MAX)));
         }
@@ -364,7 +368,7 @@ impl<'a> Comparison<'a> {
     fn file(&mut self, file: &FileReport) -> Result<i64, LabError> {
         let what = format!("{}:{}", file.mount, file.path);
         let overlay = !self.mounts.contains_key(&file.mount);
-        let mount = self.runner.resolve(&file.mount).to_owned();
+        let mount = file.mount.clone();
         let world = self.runner.world();
         let found = self.runner.file(&file.mount, &file.path).and_then(|index| {
             let (mincore, cachestat) = world.visible(&mount, index)?;

@@ -27,6 +27,8 @@ mod machine;
 #[cfg(feature = "host")]
 pub mod plan;
 #[cfg(feature = "host")]
+pub mod random;
+#[cfg(feature = "host")]
 pub mod recipe;
 #[cfg(feature = "host")]
 pub mod report;

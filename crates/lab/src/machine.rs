@@ -25,8 +25,9 @@ pub(crate) const DISKS_MAX: usize = SLOTS * FUNCTIONS;
 const LAST_LINES: usize = 6;
 /// What the line has in which a kernel names its fault.
 const FAULT: &str = "BUG: ";
-/// What the kernel is told: the console is the serial line, a panic ends the machine, an address stays where it is.
-const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 nokaslr mitigations=off";
+/// What the kernel is told: the console is the serial line, a panic ends the machine, an address stays where it is, and
+/// `khugepaged` does not collect the pages of mappings after some seconds.
+const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 nokaslr mitigations=off transparent_hugepage=never";
 
 /// What a machine is made of.
 #[derive(Debug)]

@@ -74,6 +74,9 @@ pub(crate) fn set_up(scenarios: &[Located]) -> Result<Setup, LabError> {
     Ok(Setup { plan, disks, shelf, verity })
 }
 
+/// The device below all of dm-verity, which no event names.
+const BELOW_VERITY: &str = "below dm-verity";
+
 /// The places that were given away, for all scenarios together.
 #[derive(Debug, Default)]
 struct Places {
@@ -152,15 +155,7 @@ impl Places {
             self.images.push(path.to_path_buf());
         }
         match backend {
-            Backend::Block => {
-                let copies = devices.entry(path.to_path_buf()).or_default();
-                let copy = copies.iter().position(|known| *known == device).unwrap_or_else(|| {
-                    copies.push(device);
-                    copies.len() - 1
-                });
-                self.disks.insert((path.to_path_buf(), copy));
-                Place::Disk(self.serial(path, copy))
-            }
+            Backend::Block => Place::Disk(self.disk(path, device, devices)),
             Backend::File | Backend::FileDirectio => {
                 self.shelf.insert(path.to_path_buf());
                 Place::File(self.file(path))
@@ -173,15 +168,26 @@ impl Places {
                 Place::Loop { file, device }
             }
             Backend::Verity => {
-                // Any number of devices can be made over one disk.
-                self.disks.insert((path.to_path_buf(), 0));
+                // Any number of devices can be made over one disk, but none over one that is mounted.
+                let data = self.disk(path, BELOW_VERITY.to_owned(), devices);
                 self.verity.insert(path.to_path_buf());
-                let (data, hashes) = (self.serial(path, 0), self.hashes(path));
+                let hashes = self.hashes(path);
                 let device = format!("{data}, {device}");
                 // The tree is not there yet: what is in it is filled in when it has been made.
                 Place::Verity { data, hashes, blocks: 0, root: String::new(), device }
             }
         }
+    }
+
+    /// The disk with the image at `path` that is this device in the scenario.
+    fn disk(&mut self, path: &Path, device: String, devices: &mut BTreeMap<PathBuf, Vec<String>>) -> String {
+        let copies = devices.entry(path.to_path_buf()).or_default();
+        let copy = copies.iter().position(|known| *known == device).unwrap_or_else(|| {
+            copies.push(device);
+            copies.len() - 1
+        });
+        self.disks.insert((path.to_path_buf(), copy));
+        self.serial(path, copy)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::kernel::{DELIMITED, SHARES_SINCE, Version};
 
-/// The newest version that the rows were held against.
+/// The newest version that most rows were held against.
 pub const EXAMINED: Version = Version::new(7, 2, 13);
 
 /// Until when a row holds.
@@ -11,8 +11,8 @@ pub const EXAMINED: Version = Version::new(7, 2, 13);
 pub enum Until {
     /// Fixed in this version and all later ones, and in the long-term series named before it, from these releases on.
     Fixed(&'static [Version], Version),
-    /// No fix is known. Newer versions than [`EXAMINED`] may have one.
-    Open,
+    /// No fix is known up to this version, the newest that was looked at. Newer ones may have one.
+    Open(Version),
 }
 
 /// What a row is about.
@@ -50,8 +50,8 @@ pub enum Standing {
     Affected,
     /// It was never there, or is fixed.
     Clear,
-    /// The kernel is newer than what was looked at.
-    Unknown,
+    /// The kernel is newer than what was looked at, which is this version.
+    Unknown(Version),
 }
 
 impl Defect {
@@ -61,8 +61,8 @@ impl Defect {
             return Standing::Clear;
         }
         match self.until {
-            Until::Open if version <= EXAMINED => Standing::Affected,
-            Until::Open => Standing::Unknown,
+            Until::Open(seen) if version <= seen => Standing::Affected,
+            Until::Open(seen) => Standing::Unknown(seen),
             Until::Fixed(series, all) => {
                 let same = |fix: &&Version| (fix.major, fix.minor) == (version.major, version.minor);
                 let fix = series.iter().find(same).copied().unwrap_or(all);
@@ -72,8 +72,8 @@ impl Defect {
     }
 }
 
-/// All rows. Those with [`Until::Open`] were measured on Linux 7.2.13, or read in its `fs/erofs`.
-pub const TABLE: [Defect; 9] = [
+/// All rows. Those with [`Until::Open`] were measured on the version that they name, or read in its `fs/erofs`.
+pub const TABLE: [Defect; 10] = [
     Defect {
         id: "undelimited-key",
         wants_change: true,
@@ -98,11 +98,21 @@ pub const TABLE: [Defect; 9] = [
         advice: "use Linux 6.12.72, 6.18.11, 6.19.1, 7.0 or newer; until then mount through a loop device with direct I/O",
     },
     Defect {
+        id: "sub-page-extents",
+        wants_change: false,
+        scope: Scope::Sharing,
+        since: SHARES_SINCE,
+        until: Until::Open(Version::new(7, 3, 4)),
+        text: "of images with blocks below 4096 bytes, shared files of which a page has its bytes in several places (holes, \
+               chunks below 4096 bytes, an end behind the inode) are read wrong or crash the kernel",
+        advice: "build images for sharing with blocks of 4096 bytes; erofs-ishare verify and simulate name such files",
+    },
+    Defect {
         id: "remount-oops",
         wants_change: false,
         scope: Scope::Sharing,
         since: SHARES_SINCE,
-        until: Until::Open,
+        until: Until::Open(EXAMINED),
         text: "a remount that adds inode_share to a mount without domain_id crashes the kernel at the next look-up of a file",
         advice: "give inode_share and domain_id when mounting, never by remount",
     },
@@ -111,7 +121,7 @@ pub const TABLE: [Defect; 9] = [
         wants_change: false,
         scope: Scope::Sharing,
         since: SHARES_SINCE,
-        until: Until::Open,
+        until: Until::Open(EXAMINED),
         text: "a remount ignores a new domain_id, and does not check whether the image announces fingerprints or DAX is on; \
                it changes only files that are looked up later",
         advice: "unmount and mount again to change what is shared",
@@ -121,7 +131,7 @@ pub const TABLE: [Defect; 9] = [
         wants_change: false,
         scope: Scope::Sharing,
         since: SHARES_SINCE,
-        until: Until::Open,
+        until: Until::Open(EXAMINED),
         text: "sendfile, splice and an overlay's copy-up fill a private copy of each file, besides the shared one",
         advice: "serve files by read or mmap (web servers: turn sendfile off for them)",
     },
@@ -130,7 +140,7 @@ pub const TABLE: [Defect; 9] = [
         wants_change: false,
         scope: Scope::Sharing,
         since: SHARES_SINCE,
-        until: Until::Open,
+        until: Until::Open(EXAMINED),
         text: "opening a shared file with O_DIRECT fails with EINVAL, although statx reports an alignment for it",
         advice: "open files of sharing mounts without O_DIRECT",
     },
@@ -139,7 +149,7 @@ pub const TABLE: [Defect; 9] = [
         wants_change: false,
         scope: Scope::Sharing,
         since: SHARES_SINCE,
-        until: Until::Open,
+        until: Until::Open(EXAMINED),
         text: "cachestat does not see shared pages, mincore shows them truly to root only, uprobes never hit in shared \
                files, leases and the label ioctl fail, SEEK_HOLE finds no holes",
         advice: "measure as root by mincore (erofs-ishare measure); trace programs on a mount that does not share",
@@ -149,7 +159,7 @@ pub const TABLE: [Defect; 9] = [
         wants_change: false,
         scope: Scope::Sharing,
         since: SHARES_SINCE,
-        until: Until::Open,
+        until: Until::Open(EXAMINED),
         text: "shared files are read ahead by 128 KiB only, and of compressed ones much of the compressed data stays in \
                memory as well (17.5 % of the data in one measurement)",
         advice: "mount compressed images with cache_strategy=disabled, or raise read_ahead_kb of the bdi pseudo_erofs-1",
@@ -159,7 +169,7 @@ pub const TABLE: [Defect; 9] = [
         wants_change: false,
         scope: Scope::Sharing,
         since: SHARES_SINCE,
-        until: Until::Open,
+        until: Until::Open(EXAMINED),
         text: "the packed inode that fragments come from is cached for each mount, even if the files that use it are shared",
         advice: "build images for sharing without fragments",
     },
@@ -171,7 +181,8 @@ mod tests {
 
     #[test]
     fn every_row_knows_its_versions() {
-        use Standing::{Affected, Clear, Unknown};
+        use Standing::{Affected, Clear};
+        let unknown = Standing::Unknown(EXAMINED);
         let standing = |id: &str, release: &str| {
             let row = TABLE.iter().find(|row| row.id == id).unwrap();
             row.standing(Version::parse(release).unwrap())
@@ -189,7 +200,10 @@ mod tests {
             ("directio-use-after-free", "6.18.44-fc-v445", Clear),
             ("directio-use-after-free", "7.0", Clear),
             ("private-splice", "7.2.13", Affected),
-            ("private-splice", "7.3", Unknown),
+            ("private-splice", "7.3", unknown),
+            ("sub-page-extents", "7.2.13", Affected),
+            ("sub-page-extents", "7.3.4", Affected),
+            ("sub-page-extents", "7.4", Standing::Unknown(Version::new(7, 3, 4))),
             ("remount-oops", "6.19", Clear),
         ] {
             assert_eq!(standing(id, release), want, "{id} {release}");

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use erofs_sim::pages::PAGE_SIZE;
 use erofs_sim::scenario::Backend;
 
 use crate::backing::Backing;
@@ -124,6 +125,7 @@ pub fn examine(system: &System) -> Diagnosis {
     }
     for (mount, backing) in &mounts {
         findings.extend(one_mount(mount, backing, verdict));
+        findings.extend(small_blocks(mount, system.block_sizes.get(&mount.point).copied()));
     }
     findings.extend(one_device_twice(&mounts));
     findings.extend(mixed_backends(&mounts));
@@ -230,8 +232,8 @@ fn defects(version: Option<Version>, scope: Scope) -> Vec<Finding> {
         let text = match row.standing(version) {
             Standing::Clear => return None,
             Standing::Affected => row.text.to_owned(),
-            Standing::Unknown => {
-                format!("as of Linux {EXAMINED}, which is older than this kernel: {}", row.text)
+            Standing::Unknown(seen) => {
+                format!("as of Linux {seen}, which is older than this kernel: {}", row.text)
             }
         };
         let severity = if row.wants_change { Severity::Warning } else { Severity::Note };
@@ -279,6 +281,18 @@ fn one_mount(mount: &MountEntry, backing: &Backing, verdict: Verdict) -> Vec<Fin
         ));
     }
     findings.into_iter().map(|finding| about(&mount.point, finding)).collect()
+}
+
+/// Whether a mount that shares has blocks that are smaller than a page, which kernels read wrong.
+fn small_blocks(mount: &MountEntry, block_size: Option<u64>) -> Option<Finding> {
+    let size = block_size.filter(|size| *size < PAGE_SIZE && mount.has("inode_share"))?;
+    let text = format!(
+        "the image has blocks of {size} bytes: of its files, those of which a page has its bytes in several places are read \
+        wrong or crash the kernel"
+    );
+    let advice = "look at the image with erofs-ishare verify (sub-page-extents); build it with blocks of 4096 bytes, or mount \
+        it without inode_share";
+    Some(about(&mount.point, finding("mount-small-blocks", Severity::Warning, text, advice)))
 }
 
 /// A block device has one superblock, whose options are those of its first mount.
@@ -356,4 +370,33 @@ fn domain_in(place: &TextPlace, bytes: &[u8]) -> Option<Finding> {
             ),
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_that_share_small_blocks_are_named() {
+        let line = |options: &str| format!("40 27 7:0 / /a ro - erofs /dev/loop0 ro,{options}\n");
+        for (options, size, named) in [
+            ("inode_share", 512, true),
+            ("inode_share", 2048, true),
+            ("inode_share", 4096, false),
+            ("user_xattr", 512, false),
+        ] {
+            let mounts = crate::mountinfo::parse(line(options).as_bytes()).unwrap();
+            let block_sizes = BTreeMap::from([(b"/a".to_vec(), size)]);
+            let system = System { release: Some("7.3.4".into()), mounts, block_sizes, ..System::default() };
+            let findings = examine(&system).findings;
+            let found = findings.iter().find(|finding| finding.id == "mount-small-blocks");
+            assert_eq!(found.is_some(), named, "{options} {size}");
+            assert!(found.is_none_or(|found| found.subject.as_deref() == Some("/a")));
+            assert!(
+                findings
+                    .iter()
+                    .any(|finding| finding.id == "sub-page-extents" && finding.text.starts_with("of images"))
+            );
+        }
+    }
 }

@@ -4,12 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use erofs_sim::facts::ImageFacts;
 use erofs_sim::kernel::KernelModel;
-use erofs_sim::pages::{PAGE_SIZE, PageSet, pages_of};
+use erofs_sim::pages::{PageSet, bytes_of, pages_of};
+use erofs_sim::readahead::FileAccess;
 use erofs_sim::scenario::{Backend, Method};
 use erofs_sim::world::{MountOptions, World};
 
 use crate::error::Result;
-use crate::resident::MountPages;
+use crate::resident::{FilePages, MountPages};
 
 /// How much is read by one call, in bytes. It makes no difference to files that are read to their end.
 const CALL: u64 = 1 << 20;
@@ -63,22 +64,25 @@ pub struct Prediction {
 /// # Errors
 /// What the model's kernel refuses, such as a domain without a name.
 pub fn predict(kernel: KernelModel, mounts: &[Mounted<'_>]) -> Result<Option<Prediction>> {
-    let resident: Vec<HashSet<&[u8]>> = mounts.iter().map(|mount| resident_paths(mount.pages)).collect();
+    let resident: Vec<HashSet<usize>> = mounts.iter().map(resident_files).collect();
     let Some((all_files, mounts_alone)) = read_files(kernel, mounts, |_, _| true)? else { return Ok(None) };
-    let in_memory = |mount: usize, path: &[u8]| resident[mount].contains(path);
+    let in_memory = |mount: usize, file| resident[mount].contains(&file);
     let resident_files = read_files(kernel, mounts, in_memory)?.map(|(sum, _)| sum).unwrap_or_default();
     Ok(Some(Prediction { all_files, resident_files, mounts: mounts_alone }))
 }
 
-fn resident_paths(pages: &MountPages) -> HashSet<&[u8]> {
-    pages.files.iter().filter(|file| file.resident() > 0).map(|file| file.path.as_slice()).collect()
+/// The numbers of the files that have pages in memory; nothing of an image that is not known.
+fn resident_files(mount: &Mounted<'_>) -> HashSet<usize> {
+    let names = mount.facts.map(ImageFacts::by_name).unwrap_or_default();
+    let resident = mount.pages.files.iter().filter(|file| file.resident() > 0);
+    resident.filter_map(|file| names.get(file.path.as_slice()).copied()).collect()
 }
 
 /// Mounts every image in a new machine and reads the files that are wanted completely, mount after mount.
 fn read_files(
     kernel: KernelModel,
     mounts: &[Mounted<'_>],
-    wanted: impl Fn(usize, &[u8]) -> bool,
+    wanted: impl Fn(usize, usize) -> bool,
 ) -> Result<Option<(Sum, Vec<MountPrediction>)>> {
     let mut world = World::new(kernel);
     let mut sum = Sum::default();
@@ -94,29 +98,30 @@ fn read_files(
         let name = index.to_string();
         world.mount(&name, facts, &options)?;
         let mut prediction = MountPrediction { directory_bytes: facts.directory_bytes, ..Default::default() };
-        for (number, file) in facts.files.iter().enumerate().filter(|(_, file)| wanted(index, &file.path)) {
-            let effect = world.access(&name, number, Method::Read, 0..u64::MAX, CALL)?;
-            prediction.all_bytes += pages_of(file.size) * PAGE_SIZE;
-            prediction.adds_bytes += effect.added * PAGE_SIZE;
+        for (number, file) in facts.files.iter().enumerate().filter(|(number, _)| wanted(index, *number)) {
+            let access = FileAccess { call: CALL, ..FileAccess::whole(Method::Read) };
+            let effect = world.access(&name, number, &access, None)?;
+            prediction.all_bytes = prediction.all_bytes.saturating_add(bytes_of(pages_of(file.size)));
+            prediction.adds_bytes = prediction.adds_bytes.saturating_add(bytes_of(effect.added));
         }
-        sum.private_bytes += prediction.all_bytes;
-        sum.shared_bytes += prediction.adds_bytes;
+        sum.private_bytes = sum.private_bytes.saturating_add(prediction.all_bytes);
+        sum.shared_bytes = sum.shared_bytes.saturating_add(prediction.adds_bytes);
         predictions.push(prediction);
     }
     Ok(Some((sum, predictions)))
 }
 
-/// Files by which a mount and an image differ: names that only one of them has, or with other lengths. More than none
-/// means that the image is not the one that is mounted.
+/// Files by which a mount and an image differ: those that only one of them has, by any of their names, or with other
+/// lengths. More than none means that the image is not the one that is mounted.
 pub fn differences(pages: &MountPages, facts: &ImageFacts) -> u64 {
-    let mut image: HashMap<&[u8], u64> = facts
-        .files
-        .iter()
-        .filter(|file| file.size > 0)
-        .map(|file| (file.path.as_slice(), file.size))
-        .collect();
-    let mounted =
-        pages.files.iter().filter(|file| image.remove(file.path.as_slice()) != Some(file.size)).count();
+    let names = facts.by_name();
+    let sizes = facts.files.iter().map(|file| file.size).enumerate().filter(|(_, size)| *size > 0);
+    let mut image: HashMap<usize, u64> = sizes.collect();
+    let differs = |file: &&FilePages| {
+        let number = names.get(file.path.as_slice());
+        number.and_then(|number| image.remove(number)) != Some(file.size)
+    };
+    let mounted = pages.files.iter().filter(differs).count();
     (mounted + image.len()) as u64
 }
 
@@ -127,15 +132,14 @@ pub fn pages_by_fingerprint(kernel: KernelModel, mounts: &[Mounted<'_>]) -> u64 
     let mut shared: HashMap<(&str, &[u8]), PageSet> = HashMap::new();
     let mut pages = 0;
     for mount in mounts {
-        let values: HashMap<&[u8], &[u8]> = mount
-            .facts
-            .iter()
-            .flat_map(|facts| &facts.files)
-            .filter_map(|file| Some((file.path.as_slice(), file.fingerprint.as_deref()?)))
-            .collect();
+        let names = mount.facts.map(ImageFacts::by_name).unwrap_or_default();
+        let value = |path: &[u8]| {
+            let file = mount.facts?.files.get(*names.get(path)?)?;
+            file.fingerprint.as_deref()
+        };
         for file in &mount.pages.files {
             pages += if kernel.shared_splice { 0 } else { file.private_copies() };
-            let key = mount.domain.zip(values.get(file.path.as_slice()).copied()).filter(|_| file.shared);
+            let key = mount.domain.zip(value(&file.path)).filter(|_| file.shared);
             match key {
                 Some(key) => {
                     let set = shared.entry(key).or_default();
@@ -151,7 +155,6 @@ pub fn pages_by_fingerprint(kernel: KernelModel, mounts: &[Mounted<'_>]) -> u64 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resident::FilePages;
     use erofs_sim::facts::FileFacts;
 
     fn facts(files: &[(&str, u64, &str)]) -> ImageFacts {

@@ -2,6 +2,7 @@
 //! `/etc`, below any root directory, as plain values.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -13,6 +14,8 @@ use crate::gzip;
 use crate::kernel::Config;
 use crate::mountinfo::{self, DeviceNumber, MountEntry};
 
+/// What `statfs` says of EROFS (`EROFS_SUPER_MAGIC_V1`).
+const EROFS_MAGIC: u32 = 0xe0f5_e1e2;
 /// The most that is read of any file, in bytes.
 const LIMIT: u64 = 8 << 20;
 /// Where systemd looks for units, and its generators put them.
@@ -38,6 +41,8 @@ pub struct System {
     pub module: Option<bool>,
     /// All mounts that this process sees.
     pub mounts: Vec<MountEntry>,
+    /// The size of the blocks of EROFS mounts in bytes, by mount point; of the running machine only.
+    pub block_sizes: BTreeMap<Vec<u8>, u64>,
     /// The block devices under EROFS mounts.
     pub devices: BTreeMap<DeviceNumber, BlockDevice>,
     /// Texts in which the options of a mount may stand.
@@ -103,6 +108,9 @@ impl System {
         let mounts = mountinfo::parse(&lines)?;
         let numbers = mounts.iter().filter(|mount| mount.is_erofs() && !mount.is_file_backed());
         let devices = numbers.map(|mount| (mount.device, device(root, mount.device))).collect();
+        let points = mounts.iter().filter(|mount| mount.is_erofs()).map(|mount| &mount.point);
+        let block_sizes =
+            points.filter_map(|point| Some((point.clone(), block_size(root, point)?))).collect();
         let mut texts = command_lines(root);
         texts.extend(files_with_options(root));
         Ok(Self {
@@ -111,10 +119,20 @@ impl System {
             filesystems: text(&root.join("proc/filesystems")).unwrap_or_default(),
             release,
             mounts,
+            block_sizes,
             devices,
             texts,
         })
     }
+}
+
+/// The size of the blocks of the EROFS mount at `point`, if one is there.
+fn block_size(root: &Path, point: &[u8]) -> Option<u64> {
+    let point = OsStr::from_bytes(point);
+    let path = root.join(Path::new(point).strip_prefix("/").unwrap_or(Path::new(point)));
+    let found = rustix::fs::statfs(path).ok()?;
+    let is_erofs = u32::try_from(found.f_type).is_ok_and(|magic| magic == EROFS_MAGIC);
+    u64::try_from(found.f_bsize).ok().filter(|_| is_erofs)
 }
 
 fn bytes(path: &Path) -> Option<Vec<u8>> {

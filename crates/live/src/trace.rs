@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::ops::Range;
 
 use erofs_sim::pages::PageSet;
 
@@ -57,7 +56,7 @@ impl Seen {
             let known = self.files.entry(file.path.clone()).or_default();
             let path = escape(&file.path);
             let runs = file.runs.iter().flatten();
-            let runs: Vec<_> = runs.flat_map(|run| new_runs(known, run)).collect();
+            let runs: Vec<_> = runs.flat_map(|run| known.gaps(run.clone())).collect();
             for run in runs {
                 pages += known.insert(run.clone());
                 lines += 1;
@@ -68,21 +67,6 @@ impl Seen {
         }
         Ok((lines, pages))
     }
-}
-
-/// The parts of a run that are not in a set.
-fn new_runs(known: &PageSet, run: &Range<u64>) -> Vec<Range<u64>> {
-    if known.is_empty() {
-        return vec![run.clone()];
-    }
-    let mut runs: Vec<Range<u64>> = Vec::new();
-    for page in run.clone().filter(|page| !known.contains(*page)) {
-        match runs.last_mut().filter(|last| last.end == page) {
-            Some(last) => last.end += 1,
-            None => runs.push(page..page + 1),
-        }
-    }
-    runs
 }
 
 /// A name as one field of a line: bytes that are not visible ASCII, and the backslash, as a backslash and three octal
@@ -102,6 +86,8 @@ pub fn escape(name: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
 
     #[test]

@@ -17,7 +17,7 @@ use erofs_format::inode::xattr_body_size;
 use erofs_format::{BlkAddr, Nid, device, superblock, xattr, xattr_prefix};
 use erofs_image::{Image, ImageError, Inode};
 
-use crate::pages::PAGE_SIZE;
+use crate::pages::{PAGE_SIZE, bytes_of, pages_of};
 
 /// How many bytes of index one block of compressed data has, in the compact form and in the full one.
 const COMPACT_INDEX: u64 = 4;
@@ -84,7 +84,8 @@ impl Surveyor {
             if there && let Ok(inode) = image.inode(nid) {
                 surveyor.visit_header(&inode);
                 if nid == sb.packed_nid {
-                    surveyor.ground.special_bytes += whole_pages(inode.size());
+                    let bytes = bytes_of(pages_of(inode.size()));
+                    surveyor.ground.special_bytes = surveyor.ground.special_bytes.saturating_add(bytes);
                 }
             }
         }
@@ -118,10 +119,10 @@ impl Surveyor {
 
     /// What was counted.
     pub fn finish(self) -> Ground {
-        let device_pages = self.pages.count() + self.shared_xattrs.div_ceil(PAGE_SIZE);
-        let metabox = self.metabox.count() * PAGE_SIZE;
+        let device_pages = self.pages.count().saturating_add(pages_of(self.shared_xattrs));
+        let metabox = bytes_of(self.metabox.count());
         let special_bytes = self.ground.special_bytes.saturating_add(metabox);
-        Ground { device_bytes: device_pages * PAGE_SIZE, special_bytes, ..self.ground }
+        Ground { device_bytes: bytes_of(device_pages), special_bytes, ..self.ground }
     }
 
     fn visit_header(&mut self, inode: &Inode) {
@@ -148,7 +149,8 @@ impl Surveyor {
     fn visit_shared_xattr(&mut self, body: u64, value: &[u8]) {
         let least = xattr::HEADER_SIZE + xattr::ENTRY_SIZE + value.len();
         if body < length_of(least) && !self.places.contains_key(&hash_of(value)) {
-            self.shared_xattrs += length_of(xattr::padded_size(0, value.len()));
+            let size = length_of(xattr::padded_size(0, value.len()));
+            self.shared_xattrs = self.shared_xattrs.saturating_add(size);
         }
     }
 
@@ -183,7 +185,7 @@ impl Surveyor {
             _ => 0,
         };
         if again != 0 {
-            self.ground.stored_twice_bytes += again;
+            self.ground.stored_twice_bytes = self.ground.stored_twice_bytes.saturating_add(again);
             self.ground.stored_twice_files += 1;
         }
     }
@@ -246,15 +248,11 @@ impl Spans {
         self.runs.sort_unstable_by_key(|run| run.start);
         let (mut count, mut end) = (0, 0);
         for run in self.runs {
-            count += run.end.saturating_sub(run.start.max(end));
+            count = u64::saturating_add(count, run.end.saturating_sub(run.start.max(end)));
             end = end.max(run.end);
         }
         count
     }
-}
-
-fn whole_pages(bytes: u64) -> u64 {
-    bytes.div_ceil(PAGE_SIZE).saturating_mul(PAGE_SIZE)
 }
 
 fn length_of(size: usize) -> u64 {

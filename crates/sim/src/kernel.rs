@@ -11,8 +11,12 @@ pub struct KernelModel {
     pub delimited_key: bool,
     /// `sendfile` and `splice` read through the shared pages instead of a private copy.
     pub shared_splice: bool,
+    /// Shared files may have folios of several pages, as those with pages of their own have.
+    pub shared_large_folios: bool,
     /// The readahead window of shared pages, in pages of 4096 bytes: 128 KiB of the hidden device.
     pub window_pages: u64,
+    /// The longest request for shared pages, in pages of 4096 bytes: up to it, a request may be longer than the window.
+    pub request_pages: u64,
 }
 
 /// Every kernel that is modelled, the default first.
@@ -22,21 +26,27 @@ pub const TABLE: [KernelModel; 3] = [
         about: "Linux 7.2 from 7.2.7 on: keys are delimited",
         delimited_key: true,
         shared_splice: false,
+        shared_large_folios: false,
         window_pages: 32,
+        request_pages: 32,
     },
     KernelModel {
         name: "7.0",
         about: "Linux 7.0 up to 7.2.6: domain and fingerprint are joined without a delimiter",
         delimited_key: false,
         shared_splice: false,
+        shared_large_folios: false,
         window_pages: 32,
+        request_pages: 32,
     },
     KernelModel {
         name: "splice",
         about: "kernels whose shared files splice from the shared pages",
         delimited_key: true,
         shared_splice: true,
+        shared_large_folios: false,
         window_pages: 32,
+        request_pages: 32,
     },
 ];
 

@@ -11,6 +11,7 @@
 
 pub mod error;
 pub mod facts;
+mod gaps;
 pub mod ground;
 pub mod kernel;
 mod keys;

@@ -1,50 +1,107 @@
-//! How many pages a read brings in: Linux's readahead (`mm/readahead.c`, `filemap_get_pages` of `mm/filemap.c`), for
-//! files whose folios are single pages, as those of shared files are, and for those with larger ones.
+//! How many pages a read or a fault brings into the page cache: the readahead of Linux 7.2 (`mm/readahead.c`, and
+//! `filemap_read`, `filemap_splice_read` and `filemap_fault` of `mm/filemap.c`), for mappings of single pages and for
+//! those with large folios.
+//!
+//! Not modelled: a mapping that faults on more than a hundred pages that are not in memory loses its readahead
+//! (`MMAP_LOTSAMISS`), and `khugepaged`, which collects the pages of mappings that stay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use crate::gaps;
 use crate::pages::{PAGE_SIZE, PageSet, pages_of};
+use crate::scenario::Method;
 
 /// By how much the order of folios grows whenever the window moves on (`page_cache_async_ra`).
 const ORDER_STEP: u32 = 2;
 /// The largest order of folios (`mapping_max_folio_order` on x86-64).
 const ORDER_MAX: u32 = 9;
+/// How many pages that a search looks at count as a step.
+const STEP_PAGES: u64 = 64;
+/// In what parts an overlay copies a file up (`OVL_COPY_UP_CHUNK_SIZE`), in bytes.
+const COPY_UP: u64 = 1 << 20;
+/// How many pages a pipe takes, and so how many one round of `splice` moves (`PIPE_DEF_BUFFERS`).
+const PIPE_PAGES: u64 = 16;
 
 /// The pages of a file that are in memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cached {
-    /// Which they are.
-    pub resident: PageSet,
-    /// The folios whose use starts the next readahead (`PG_readahead`): first page and number of pages.
-    marked: BTreeMap<u64, u64>,
+    resident: PageSet,
+    /// Folios of more than one page: the first page, and the number of pages. All other pages are folios of their own.
+    large: BTreeMap<u64, u64>,
+    /// The first pages of the folios whose use starts the next readahead (`PG_readahead`).
+    marked: BTreeSet<u64>,
+    /// What came in since this was last asked for, if it is written down.
+    fresh: Option<Vec<Range<u64>>>,
 }
 
 impl Cached {
-    /// Drops pages, and returns how many were there.
+    /// Nothing, and what comes in is written down for [`Self::take_fresh`].
+    pub(crate) fn noted() -> Self {
+        Self { fresh: Some(Vec::new()), ..Self::default() }
+    }
+
+    /// Which pages are in memory.
+    pub fn resident(&self) -> &PageSet {
+        &self.resident
+    }
+
+    /// Brings in exactly these pages, each as a folio of its own; returns how many were not there.
+    pub fn insert(&mut self, pages: Range<u64>) -> u64 {
+        if let Some(fresh) = &mut self.fresh {
+            fresh.extend(self.resident.gaps(pages.clone()));
+        }
+        self.resident.insert(pages)
+    }
+
+    /// Pages that came in since this was last called, where they are written down.
+    pub(crate) fn take_fresh(&mut self) -> Vec<Range<u64>> {
+        self.fresh.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Drops the folios that are wholly within a range of pages, and returns how many pages were dropped. A folio of
+    /// which a part is outside stays (`find_lock_entries`).
     pub fn drop_pages(&mut self, pages: Range<u64>) -> u64 {
-        self.marked.retain(|page, _| !pages.contains(page));
-        self.resident.remove(pages)
+        if pages.is_empty() {
+            return 0;
+        }
+        let (first, last) = (self.folio(pages.start), self.folio(pages.end - 1));
+        let start = if first.start < pages.start { first.end } else { pages.start };
+        let end = if last.end > pages.end { last.start } else { pages.end };
+        if start >= end {
+            return 0;
+        }
+        for folio in self.large.range(start..end).map(|(first, _)| *first).collect::<Vec<_>>() {
+            self.large.remove(&folio);
+        }
+        for mark in self.marked.range(start..end).copied().collect::<Vec<_>>() {
+            self.marked.remove(&mark);
+        }
+        self.resident.remove(start..end)
     }
 
-    /// Takes the mark of the folio with this page away; its first page, if there was one.
-    fn take_mark(&mut self, page: u64) -> Option<u64> {
-        let (first, len) = self.marked.range(..=page).next_back()?;
-        let first = (page - first < *len).then_some(*first)?;
-        self.marked.remove(&first).map(|_| first)
+    /// The folio that a page is in; the page itself if it is not in memory.
+    pub(crate) fn folio(&self, page: u64) -> Range<u64> {
+        let before = self.large.range(..=page).next_back();
+        let large = before.map(|(first, len)| *first..first + len);
+        large.filter(|folio| folio.contains(&page)).unwrap_or(page..page.saturating_add(1))
     }
-}
 
-/// The readahead state of one open file (`struct file_ra_state`).
-#[derive(Debug, Clone, Default)]
-pub struct Readahead {
-    start: u64,
-    size: u64,
-    async_size: u64,
-    /// Of the folios of the last readahead.
-    order: u32,
-    /// The page in which the last read ended, if there was one (`prev_pos`).
-    previous: Option<u64>,
+    /// Takes the mark away from the folio of this page; that folio, if it had one.
+    fn take_mark(&mut self, page: u64) -> Option<Range<u64>> {
+        let folio = self.folio(page);
+        self.marked.remove(&folio.start).then_some(folio)
+    }
+
+    /// The first page from `page` on, before `end`, that is not in memory or whose folio has a mark: up to there, an
+    /// access changes nothing.
+    fn next_stop(&self, page: u64, end: u64) -> u64 {
+        let Some(run) = self.resident.run(page) else { return page };
+        if self.marked.contains(&self.folio(page).start) {
+            return page;
+        }
+        self.marked.range(page..run.end.max(page)).next().copied().unwrap_or(run.end).min(end)
+    }
 }
 
 /// The fixed sizes of one file.
@@ -52,13 +109,126 @@ pub struct Readahead {
 pub struct Geometry {
     /// Length of the file in bytes.
     pub size: u64,
-    /// The readahead window in pages.
-    pub window: u64,
-    /// Whether it may have folios of several pages, as files outside the hidden superblock do.
+    /// Whether it may have folios of several pages (`mapping_set_large_folios`).
     pub large: bool,
+    /// The most pages of one request to its device (`io_pages`): up to these, a request may be longer than the window.
+    pub request: u64,
+}
+
+/// The readahead state of one open file (`struct file_ra_state`).
+#[derive(Debug, Clone)]
+pub struct Readahead {
+    /// The window in pages, as it was set when the file was opened (`ra_pages`); 0 turns readahead off.
+    window: u64,
+    start: u64,
+    size: u64,
+    async_size: u64,
+    /// Of the folios of the last readahead.
+    order: u32,
+    /// The page in which the last read ended, if there was one (`prev_pos`).
+    previous: Option<u64>,
+    /// How many calls there were, and how often it was decided what to fetch.
+    steps: u64,
+    /// Up to how many steps an access goes on.
+    limit: u64,
+}
+
+/// What is asked of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileAccess {
+    /// How.
+    pub method: Method,
+    /// First byte.
+    pub offset: u64,
+    /// How many bytes; to the end of the file where nothing is said.
+    pub length: Option<u64>,
+    /// The length of each call in bytes, for calls that read.
+    pub call: u64,
+    /// For accesses through a mapping: of what kind it is.
+    pub mapped: Mapped,
+}
+
+/// Of what kind a mapping is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mapped {
+    /// It is not executable.
+    Data,
+    /// It is executable, and of the whole file (`VM_EXEC`).
+    Executable,
+}
+
+impl FileAccess {
+    /// A whole file, in calls of 64 KiB.
+    pub fn whole(method: Method) -> Self {
+        Self { method, offset: 0, length: None, call: 64 << 10, mapped: Mapped::Data }
+    }
+
+    /// The bytes that are asked for, of a file of `size` bytes.
+    fn bytes(&self, size: u64) -> Range<u64> {
+        let end = self.length.map_or(size, |length| self.offset.saturating_add(length));
+        self.offset..end.min(size)
+    }
+
+    /// The pages that are asked for, which may be past the end of the file; a length of 0 is none (`generic_fadvise`).
+    fn pages(&self) -> Range<u64> {
+        let length = self.length.filter(|length| *length != 0);
+        let end = length.and_then(|length| self.offset.checked_add(length)).unwrap_or(u64::MAX);
+        self.offset / PAGE_SIZE..pages_of(end)
+    }
 }
 
 impl Readahead {
+    /// A file that was just opened, on a device with a window of so many pages, which the kernel counts in 32 bits.
+    pub fn new(window: u64) -> Self {
+        let window = window.min(u64::from(u32::MAX));
+        Self { window, start: 0, size: 0, async_size: 0, order: 0, previous: None, steps: 0, limit: u64::MAX }
+    }
+
+    /// How many steps the accesses so far took, calls, windows and folios: what they cost the model.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Asks for bytes as an [`FileAccess`] says; returns how many pages were fetched. Ends before its end when it has taken
+    /// so many steps.
+    pub fn access(&mut self, cached: &mut Cached, file: Geometry, access: &FileAccess, steps: u64) -> u64 {
+        self.limit = self.steps.saturating_add(steps);
+        let bytes = access.bytes(file.size);
+        let pages = bytes.start / PAGE_SIZE..pages_of(bytes.end);
+        match access.method {
+            Method::Willneed => self.willneed(cached, file, access.pages()),
+            Method::Mmap | Method::Exec if bytes.is_empty() => 0,
+            Method::Mmap | Method::Exec => self.touch(cached, file, pages, access.mapped),
+            // The whole file is copied, whatever is asked for.
+            Method::CopyUp => {
+                self.calls(0..file.size, COPY_UP, |state, at, length| state.splice(cached, file, at, length))
+            }
+            Method::Sendfile | Method::Splice => {
+                self.calls(bytes, access.call, |state, at, length| state.splice(cached, file, at, length))
+            }
+            Method::Read => {
+                self.calls(bytes, access.call, |state, at, length| state.read(cached, file, at, length))
+            }
+        }
+    }
+
+    /// Lets bytes be asked for in calls of a length, and adds up what each fetched.
+    fn calls(
+        &mut self,
+        bytes: Range<u64>,
+        length: u64,
+        mut call: impl FnMut(&mut Self, u64, u64) -> u64,
+    ) -> u64 {
+        let (mut at, mut fetched) = (bytes.start, 0);
+        while at < bytes.end && self.steps < self.limit {
+            let length = length.max(1).min(bytes.end - at);
+            self.steps += 1;
+            fetched += call(self, at, length);
+            at += length;
+        }
+        fetched
+    }
+
     /// Reads `length` bytes from `offset` on in one call; returns how many pages were fetched. Nothing is read past the
     /// end of the file.
     pub fn read(&mut self, cached: &mut Cached, file: Geometry, offset: u64, length: u64) -> u64 {
@@ -66,61 +236,161 @@ impl Readahead {
         if stop <= offset {
             return 0;
         }
-        let end = pages_of(stop);
-        let mut fetched = 0;
-        for page in offset / PAGE_SIZE..end {
-            if !cached.resident.contains(page) {
-                fetched += self.miss(cached, file, page, end - page);
-            }
-            if let Some(first) = cached.take_mark(page) {
-                fetched += self.advance(cached, file, first, end - first);
-            }
-        }
+        let pages = offset / PAGE_SIZE..pages_of(stop);
+        let fetched = self.batches(cached, file, pages.clone(), pages.end, false);
         self.previous = Some(stop / PAGE_SIZE);
         fetched
     }
 
+    /// Moves `length` bytes from `offset` on to a pipe in one call of `splice` or `sendfile`, in rounds of what the pipe
+    /// holds; returns how many pages were fetched.
+    pub fn splice(&mut self, cached: &mut Cached, file: Geometry, offset: u64, length: u64) -> u64 {
+        let stop = offset.saturating_add(length).min(file.size);
+        let (mut at, mut fetched) = (offset, 0);
+        while at < stop && self.steps < self.limit {
+            self.steps += 1;
+            let first = at / PAGE_SIZE;
+            // A round asks for as many bytes as the pipe holds at most, and ends when each of its places has a page or a
+            // part of one.
+            let asked = stop.min(at.saturating_add(PIPE_PAGES * PAGE_SIZE));
+            let filled = first.saturating_add(PIPE_PAGES).min(pages_of(asked));
+            fetched += self.batches(cached, file, first..filled, pages_of(asked), true);
+            at = asked.min(filled.saturating_mul(PAGE_SIZE));
+            self.previous = Some(at / PAGE_SIZE);
+        }
+        fetched
+    }
+
+    /// Lets pages be used in order by one call that asks for those before `end` (`filemap_get_pages`, once for each batch
+    /// of folios that are in memory). A splice notes after each folio how far it came, a read only at its end.
+    fn batches(
+        &mut self,
+        cached: &mut Cached,
+        file: Geometry,
+        pages: Range<u64>,
+        end: u64,
+        splices: bool,
+    ) -> u64 {
+        let mut fetched = 0;
+        let mut page = cached.next_stop(pages.start, pages.end);
+        while page < pages.end && self.steps < self.limit {
+            if !cached.resident.contains(page) {
+                if splices && page > pages.start {
+                    self.previous = Some(page);
+                }
+                fetched += self.miss(cached, file, page, end - page);
+                // What readahead leaves out is read on its own (`filemap_create_folio`).
+                fetched += cached.insert(page..page + 1);
+            }
+            if self.window > 0
+                && let Some(folio) = cached.take_mark(page)
+            {
+                fetched +=
+                    self.advance(cached, file, folio.start, end - folio.start, folio.end - folio.start);
+            }
+            page = cached.next_stop(page + 1, pages.end);
+        }
+        fetched
+    }
+
+    /// Touches pages through a mapping, in order (`filemap_fault`); returns how many were fetched.
+    pub fn touch(&mut self, cached: &mut Cached, file: Geometry, pages: Range<u64>, by: Mapped) -> u64 {
+        let end = pages.end.min(pages_of(file.size));
+        let mut fetched = 0;
+        let mut page = cached.next_stop(pages.start, end);
+        while page < end && self.steps < self.limit {
+            fetched += self.fault(cached, file, page, by);
+            page = cached.next_stop(page + 1, end);
+        }
+        fetched
+    }
+
+    fn fault(&mut self, cached: &mut Cached, file: Geometry, page: u64, by: Mapped) -> u64 {
+        if self.window == 0 {
+            self.steps += 1;
+            return cached.insert(page..page + 1);
+        }
+        if cached.resident.contains(page) {
+            // A folio with a mark is never mapped by the fault of a neighbour, so its first use is a fault of its own
+            // (`next_uptodate_folio`, `do_async_mmap_readahead`).
+            let Some(folio) = cached.take_mark(page) else { return 0 };
+            return self.advance(cached, file, page, self.window, folio.end - folio.start);
+        }
+        self.steps += 1;
+        self.order = 0;
+        (self.start, self.size, self.async_size) = match by {
+            // From this page on, and not past the end of the mapping.
+            Mapped::Executable => (page, self.window.min(pages_of(file.size) - page), 0),
+            Mapped::Data => (page.saturating_sub(self.window / 2), self.window, self.window / 4),
+        };
+        let fetched = self.submit(cached, file);
+        fetched + cached.insert(page..page + 1)
+    }
+
+    /// What is brought in ahead of any use (`force_page_cache_ra`): pages from `first` to `end`, and no more than a
+    /// window or a request.
+    pub fn willneed(&mut self, cached: &mut Cached, file: Geometry, pages: Range<u64>) -> u64 {
+        self.steps += 1;
+        let most = pages.start.saturating_add(self.window.max(file.request));
+        cached.insert(pages.start..pages.end.min(most).min(pages_of(file.size)))
+    }
+
+    /// The window for a request of so many pages (`ractl_max_pages`).
+    fn window_for(&self, file: Geometry, wanted: u64) -> u64 {
+        if wanted > self.window { self.window.max(wanted.min(file.request)) } else { self.window }
+    }
+
     /// A page that is not there (`page_cache_sync_ra`).
     fn miss(&mut self, cached: &mut Cached, file: Geometry, page: u64, wanted: u64) -> u64 {
+        self.steps += 1;
+        if self.window == 0 {
+            return cached.insert(page..page + 1);
+        }
+        let window = self.window_for(file, wanted);
         let follows = self.previous.is_some_and(|previous| page.wrapping_sub(previous) <= 1);
-        if page == 0 || wanted > file.window || follows {
+        if page == 0 || wanted > window || follows {
             self.start = page;
-            self.size = initial_size(wanted, file.window);
+            self.size = initial_size(wanted, window);
             self.async_size = if self.size > wanted { self.size - wanted } else { self.size >> 1 };
             self.order = 0;
             return self.submit(cached, file);
         }
-        let back = page.min(file.window);
-        let history = (1..=back).take_while(|back| cached.resident.contains(page - back)).count() as u64;
+        let (history, from_start, scanned) = gaps::history(cached, page, window);
+        self.steps += scanned / STEP_PAGES;
         if history <= wanted {
             // A read on its own: it is served as it is, and the state stays as it was.
             return fetch(cached, file, page..page + wanted, None);
         }
         // Cached from the start of the file: a long stream, most likely.
-        let history = if history == page { 2 * history } else { history };
+        let history = if from_start { history.saturating_mul(2) } else { history };
         self.start = page;
-        self.size = (history + wanted).min(file.window);
+        self.size = history.saturating_add(wanted).min(window);
         self.async_size = 1;
         self.order = 0;
         self.submit(cached, file)
     }
 
-    /// A marked page is used (`page_cache_async_ra`).
-    fn advance(&mut self, cached: &mut Cached, file: Geometry, page: u64, wanted: u64) -> u64 {
-        let expected = self.start + self.size - self.async_size;
-        if page == expected - expected % (1 << self.order) {
+    /// A folio with a mark is used, which has `len` pages (`page_cache_async_ra`).
+    fn advance(&mut self, cached: &mut Cached, file: Geometry, page: u64, wanted: u64, len: u64) -> u64 {
+        self.steps += 1;
+        let window = self.window_for(file, wanted);
+        let expected = (self.start + self.size).saturating_sub(self.async_size);
+        if page == expected - expected % len {
             self.start += self.size;
-            self.size = self.size.max(next_size(self.size, file.window));
+            self.size = self.size.max(next_size(self.size, window));
         } else {
-            let after = (page + 1..=page + file.window).find(|next| !cached.resident.contains(*next));
-            let Some(next) = after else { return 0 };
+            let (next, scanned) = gaps::next_miss(cached, page + 1, window);
+            self.steps += scanned / STEP_PAGES;
+            if next <= page || next - page > window {
+                return 0;
+            }
             self.start = next;
-            self.size = next_size(next - page + wanted, file.window);
+            self.size = next_size(next - page + wanted, window);
         }
         let end = self.start + self.size;
         self.order += ORDER_STEP;
         // `ffs(max_pages) - 1`: the window's own alignment.
-        let alignment = self.order.min(file.window.trailing_zeros());
+        let alignment = self.order.min(window.trailing_zeros());
         let aligned = end - end % (1 << alignment);
         if aligned > self.start {
             self.size = aligned - self.start;
@@ -132,47 +402,52 @@ impl Readahead {
     /// Brings the window in (`page_cache_ra_order`).
     fn submit(&mut self, cached: &mut Cached, file: Geometry) -> u64 {
         let end = self.start + self.size;
+        let last = pages_of(file.size);
+        // A window that reaches the end of the file has no mark.
+        let mark = (end < last).then(|| end - self.async_size);
         if !file.large {
             self.order = 0;
-            return fetch(cached, file, self.start..end, Some(end - self.async_size));
+            return fetch(cached, file, self.start..end, mark);
         }
         self.order = self.order.min(ORDER_MAX).min(self.size.checked_ilog2().unwrap_or(0));
-        let last = pages_of(file.size);
-        let mark = (end < last).then_some(end - self.async_size);
         let mut fetched = 0;
         let mut at = self.start;
-        while at < end.min(last) {
+        while at < end.min(last) && self.steps < self.limit {
+            self.steps += 1;
             let mut order = self.order.min(at.trailing_zeros());
             while order > 0 && at + (1 << order) > end.min(last) {
                 order -= 1;
             }
             let folio = at..at + (1 << order);
-            if folio.clone().any(|page| cached.resident.contains(page)) {
+            if cached.resident.touches(folio.clone()) {
                 // What is there already leaves gaps, which single pages fill.
                 return fetched + fetch(cached, file, at..end, mark);
             }
             if mark.is_some_and(|mark| mark - mark % (1 << order) == at) {
-                cached.marked.insert(at, 1 << order);
+                cached.marked.insert(at);
             }
-            fetched += cached.resident.insert(folio);
+            if order > 0 {
+                cached.large.insert(at, 1 << order);
+            }
+            fetched += cached.insert(folio);
             at += 1 << order;
         }
         fetched
     }
 }
 
-/// Fetches what is not there of `pages`, and marks a page of it.
+/// Fetches what is not there of `pages`, and marks a page of it (`page_cache_ra_unbounded`).
 fn fetch(cached: &mut Cached, file: Geometry, pages: Range<u64>, mark: Option<u64>) -> u64 {
     let pages = pages.start..pages.end.min(pages_of(file.size));
     if let Some(mark) = mark.filter(|mark| pages.contains(mark) && !cached.resident.contains(*mark)) {
-        cached.marked.insert(mark, 1);
+        cached.marked.insert(mark);
     }
-    cached.resident.insert(pages)
+    cached.insert(pages)
 }
 
-/// `get_init_ra_size`.
+/// The first window of a stream that begins with a call for `wanted` pages (`get_init_ra_size`).
 fn initial_size(wanted: u64, window: u64) -> u64 {
-    let rounded = wanted.next_power_of_two();
+    let rounded = wanted.checked_next_power_of_two().unwrap_or(u64::MAX);
     if rounded <= window / 32 {
         rounded * 4
     } else if rounded <= window / 4 {
@@ -182,7 +457,7 @@ fn initial_size(wanted: u64, window: u64) -> u64 {
     }
 }
 
-/// `get_next_ra_size`.
+/// The window after one of `size` pages (`get_next_ra_size`).
 fn next_size(size: u64, window: u64) -> u64 {
     if size < window / 16 {
         4 * size
@@ -193,73 +468,169 @@ fn next_size(size: u64, window: u64) -> u64 {
     }
 }
 
-/// A fault on `page` through a mapping (`do_sync_mmap_readahead`): a window around it, if it is not there. Returns how
-/// many pages were fetched.
-pub fn fault(cached: &mut Cached, file: Geometry, page: u64) -> u64 {
-    if cached.resident.contains(page) {
-        return 0;
-    }
-    let start = page.saturating_sub(file.window / 2);
-    let size = file.window;
-    // The marker stands where the last quarter begins.
-    fetch(cached, file, start..start + size, Some(start + size - size / 4))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const FILE: Geometry = Geometry { size: 8 << 20, window: 32, large: false };
+    const WINDOW: u64 = 32;
+    const SIZE: u64 = 8 << 20;
+    /// A shared file of Linux 7.2, and a file of its own on a disk with `max_sectors_kb` 4096.
+    const SHARED: Geometry = Geometry { size: SIZE, large: false, request: 32 };
+    const PRIVATE: Geometry = Geometry { size: SIZE, large: true, request: 1024 };
 
-    fn in_calls(call: u64, offset: u64, length: u64) -> u64 {
-        let (mut cached, mut state) = (Cached::default(), Readahead::default());
+    /// Pages that are in memory after a read in calls of `call` bytes.
+    fn in_calls(file: Geometry, call: u64, offset: u64, length: u64) -> u64 {
+        let (mut cached, mut state) = (Cached::default(), Readahead::new(WINDOW));
+        let mut fetched = 0;
         let mut at = offset;
         while at < offset + length {
             let now = call.min(offset + length - at);
-            state.read(&mut cached, FILE, at, now);
+            fetched += state.read(&mut cached, file, at, now);
             at += now;
         }
-        cached.resident.len() * PAGE_SIZE / 1024
+        assert_eq!(fetched, cached.resident.len());
+        fetched
     }
+
+    /// Pages that are in memory after pages were touched in order.
+    fn touched(file: Geometry, offset: u64, length: u64, by: Mapped) -> u64 {
+        let (mut cached, mut state) = (Cached::default(), Readahead::new(WINDOW));
+        state.touch(&mut cached, file, offset / PAGE_SIZE..pages_of(offset + length), by)
+    }
+
+    const KIB: u64 = 1 << 10;
+    const MIB: u64 = 1 << 20;
 
     #[test]
     fn reads_bring_in_what_was_measured_on_linux_7_2() {
-        // KiB in the page cache after reads of an 8 MiB file, in calls of 64 KiB where they are longer.
-        for (offset, length, want) in [
-            (0, 1, 16),
-            (0, 4096, 16),
-            (0, 64 << 10, 128),
-            (0, 128 << 10, 256),
-            (0, (128 << 10) + 1, 384),
-            (0, 256 << 10, 384),
-            (0, 1 << 20, 1152),
-            (4 << 20, 1, 4),
-            (4 << 20, 4096, 4),
-            (4 << 20, 64 << 10, 64),
+        for (call, offset, length, shared, private) in [
+            (64 * KIB, 0, 1, 4, 4),
+            (64 * KIB, 0, 4096, 4, 4),
+            (64 * KIB, 0, 64 * KIB, 32, 32),
+            (64 * KIB, 0, 128 * KIB, 64, 64),
+            (64 * KIB, 0, 128 * KIB + 1, 96, 96),
+            (64 * KIB, 0, MIB, 288, 288),
+            (64 * KIB, 4 * MIB, 1, 1, 1),
+            (64 * KIB, 4 * MIB, 64 * KIB, 16, 16),
+            (64 * KIB, 4 * KIB, MIB, 303, 319),
+            (64 * KIB, 100 * KIB, MIB, 303, 295),
+            (64 * KIB, 4 * MIB, MIB, 304, 288),
+            (4 * KIB, 0, 64 * KIB, 60, 24),
+            (4 * KIB, 4 * KIB, MIB, 303, 319),
+            (4 * KIB, 4 * MIB, 64 * KIB, 48, 24),
+            (16 * KIB, 4 * KIB, MIB, 311, 319),
+            (MIB, 0, MIB, 288, 512),
+            (MIB, 4 * KIB, MIB, 319, 256),
+            (256 * KIB, 0, 3 * MIB, 800, 832),
+            (256 * KIB, 4 * KIB, 3 * MIB, 831, 895),
+            (MIB, 4 * KIB, 4 * MIB, 1087, 1535),
+            (MIB, 4 * MIB, 4 * MIB, 1024, 1024),
         ] {
-            assert_eq!(in_calls(64 << 10, offset, length), want, "{length} bytes from {offset}");
+            let found = [SHARED, PRIVATE].map(|file| in_calls(file, call, offset, length));
+            assert_eq!(found, [shared, private], "{length} bytes from {offset} in calls of {call}");
         }
-        assert_eq!(in_calls(8 << 20, 0, 8 << 20), 8192);
-        assert_eq!(in_calls(4096, 0, 8 << 20), 8192);
+        for file in [SHARED, PRIVATE] {
+            assert_eq!(in_calls(file, 8 * MIB, 0, 8 * MIB), 2048);
+            assert_eq!(in_calls(file, 4096, 0, 8 * MIB), 2048);
+        }
     }
 
     #[test]
-    fn faults_bring_in_a_window_around_them() {
-        for (page, want) in [(0, 128), (1024, 128), (2047, 68)] {
-            let mut cached = Cached::default();
-            assert_eq!(fault(&mut cached, FILE, page) * 4, want, "page {page}");
-            assert_eq!(fault(&mut cached, FILE, page), 0);
+    fn faults_bring_in_what_was_measured_on_linux_7_2() {
+        for (offset, length, shared, private) in [
+            (0, 1, 32, 32),
+            (4 * MIB, 1, 32, 32),
+            (8 * MIB - 1, 1, 17, 17),
+            (0, 100 * KIB, 64, 64),
+            (0, MIB, 288, 288),
+            (0, 3 * MIB, 800, 800),
+            (4 * MIB, 256 * KIB, 128, 112),
+            (4 * MIB, MIB, 320, 304),
+            (4100 * KIB, MIB, 319, 335),
+            (4100 * KIB, 3 * MIB, 831, 847),
+        ] {
+            let found = [SHARED, PRIVATE].map(|file| touched(file, offset, length, Mapped::Data));
+            assert_eq!(found, [shared, private], "{length} bytes from {offset}");
         }
+        let file = Geometry { size: 6 * MIB, ..SHARED };
+        assert_eq!(touched(file, MIB, 96 * KIB, Mapped::Data), 96, "a mark on a page in memory");
+        for (offset, length, want) in [(0, 100 * KIB, 32), (4 * MIB, MIB, 256), (8 * MIB - 1, 1, 1)] {
+            assert_eq!(touched(SHARED, offset, length, Mapped::Executable), want, "{length} from {offset}");
+        }
+    }
+
+    #[test]
+    fn folios_are_dropped_as_a_whole() {
+        let (mut cached, mut state) = (Cached::default(), Readahead::new(WINDOW));
+        let fetched: u64 =
+            (0..16).map(|call| state.read(&mut cached, PRIVATE, call * 64 * KIB, 64 * KIB)).sum();
+        assert_eq!(fetched, 288);
+        // Both lie inside of a folio of 16 pages.
+        assert_eq!((cached.drop_pages(64..65), cached.drop_pages(75..80)), (0, 0));
+        assert_eq!(cached.drop_pages(0..1), 1, "the first folios are single pages");
+        assert_eq!(cached.drop_pages(1..u64::MAX), 287);
+        assert_eq!(cached, Cached::default());
+    }
+
+    #[test]
+    fn a_request_longer_than_the_window_is_read_at_once() {
+        assert_eq!(in_calls(PRIVATE, 256 * KIB, 0, 256 * KIB), 128);
+        let mut cached = Cached::default();
+        assert_eq!(Readahead::new(16).willneed(&mut cached, SHARED, 0..256), 32);
+        assert_eq!(Readahead::new(WINDOW).willneed(&mut cached, PRIVATE, 0..512), 480);
     }
 
     #[test]
     fn nothing_lies_past_the_end() {
         for size in [1, 4095, 4096, 4097, 100_000] {
-            let file = Geometry { size, window: 32, large: false };
-            let (mut cached, mut state) = (Cached::default(), Readahead::default());
-            state.read(&mut cached, file, 0, u64::MAX);
-            assert_eq!(cached.resident.len(), pages_of(size), "{size}");
-            assert_eq!(state.read(&mut cached, file, size, 10), 0);
+            for file in [Geometry { size, ..SHARED }, Geometry { size, ..PRIVATE }] {
+                for window in [0, 1, 2, 3, 32, 100, 1 << 40] {
+                    let (mut cached, mut state) = (Cached::default(), Readahead::new(window));
+                    state.read(&mut cached, file, 0, u64::MAX);
+                    assert_eq!(cached.resident.len(), pages_of(size), "{size}, window {window}");
+                    assert_eq!(state.read(&mut cached, file, size, 10), 0);
+                    let mut cached = Cached::default();
+                    state.touch(&mut cached, file, 0..u64::MAX, Mapped::Data);
+                    assert_eq!(cached.resident.len(), pages_of(size), "{size}, window {window}");
+                }
+            }
+        }
+    }
+
+    /// Whatever is done in whatever order: what is said to be fetched or dropped is what the set of pages shows, and
+    /// every page that was asked for is in memory.
+    #[test]
+    fn counts_agree_with_the_pages() {
+        let mut seed = 1_u64;
+        let mut random = |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % below
+        };
+        for round in 0..200 {
+            let base = if round % 2 == 0 { SHARED } else { PRIVATE };
+            let file = Geometry { size: 1 + random(4 * MIB), ..base };
+            let window = [0, 1, 5, 32, 128, 2048][usize::try_from(random(6)).unwrap_or(0)];
+            let (mut cached, mut state) = (Cached::default(), Readahead::new(window));
+            for step in 0..60 {
+                let before = cached.resident.len();
+                let (offset, length) = (random(file.size), 1 + random(MIB));
+                let pages = offset / PAGE_SIZE..pages_of((offset + length).min(file.size));
+                let fetched = match random(5) {
+                    0 => state.read(&mut cached, file, offset, length),
+                    1 => state.splice(&mut cached, file, offset, length),
+                    2 => state.touch(&mut cached, file, pages.clone(), Mapped::Data),
+                    3 => state.touch(&mut cached, file, pages.clone(), Mapped::Executable),
+                    _ => {
+                        let dropped = cached.drop_pages(pages);
+                        assert_eq!(cached.resident.len(), before - dropped, "round {round}, step {step}");
+                        continue;
+                    }
+                };
+                assert_eq!(cached.resident.len(), before + fetched, "round {round}, step {step}");
+                assert!(pages.clone().all(|page| cached.resident.contains(page)), "round {round}");
+            }
+            cached.drop_pages(0..u64::MAX);
+            assert_eq!(cached, Cached::default(), "round {round}");
         }
     }
 }

@@ -5,24 +5,37 @@ use std::collections::BTreeMap;
 use crate::facts::ImageFacts;
 use crate::kernel::KernelModel;
 use crate::pages::pages_of;
-use crate::scenario::Event;
-use crate::world::{Effect, MountOptions, World, WorldError};
+use crate::readahead::{FileAccess, Mapped};
+use crate::scenario::{Event, Method, Syscall};
+use crate::world::{Effect, MountOptions, Stream, World, WorldError};
 
 /// A scenario that is being run.
 #[derive(Debug)]
 pub struct Runner<'f> {
     world: World<'f>,
     images: &'f BTreeMap<String, ImageFacts>,
-    /// The image of each mount.
+    /// The image of each mount, and of each overlay that of its lower mount.
     mounted: BTreeMap<String, &'f ImageFacts>,
     /// The mount that each overlay shows.
     overlays: BTreeMap<String, String>,
+    /// Files that are open, by mount, path and name.
+    streams: BTreeMap<StreamName, Stream>,
 }
+
+/// Mount, path, and the name of an open file where it has one.
+type StreamName = (String, String, Option<String>);
 
 impl<'f> Runner<'f> {
     /// A machine that has just started, and the images that events can name.
     pub fn new(kernel: KernelModel, images: &'f BTreeMap<String, ImageFacts>) -> Self {
-        Self { world: World::new(kernel), images, mounted: BTreeMap::new(), overlays: BTreeMap::new() }
+        let world = World::new(kernel);
+        let (mounted, overlays, streams) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { world, images, mounted, overlays, streams }
+    }
+
+    /// Sets how many more steps of readahead the accesses may take.
+    pub fn set_steps(&mut self, steps: u64) {
+        self.world.set_steps(steps);
     }
 
     /// The machine as it is now.
@@ -30,7 +43,7 @@ impl<'f> Runner<'f> {
         &self.world
     }
 
-    /// The mount whose files a name stands for: an overlay shows those of another one.
+    /// The mount whose files a name stands for, which may have ended: an overlay shows those of another one.
     pub fn resolve<'a>(&'a self, mount: &'a str) -> &'a str {
         self.overlays.get(mount).map_or(mount, String::as_str)
     }
@@ -40,9 +53,9 @@ impl<'f> Runner<'f> {
     /// # Errors
     /// As for [`World::lookup`].
     pub fn look_at_all(&mut self, mount: &str) -> Result<(), WorldError> {
-        let mount = self.resolve(mount).to_owned();
-        for file in 0..self.facts(&mount)?.files.len() {
-            self.world.lookup(&mount, file)?;
+        self.world.list(mount)?;
+        for file in 0..self.facts(mount)?.files.len() {
+            self.world.lookup(mount, file)?;
         }
         Ok(())
     }
@@ -52,18 +65,13 @@ impl<'f> Runner<'f> {
     /// # Errors
     /// A mount or file that is not there.
     pub fn file(&self, mount: &str, path: &str) -> Result<usize, WorldError> {
-        let found = self.facts(mount)?.files.iter().position(|file| file.path == path.as_bytes());
+        let found = self.facts(mount)?.file_at(path.as_bytes());
         found.ok_or_else(|| WorldError::Name { what: "file", name: path.into(), problem: "is not there" })
     }
 
     fn facts(&self, mount: &str) -> Result<&'f ImageFacts, WorldError> {
         let unknown = || WorldError::Name { what: "mount", name: mount.into(), problem: "is not there" };
-        self.mounted.get(self.resolve(mount)).copied().ok_or_else(unknown)
-    }
-
-    /// The mount and the number of the file that a name and a path stand for.
-    fn named(&self, mount: &str, path: &str) -> Result<(String, usize), WorldError> {
-        Ok((self.resolve(mount).to_owned(), self.file(mount, path)?))
+        self.mounted.get(mount).copied().ok_or_else(unknown)
     }
 
     fn mount(&mut self, event: &Event) -> Result<(), WorldError> {
@@ -88,25 +96,53 @@ impl<'f> Runner<'f> {
     }
 
     fn overlay(&mut self, mount: &str, lower: &str, over: Option<&str>) -> Result<(), WorldError> {
-        for below in [Some(lower), over].into_iter().flatten() {
-            self.facts(below)?;
-        }
-        if self.mounted.contains_key(mount) || self.overlays.contains_key(mount) {
-            return Err(WorldError::Name { what: "mount", name: mount.into(), problem: "is there already" });
-        }
+        let facts = self.facts(lower)?;
+        self.world.overlay(mount, lower, over)?;
         self.overlays.insert(mount.into(), self.resolve(lower).to_owned());
+        self.mounted.insert(mount.into(), facts);
         Ok(())
     }
 
     fn umount(&mut self, mount: &str, lazy: bool) -> Result<Effect, WorldError> {
-        if self.overlays.remove(mount).is_some() {
+        let effect = if lazy { self.world.umount_lazily(mount)? } else { self.world.umount(mount)? };
+        self.mounted.remove(mount);
+        self.overlays.remove(mount);
+        self.streams.retain(|(of, ..), _| of != mount);
+        Ok(effect)
+    }
+
+    fn open(&mut self, mount: &str, path: &str, name: Option<&String>) -> Result<(), WorldError> {
+        let stream = self.world.open(mount, self.file(mount, path)?)?;
+        self.streams.insert((mount.into(), path.into(), name.cloned()), stream);
+        Ok(())
+    }
+
+    fn read(&mut self, event: &Event) -> Result<Effect, WorldError> {
+        let Event::Read { mount, path, offset, length, method, call, syscall, stream } = event else {
             return Ok(Effect::default());
+        };
+        let executable = *syscall == Some(Syscall::MapExec);
+        let mapped = if executable { Mapped::Executable } else { Mapped::Data };
+        let access = FileAccess { method: *method, offset: *offset, length: *length, call: *call, mapped };
+        let file = self.file(mount, path)?;
+        let unknown =
+            |name: &str| WorldError::Name { what: "open file", name: name.into(), problem: "is not there" };
+        let name = stream.as_ref().map(|name| (mount.clone(), path.clone(), Some(name.clone())));
+        let state = match (&name, stream) {
+            (Some(key), Some(name)) => Some(self.streams.get_mut(key).ok_or_else(|| unknown(name))?),
+            _ => None,
+        };
+        self.world.access(mount, file, &access, state)
+    }
+
+    fn read_all(&mut self, mount: &str, method: Method) -> Result<Effect, WorldError> {
+        self.world.list(mount)?;
+        let mut sum = Effect::default();
+        for file in 0..self.facts(mount)?.files.len() {
+            let effect = self.world.access(mount, file, &FileAccess::whole(method), None)?;
+            sum.added = sum.added.saturating_add(effect.added);
         }
-        let effect = if lazy { self.world.umount_lazily(mount) } else { self.world.umount(mount) };
-        if effect.is_ok() {
-            self.mounted.remove(mount);
-        }
-        effect
+        Ok(sum)
     }
 
     /// Lets an event happen.
@@ -119,45 +155,22 @@ impl<'f> Runner<'f> {
             Event::Overlay { mount, lower, over } => self.overlay(mount, lower, over.as_deref())?,
             Event::Remount { mount, inode_share, domain: _ } => self.world.remount(mount, *inode_share)?,
             Event::Umount { mount, lazy } => return self.umount(mount, *lazy),
-            Event::List { mount } => drop(self.facts(mount)?),
+            Event::List { mount } => self.world.list(mount)?,
             Event::Stat { mount, path } => {
-                let (mount, file) = self.named(mount, path)?;
-                self.world.lookup(&mount, file)?;
+                self.world.lookup(mount, self.file(mount, path)?)?;
             }
             Event::StatAll { mount } => self.look_at_all(mount)?,
-            Event::Open { mount, path } => {
-                let (mount, file) = self.named(mount, path)?;
-                self.world.open(&mount, file)?;
+            Event::Open { mount, path, stream } => self.open(mount, path, stream.as_ref())?,
+            Event::Close { mount, path, stream } => {
+                self.world.close(mount, self.file(mount, path)?)?;
+                self.streams.remove(&(mount.clone(), path.clone(), stream.clone()));
             }
-            Event::Close { mount, path } => {
-                let (mount, file) = self.named(mount, path)?;
-                self.world.close(&mount, file)?;
-            }
-            Event::Map { mount, path } => {
-                let (mount, file) = self.named(mount, path)?;
-                return self.world.map(&mount, file);
-            }
-            Event::Unmap { mount, path } => {
-                let (mount, file) = self.named(mount, path)?;
-                self.world.unmap(&mount, file)?;
-            }
-            Event::Read { mount, path, offset, length, method, call, syscall: _ } => {
-                let (mount, file) = self.named(mount, path)?;
-                let range = *offset..length.map_or(u64::MAX, |length| offset.saturating_add(length));
-                return self.world.access(&mount, file, *method, range, *call);
-            }
-            Event::ReadAll { mount, method } => {
-                let (files, mount) = (self.facts(mount)?.files.len(), self.resolve(mount).to_owned());
-                let mut sum = Effect::default();
-                for file in 0..files {
-                    sum.added += self.world.access(&mount, file, *method, 0..u64::MAX, 64 << 10)?.added;
-                }
-                return Ok(sum);
-            }
+            Event::Map { mount, path } => return self.world.map(mount, self.file(mount, path)?),
+            Event::Unmap { mount, path } => self.world.unmap(mount, self.file(mount, path)?)?,
+            Event::Read { .. } => return self.read(event),
+            Event::ReadAll { mount, method } => return self.read_all(mount, *method),
             Event::Dontneed { mount, path, offset, length } => {
-                let (mount, file) = self.named(mount, path)?;
-                let range = *offset..length.map_or(u64::MAX, |length| offset.saturating_add(length));
-                return self.world.dontneed(&mount, file, range);
+                return self.world.dontneed(mount, self.file(mount, path)?, *offset, *length);
             }
             Event::Window { kib } => self.world.set_window(pages_of(kib.saturating_mul(1024))),
             Event::DropCaches { value } => return Ok(self.world.drop_caches(*value)),

@@ -139,7 +139,8 @@ pub enum Event {
         /// Further mount options, as `mount -o` takes them.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         options: Vec<String>,
-        /// The readahead window of its device in KiB, which private pages are read by; 128 where nothing is said.
+        /// The readahead window of its block device in KiB, which private pages are read by; 128 where nothing is said, and
+        /// for mounts of image files.
         #[serde(default)]
         window_kib: Option<u64>,
     },
@@ -195,6 +196,9 @@ pub enum Event {
         mount: String,
         /// The file.
         path: String,
+        /// The name of this open file, by which later events read through it; a file may be open several times.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stream: Option<String>,
     },
     /// A whole file is mapped, every page of it touched, and the mapping kept.
     Map {
@@ -216,8 +220,12 @@ pub enum Event {
         mount: String,
         /// The file.
         path: String,
+        /// The name that it was opened with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stream: Option<String>,
     },
-    /// Bytes of a file are asked for, by one open file in calls of `call` bytes.
+    /// Bytes of a file are asked for, by one open file in calls of `call` bytes. The kernel reads ahead for each open file
+    /// on its own.
     Read {
         /// The mount.
         mount: String,
@@ -235,9 +243,13 @@ pub enum Event {
         /// The length of each call in bytes.
         #[serde(default = "default_call")]
         call: u64,
-        /// The exact system call, where a method has several. To the model they are the same.
+        /// The exact system call, where a method has several. To the model they are the same, but for `map-exec`.
         #[serde(default)]
         syscall: Option<Syscall>,
+        /// The name of the open file that is read through; one that is opened for this event where nothing is said. Not for
+        /// `exec` and `copy-up`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stream: Option<String>,
     },
     /// Every file of a mount is read completely, in the order of a walk.
     ReadAll {
@@ -265,7 +277,8 @@ pub enum Event {
         /// The window in KiB.
         kib: u64,
     },
-    /// A number is written to `/proc/sys/vm/drop_caches`.
+    /// A number is written to `/proc/sys/vm/drop_caches`, as often as it takes in a quiet machine until nothing more goes:
+    /// in a busy one, the kernel itself goes on as long as a sweep frees several objects.
     DropCaches {
         /// 1: pages, 2: inodes, 3: both.
         value: u8,
@@ -280,7 +293,7 @@ fn default_call() -> u64 {
 impl Event {
     /// Bytes of a file are asked for, in calls of the length that is the default.
     pub fn read(mount: String, path: String, offset: u64, length: Option<u64>, method: Method) -> Self {
-        Self::Read { mount, path, offset, length, method, call: default_call(), syscall: None }
+        Self::Read { mount, path, offset, length, method, call: default_call(), syscall: None, stream: None }
     }
 
     /// The mount that an event is about, if it is about one.

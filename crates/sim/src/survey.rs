@@ -11,7 +11,7 @@ use hashbrown::hash_map::Entry;
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
 
 use crate::facts::{FileFacts, ImageFacts};
-use crate::pages::{PAGE_SIZE, pages_of};
+use crate::pages::{bytes_of, pages_of};
 use crate::tally::{Cause, Count, Outcome};
 use crate::world::Reason;
 
@@ -70,9 +70,20 @@ pub struct Group {
 }
 
 impl Group {
-    fn add(&mut self, most: usize, size: u64, named: impl FnOnce() -> Named) {
+    /// Counts a file of an image with all its bytes, and names it if it is among the largest.
+    pub fn count_file(&mut self, image: usize, file: &FileFacts) {
+        self.count_part(image, file, bytes_of(pages_of(file.size)));
+    }
+
+    /// The same, with so many of its bytes.
+    pub fn count_part(&mut self, image: usize, file: &FileFacts, bytes: u64) {
+        let named = || Named { image, other: None, path: file.path.clone(), size: file.size };
+        self.add(TOP_FILES, file.size, bytes, named);
+    }
+
+    fn add(&mut self, most: usize, size: u64, bytes: u64, named: impl FnOnce() -> Named) {
         self.count.files += 1;
-        self.count.bytes += pages_of(size) * PAGE_SIZE;
+        self.count.bytes = self.count.bytes.saturating_add(bytes);
         let at = self.largest.partition_point(|known| known.size >= size);
         if at < most {
             self.largest.insert(at, named());
@@ -161,12 +172,27 @@ impl Survey {
         self.domain = u16::try_from(index).unwrap_or(u16::MAX);
     }
 
+    /// Counts what an image stores that another one stores as well, and nothing else: where not everything is read.
+    pub fn store(&mut self, number: usize, facts: &ImageFacts, domain: &str) {
+        self.begin(number, facts, domain);
+        for file in facts.files.iter().filter(|file| file.size != 0) {
+            if let Some(hash) = self.hash_of(file) {
+                self.note_value(hash, file);
+            }
+        }
+    }
+
+    /// A number for the fingerprint of a file, if it counts.
+    fn hash_of(&self, file: &FileFacts) -> Option<u64> {
+        let value = file.fingerprint.as_deref().filter(|_| self.announces);
+        value.map(|value| self.hasher.hash_one(value))
+    }
+
     /// Adds a file with content, and what became of it.
     pub fn file(&mut self, file: &FileFacts, outcome: Outcome) {
-        let value = file.fingerprint.as_deref().filter(|_| self.announces);
-        let hash = value.map(|value| self.hasher.hash_one(value));
+        let hash = self.hash_of(file);
         self.count_dir(file, outcome);
-        if let Some(value) = value
+        if let Some(value) = file.fingerprint.as_deref().filter(|_| self.announces)
             && !self.kind_known
         {
             self.kind_known = true;
@@ -183,8 +209,8 @@ impl Survey {
             Outcome::Joined => None,
         };
         if let Some(why) = why {
-            let named = || Self::named(self.image, None, file);
-            self.findings.not_shared.entry(why).or_default().add(TOP_FILES, file.size, named);
+            let image = usize::try_from(self.image).unwrap_or(usize::MAX);
+            self.findings.not_shared.entry(why).or_default().count_file(image, file);
         }
         self.note_path(hash.unwrap_or(0), file, outcome);
     }
@@ -197,11 +223,6 @@ impl Survey {
         findings
     }
 
-    fn named(image: u32, other: Option<u32>, file: &FileFacts) -> Named {
-        let number = |image: u32| usize::try_from(image).unwrap_or(usize::MAX);
-        Named { image: number(image), other: other.map(number), path: file.path.clone(), size: file.size }
-    }
-
     /// Files follow each other by directory, so the last one is mostly the same.
     fn count_dir(&mut self, file: &FileFacts, outcome: Outcome) {
         let dir = dir_of(&file.path);
@@ -210,9 +231,10 @@ impl Survey {
             None => self.find_dir(dir),
         };
         if let Some(dir) = self.findings.directories.get_mut(index) {
-            let bytes = pages_of(file.size) * PAGE_SIZE;
-            dir.private_bytes += bytes;
-            dir.shared_bytes += if outcome == Outcome::Joined { 0 } else { bytes };
+            let bytes = bytes_of(pages_of(file.size));
+            dir.private_bytes = dir.private_bytes.saturating_add(bytes);
+            let shared = if outcome == Outcome::Joined { 0 } else { bytes };
+            dir.shared_bytes = dir.shared_bytes.saturating_add(shared);
         }
     }
 
@@ -243,7 +265,8 @@ impl Survey {
                 if seen.image != self.image {
                     seen.image = self.image;
                     self.findings.stored_across.files += 1;
-                    self.findings.stored_across.bytes += file.size;
+                    let across = &mut self.findings.stored_across;
+                    across.bytes = across.bytes.saturating_add(file.size);
                 }
                 seen.domain != self.domain && seen.size == file.size && seen.compressed == file.compressed
             }
@@ -271,8 +294,11 @@ impl Survey {
             } else {
                 return;
             };
-        let named = || Self::named(self.image, Some(old.image), file);
-        self.findings.hints.entry(hint.0).or_default().add(hint.1, file.size, named);
+        let number = |image: u32| usize::try_from(image).unwrap_or(usize::MAX);
+        let (image, other) = (number(self.image), Some(number(old.image)));
+        let named = || Named { image, other, path: file.path.clone(), size: file.size };
+        let bytes = bytes_of(pages_of(file.size));
+        self.findings.hints.entry(hint.0).or_default().add(hint.1, file.size, bytes, named);
     }
 
     fn note_kind(&mut self, value: &[u8]) {

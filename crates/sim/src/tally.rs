@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::facts::{FileFacts, ImageFacts};
 use crate::kernel::KernelModel;
 use crate::keys::Keys;
-use crate::pages::{PAGE_SIZE, pages_of};
+use crate::pages::{bytes_of, pages_of};
 use crate::scenario::{Backend, Method};
 use crate::world::{Reason, class_of, key_of, shares_pages};
 
@@ -39,12 +39,12 @@ pub struct Count {
 impl Count {
     fn add(&mut self, pages: u64) {
         self.files += 1;
-        self.bytes += pages * PAGE_SIZE;
+        self.bytes = self.bytes.saturating_add(bytes_of(pages));
     }
 
     fn join(&mut self, other: Self) {
         self.files += other.files;
-        self.bytes += other.bytes;
+        self.bytes = self.bytes.saturating_add(other.bytes);
     }
 }
 
@@ -192,7 +192,7 @@ impl Tally {
         for image in &self.images {
             total.all.join(image.all);
             total.added.join(image.added);
-            total.directory_bytes += image.directory_bytes;
+            total.directory_bytes = total.directory_bytes.saturating_add(image.directory_bytes);
             for (cause, count) in &image.private {
                 total.private.entry(*cause).or_default().join(*count);
             }

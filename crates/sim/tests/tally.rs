@@ -4,6 +4,7 @@
 
 use erofs_sim::facts::{FileFacts, ImageFacts};
 use erofs_sim::kernel::KernelModel;
+use erofs_sim::readahead::FileAccess;
 use erofs_sim::scenario::{Backend, Method};
 use erofs_sim::tally::{Access, Cause, Outcome, Tally};
 use erofs_sim::world::{MountOptions, Reason, World};
@@ -56,7 +57,7 @@ fn the_sum_is_what_the_model_counts() {
                 let before = world.resident();
                 for (file, known) in facts.files.iter().enumerate() {
                     if known.size != 0 {
-                        world.access(&mount, file, method, 0..u64::MAX, 65_536).unwrap();
+                        world.access(&mount, file, &FileAccess::whole(method), None).unwrap();
                     }
                 }
                 let added = tally.add(facts, Some(domain)).added.bytes;

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use erofs_sim::facts::{FileFacts, ImageFacts};
 use erofs_sim::kernel::{KernelModel, TABLE};
+use erofs_sim::readahead::FileAccess;
 use erofs_sim::scenario::{Backend, Method};
 use erofs_sim::world::{MountOptions, World, class_of};
 
@@ -17,7 +18,6 @@ struct Inode {
     group: Option<u64>,
     own: BTreeSet<u64>,
     open: u32,
-    again: bool,
 }
 
 /// A hidden inode.
@@ -55,7 +55,6 @@ const BACKENDS: [Backend; 4] = [Backend::Block, Backend::Loop, Backend::File, Ba
 impl Twin {
     fn look_up(&mut self, mount: usize, file: usize) -> usize {
         if let Some(at) = self.inodes.iter().position(|inode| (inode.mount, inode.file) == (mount, file)) {
-            self.inodes[at].again = true;
             return at;
         }
         let (_, backend, domain, shares) = self.mounts[mount].unwrap();
@@ -75,7 +74,7 @@ impl Twin {
                 }
             }
         }
-        self.inodes.push(Inode { mount, file, group, own: BTreeSet::new(), open: 0, again: false });
+        self.inodes.push(Inode { mount, file, group, own: BTreeSet::new(), open: 0 });
         self.inodes.len() - 1
     }
 
@@ -106,10 +105,7 @@ impl Twin {
             self.inodes.iter_mut().for_each(|inode| inode.own.clear());
         }
         if value != 1 {
-            self.forget(|inode| inode.open == 0 && inode.own.is_empty() && !inode.again);
-            for inode in self.inodes.iter_mut().filter(|inode| inode.open == 0 && inode.own.is_empty()) {
-                inode.again = false;
-            }
+            self.forget(|inode| inode.open == 0 && inode.own.is_empty());
         }
     }
 
@@ -180,7 +176,7 @@ fn random_events_have_equal_results() {
                     twin.drop_caches(value);
                 }
                 3 => {
-                    world.dontneed(&name, file, 0..u64::MAX).unwrap();
+                    world.dontneed(&name, file, 0, None).unwrap();
                     let at = twin.look_up(mount, file);
                     twin.pages(at, true).clear();
                 }
@@ -201,7 +197,7 @@ fn random_events_have_equal_results() {
                 }
                 _ => {
                     let method = [Method::Read, Method::Mmap, Method::Sendfile, Method::Splice][random(4)];
-                    world.access(&name, file, method, 0..u64::MAX, 65_536).unwrap();
+                    world.access(&name, file, &FileAccess::whole(method), None).unwrap();
                     twin.read(mount, file, method);
                 }
             }

@@ -102,6 +102,16 @@ impl Mount {
         Ok(Self { point })
     }
 
+    /// Mounts a directory of a mount once more, on a directory of its own, until this value is dropped.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn bind(dir: &Path) -> Result<Self> {
+        let point = place::disk_scratch()?;
+        rustix::mount::mount_bind(dir, point.path()).map_err(io::Error::from).at("mount", dir)?;
+        Ok(Self { point })
+    }
+
     /// The directory where the image's root is.
     pub fn path(&self) -> &Path {
         self.point.path()

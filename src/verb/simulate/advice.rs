@@ -1,5 +1,6 @@
 //! What could be done for more sharing. Every piece of advice follows from facts that are counted beside it.
 
+use erofs_sim::pages::{bytes_of, pages_of, saturating_sum};
 use erofs_sim::scenario::Backend;
 use erofs_sim::survey::{Findings, Group, Hint, Why};
 use erofs_sim::tally::Cause;
@@ -32,7 +33,8 @@ pub(super) struct Known<'a> {
 
 /// All of it, that which tells of faults first.
 pub(super) fn give(known: &Known<'_>) -> Vec<Advice> {
-    let rules: [fn(&Known<'_>) -> Option<Advice>; 14] = [
+    let rules: [fn(&Known<'_>) -> Option<Advice>; 15] = [
+        split_pages,
         wrong_fingerprint,
         several_sizes,
         no_feature,
@@ -66,6 +68,14 @@ fn about(known: &Known<'_>, code: &'static str, group: &Group, text: &str) -> Ad
 
 fn group<'a>(known: &Known<'a>, reason: Reason) -> Option<&'a Group> {
     known.findings.not_shared.get(&Why::Cause(Cause::Private(reason)))
+}
+
+fn split_pages(known: &Known<'_>) -> Option<Advice> {
+    let group = &known.beside.split_pages;
+    let text = "with blocks below 4096 bytes, a page of the file has its bytes in several places (holes, chunks, an end \
+                behind the inode): mounted with inode_share, Linux 7.2 and 7.3 read it wrong, or crash; build with blocks \
+                of 4096 bytes, or mount these images without inode_share";
+    (group.count.files != 0).then(|| about(known, "sub_page_extents", group, text))
 }
 
 fn wrong_fingerprint(known: &Known<'_>) -> Option<Advice> {
@@ -138,9 +148,8 @@ fn build_stamp(known: &Known<'_>) -> Option<Advice> {
         return None;
     }
     let files = u64::try_from(pairs.len()).unwrap_or(u64::MAX);
-    let page = erofs_sim::pages::PAGE_SIZE;
-    let bytes = pairs.iter().map(|(named, _)| erofs_sim::pages::pages_of(named.size) * page).sum();
-    let differing: u64 = pairs.iter().map(|(_, bytes)| bytes).sum();
+    let bytes = saturating_sum(pairs.iter().map(|(named, _)| bytes_of(pages_of(named.size))));
+    let differing = saturating_sum(pairs.iter().map(|(_, bytes)| *bytes));
     let differ = counted(differing, "byte", "bytes");
     let text = format!(
         "{} in only {differ}, as a build time or an id makes it; this costs {}: build reproducibly",

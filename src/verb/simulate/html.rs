@@ -158,8 +158,8 @@ fn growth(page: &mut String, report: &Report) {
         .images
         .iter()
         .map(|image| {
-            without += image.private_bytes();
-            with += image.marginal_bytes;
+            without = u64::saturating_add(without, image.private_bytes());
+            with = u64::saturating_add(with, image.marginal_bytes);
             (image.path.clone(), without, with)
         })
         .collect();

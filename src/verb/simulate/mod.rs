@@ -53,6 +53,11 @@ pub struct Args {
     #[arg(long, value_name = "NAME[=IMAGE,...]")]
     domain: Vec<String>,
 
+    /// An extra device of an image, in the order of its device table: what a companion META refers to. Of a single image
+    /// the device alone will do
+    #[arg(long, value_name = "META=ORIGINAL")]
+    device: Vec<PathBuf>,
+
     /// What lies under the mounts
     #[arg(long, value_enum, default_value_t = Under::Block)]
     backend: Under,
@@ -74,7 +79,7 @@ pub struct Args {
     trace_out: Option<PathBuf>,
 
     /// What is mounted and what happens, in order
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["images", "domain", "backend", "access", "mountpoint", "trace_out", "verify"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["images", "domain", "device", "backend", "access", "mountpoint", "trace_out", "verify"])]
     scenario: Option<PathBuf>,
 
     /// Take images that announce no fingerprints as well; they share nothing

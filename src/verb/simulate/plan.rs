@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use erofs_sim::facts::ImageFacts;
+use erofs_image::{Image, ImageError};
+use erofs_sim::facts::{ImageFacts, ImageFiles};
 use erofs_sim::scenario::{Backend, Method};
 
 use super::Args;
 use crate::exit::WrongUse;
-use crate::verb::source::shown;
+use crate::verb::source::{devices_of_each, shown};
 
 /// The domain of images for which none is named.
 const DOMAIN: &str = "one";
@@ -18,15 +19,31 @@ const DOMAIN: &str = "one";
 pub(super) struct Planned {
     pub(super) domain: String,
     pub(super) path: PathBuf,
+    /// Its extra devices, in the order of its device table.
+    pub(super) devices: Vec<PathBuf>,
 }
 
-impl AsRef<Path> for Planned {
-    fn as_ref(&self) -> &Path {
+impl ImageFiles for Planned {
+    fn image(&self) -> &Path {
         &self.path
+    }
+
+    fn devices(&self) -> &[PathBuf] {
+        &self.devices
     }
 }
 
 impl Planned {
+    /// An image without extra devices.
+    pub(super) fn new(domain: &str, path: impl Into<PathBuf>) -> Self {
+        Self { domain: domain.to_owned(), path: path.into(), devices: Vec::new() }
+    }
+
+    /// Opens it, to read contents.
+    pub(super) fn open(&self) -> Result<Image, ImageError> {
+        Image::open_path(&self.path, &self.devices, 0)
+    }
+
     /// The path as reports have it.
     pub(super) fn shown(&self) -> String {
         self.path.to_string_lossy().into_owned()
@@ -116,8 +133,7 @@ pub(super) fn plan(args: &Args) -> Result<Vec<Planned>, WrongUse> {
     for spec in &args.domain {
         match spec.split_once('=') {
             Some((name, images)) => {
-                let image = |path: &str| Planned { domain: name.to_owned(), path: PathBuf::from(path) };
-                plan.extend(images.split(',').map(image));
+                plan.extend(images.split(',').map(|path| Planned::new(name, path)));
             }
             None if alone.is_none() => alone = Some(spec.clone()),
             None => {
@@ -131,7 +147,7 @@ pub(super) fn plan(args: &Args) -> Result<Vec<Planned>, WrongUse> {
         return wrong(format!("{}: found no domain for it, want --domain NAME", shown(&args.images[0])));
     }
     let alone = alone.unwrap_or_else(|| DOMAIN.to_owned());
-    plan.extend(args.images.iter().map(|image| Planned { domain: alone.clone(), path: image.clone() }));
+    plan.extend(args.images.iter().map(|image| Planned::new(&alone, image)));
     if plan.is_empty() {
         return wrong("found no image, want at least one".into());
     }
@@ -139,6 +155,9 @@ pub(super) fn plan(args: &Args) -> Result<Vec<Planned>, WrongUse> {
         return wrong(format!("{}: found a domain without a name, which Linux refuses", image.shown()));
     }
     every_path_once(plan.iter().map(|image| image.path.as_path()))?;
+    let paths: Vec<&Path> = plan.iter().map(|image| image.path.as_path()).collect();
+    let devices = devices_of_each(&paths, &args.device)?;
+    plan.iter_mut().zip(devices).for_each(|(image, devices)| image.devices = devices);
     Ok(plan)
 }
 

@@ -138,7 +138,6 @@ fn directories(out: &mut dyn Write, report: &Report) -> anyhow::Result<()> {
 }
 
 fn duplicates(out: &mut dyn Write, found: &Duplicates) -> anyhow::Result<()> {
-    // A scenario says nothing of the disk.
     if found.across_images_files + found.within_images_files == 0 {
         return Ok(());
     }

@@ -1,6 +1,7 @@
 //! What a simulation says, as plain values: JSON is this, and text, CSV and HTML are made from it.
 
-use erofs_sim::pages::PAGE_SIZE;
+use erofs_sim::ground::Ground;
+use erofs_sim::pages::{bytes_of, saturating_sum};
 use erofs_sim::survey::{Group, Why};
 use erofs_sim::tally::Cause;
 use erofs_sim::world::Reason;
@@ -76,7 +77,7 @@ pub(super) struct ImageReport {
 impl ImageReport {
     /// Memory without sharing.
     pub(super) fn private_bytes(&self) -> u64 {
-        self.pages * PAGE_SIZE
+        bytes_of(self.pages)
     }
 }
 
@@ -107,14 +108,15 @@ pub(super) struct Metadata {
 
 impl Metadata {
     pub(super) fn sum(self) -> u64 {
-        self.directories_bytes + self.device_bytes + self.special_bytes
+        saturating_sum([self.directories_bytes, self.device_bytes, self.special_bytes])
     }
 
     pub(super) fn add(&mut self, facts: &erofs_sim::facts::ImageFacts) -> u64 {
-        self.directories_bytes += facts.directory_bytes;
-        self.device_bytes += facts.ground.device_bytes;
-        self.special_bytes += facts.ground.special_bytes;
-        facts.directory_bytes + facts.ground.device_bytes + facts.ground.special_bytes
+        let Ground { device_bytes, special_bytes, .. } = facts.ground;
+        self.directories_bytes = self.directories_bytes.saturating_add(facts.directory_bytes);
+        self.device_bytes = self.device_bytes.saturating_add(device_bytes);
+        self.special_bytes = self.special_bytes.saturating_add(special_bytes);
+        saturating_sum([facts.directory_bytes, device_bytes, special_bytes])
     }
 }
 
@@ -175,8 +177,8 @@ pub(super) fn directories(found: &[erofs_sim::survey::Directory]) -> Vec<Directo
     if !rest.is_empty() {
         rows.push(Directory {
             path: "elsewhere".into(),
-            private_bytes: rest.iter().map(|dir| dir.private_bytes).sum(),
-            shared_bytes: rest.iter().map(|dir| dir.shared_bytes).sum(),
+            private_bytes: saturating_sum(rest.iter().map(|dir| dir.private_bytes)),
+            shared_bytes: saturating_sum(rest.iter().map(|dir| dir.shared_bytes)),
         });
     }
     rows
@@ -194,8 +196,10 @@ pub(super) fn domains(images: &[ImageReport]) -> Vec<Domain> {
         if let Some(domain) = domains.get_mut(index) {
             domain.images += 1;
             let Total { private_bytes, shared_bytes, .. } = domain.total;
-            domain.total =
-                Total::of(private_bytes + image.private_bytes(), shared_bytes + image.marginal_bytes);
+            domain.total = Total::of(
+                private_bytes.saturating_add(image.private_bytes()),
+                shared_bytes.saturating_add(image.marginal_bytes),
+            );
         }
     }
     domains

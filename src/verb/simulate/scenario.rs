@@ -1,16 +1,16 @@
 //! A scenario from a file: read, checked with the place of everything that is wrong, and run with sharing and without.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
-use erofs_sim::facts::{self, FileFacts, ImageFacts};
+use erofs_sim::facts::{self, ImageFacts};
 use erofs_sim::kernel::KernelModel;
-use erofs_sim::pages::PAGE_SIZE;
+use erofs_sim::pages::bytes_of;
 use erofs_sim::run::Runner;
 use erofs_sim::scenario::{Backend, Event, Scenario};
-use erofs_sim::survey::{Findings, Group, Named, Why};
+use erofs_sim::survey::{Findings, Survey, Why};
 use erofs_sim::tally::Cause;
 use erofs_sim::world::WorldError;
 use serde::Deserialize;
@@ -24,8 +24,6 @@ use crate::exit::WrongUse;
 use crate::files::Item;
 use crate::verb::source::shown;
 
-/// How many files are named for each reason.
-const TOP_FILES: usize = 5;
 /// The domain of mounts that have none.
 const NO_DOMAIN: &str = "(none)";
 
@@ -141,13 +139,15 @@ fn devices_of<'a>(scenario: &'a Scenario, name: &str) -> impl Iterator<Item = &'
 }
 
 /// Holds every name and every range against the images, before anything is run.
+#[expect(clippy::wildcard_enum_match_arm, reason = "only these events are about open files")]
 fn check(
     source: &Source<'_>,
     scenario: &Scenario,
     images: &BTreeMap<String, ImageFacts>,
 ) -> Result<(), WrongUse> {
     let mut mounted: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut files: BTreeMap<&str, BTreeMap<&[u8], &FileFacts>> = BTreeMap::new();
+    let mut names: BTreeMap<&str, HashMap<&[u8], usize>> = BTreeMap::new();
+    let mut streams: BTreeSet<(&str, &str, &str)> = BTreeSet::new();
     for (number, event) in scenario.events.iter().enumerate() {
         let wrong = |text: String| source.wrong(number, &text);
         if let Event::Mount { mount, image, devices, .. } = event {
@@ -171,19 +171,20 @@ fn check(
         let Some(image) = mounted.get(mount).copied() else {
             return Err(wrong(format!("found no mount {mount:?}, want one of an earlier event")));
         };
-        let Some((path, range)) = subject(event) else { continue };
-        let facts = images.get(image);
-        let of_image = files.entry(image).or_insert_with(|| {
-            facts
-                .into_iter()
-                .flat_map(|facts| &facts.files)
-                .map(|file| (file.path.as_slice(), file))
-                .collect()
-        });
-        let Some(file) = of_image.get(path.as_bytes()) else {
+        let Some((path, (offset, length))) = subject(event) else { continue };
+        let Some(facts) = images.get(image) else { continue };
+        let names = names.entry(image).or_insert_with(|| facts.by_name());
+        let Some(file) = names.get(path.as_bytes()).and_then(|file| facts.files.get(*file)) else {
             return Err(wrong(format!("found no regular file {path:?} in image {image}")));
         };
-        let (offset, length) = range;
+        match event {
+            Event::Open { stream: Some(stream), .. } => drop(streams.insert((mount, path, stream))),
+            Event::Read { stream: Some(stream), .. } if !streams.contains(&(mount, path, stream)) => {
+                let want = format!("want the stream of an earlier open of {path}");
+                return Err(wrong(format!("found no open file {stream:?}, {want}")));
+            }
+            _ => {}
+        }
         let end = length.map_or(offset, |length| offset.saturating_add(length));
         if end > file.size {
             let size = file.size;
@@ -203,10 +204,10 @@ fn subject(event: &Event) -> Option<(&str, (u64, Option<u64>))> {
         | Event::Open { path, .. }
         | Event::Close { path, .. }
         | Event::Map { path, .. }
-        | Event::Unmap { path, .. } => Some((path, (0, None))),
-        Event::Read { path, offset, length, .. } | Event::Dontneed { path, offset, length, .. } => {
-            Some((path, (*offset, *length)))
-        }
+        | Event::Unmap { path, .. }
+        // What is dropped may lie anywhere.
+        | Event::Dontneed { path, .. } => Some((path, (0, None))),
+        Event::Read { path, offset, length, .. } => Some((path, (*offset, *length))),
         _ => None,
     }
 }
@@ -246,8 +247,8 @@ fn both(
         if let Some(mount) = event.mount() {
             let mount = shared.resolve(mount).to_owned();
             let added = outcome.added.entry(mount).or_default();
-            added.0 += without.added;
-            added.1 += with.added;
+            added.0 = added.0.saturating_add(without.added);
+            added.1 = added.1.saturating_add(with.added);
         }
         outcome.peak.0 = outcome.peak.0.max(private.world().resident());
         outcome.peak.1 = outcome.peak.1.max(shared.world().resident());
@@ -344,11 +345,16 @@ fn report(
 ) -> Report {
     let mounts = mounts(&scenario, &outcome.events);
     let (mut beside, mut plan, mut rows) = (Beside::default(), Vec::new(), Vec::new());
+    let (mut survey, mut surveyed) = (Survey::default(), BTreeSet::new());
     for (number, mounted) in mounts.iter().enumerate() {
         let Some(facts) = images.get(mounted.image) else { continue };
-        beside.add(number, facts);
+        let first_of_image = surveyed.insert(mounted.image);
+        beside.add(number, facts, first_of_image);
+        if first_of_image {
+            survey.store(number, facts, mounted.domain);
+        }
         let file = scenario.images.get(mounted.image).map(|image| place_of(path, image));
-        let planned = Planned { domain: mounted.domain.to_owned(), path: file.unwrap_or_default() };
+        let planned = Planned::new(mounted.domain, file.unwrap_or_default());
         let (private, shared) = outcome.added.get(mounted.mount).copied().unwrap_or_default();
         rows.push(ImageReport {
             path: planned.shown(),
@@ -357,21 +363,23 @@ fn report(
             files: u64::try_from(facts.files.iter().filter(|file| file.size != 0).count())
                 .unwrap_or(u64::MAX),
             pages: private,
-            marginal_bytes: shared * PAGE_SIZE,
+            marginal_bytes: bytes_of(shared),
             metadata_bytes: beside.metadata_bytes.last().copied().unwrap_or(0),
         });
         plan.push(planned);
     }
-    let mut findings = Findings::default();
+    let mut findings = Findings { stored_across: survey.finish().stored_across, ..Findings::default() };
+    beside.add_across(findings.stored_across);
     for (mount, file, cause, pages) in &outcome.private {
         let Some(number) = mounts.iter().position(|mounted| mounted.mount == mount) else { continue };
         let facts = mounts.get(number).and_then(|mounted| images.get(mounted.image));
         if let Some(file) = facts.and_then(|facts| facts.files.get(*file)) {
-            note(findings.not_shared.entry(Why::Cause(*cause)).or_default(), number, file, *pages);
+            let group = findings.not_shared.entry(Why::Cause(*cause)).or_default();
+            group.count_part(number, file, bytes_of(*pages));
         }
     }
     let backends: Vec<Backend> = mounts.iter().map(|mounted| mounted.backend).collect();
-    let (private, shared) = (outcome.peak.0 * PAGE_SIZE, outcome.peak.1 * PAGE_SIZE);
+    let (private, shared) = (bytes_of(outcome.peak.0), bytes_of(outcome.peak.1));
     let known = Known {
         plan: &plan,
         findings: &findings,
@@ -396,12 +404,4 @@ fn report(
         events: outcome.events,
         title: Some(scenario.title),
     }
-}
-
-fn note(group: &mut Group, image: usize, file: &FileFacts, pages: u64) {
-    group.count.files += 1;
-    group.count.bytes += pages * PAGE_SIZE;
-    let at = group.largest.partition_point(|known| known.size >= file.size);
-    group.largest.insert(at, Named { image, other: None, path: file.path.clone(), size: file.size });
-    group.largest.truncate(TOP_FILES);
 }

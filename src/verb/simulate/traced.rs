@@ -10,9 +10,10 @@ use erofs_builder::image_file::Stream;
 use erofs_image::{Follow, Image, printable};
 use erofs_sim::error::TraceError;
 use erofs_sim::facts::{self, ImageFacts};
-use erofs_sim::pages::PAGE_SIZE;
+use erofs_sim::pages::bytes_of;
+use erofs_sim::readahead::{FileAccess, Mapped};
 use erofs_sim::strace::{self, Mountpoint};
-use erofs_sim::survey::{Directory, Findings, Group, Named, Why};
+use erofs_sim::survey::{Directory, Findings, Survey, Why};
 use erofs_sim::tally::Cause;
 use erofs_sim::trace::{self, How, Record};
 use erofs_sim::world::{MountOptions, World};
@@ -25,15 +26,12 @@ use crate::exit::{WrongUse, one_line};
 use crate::output;
 use crate::verb::source::shown;
 
-/// How many files are named for each reason.
-const TOP_FILES: usize = 5;
-
 /// The image that a command line gave, and the files of it that were found.
 struct Opened {
     facts: ImageFacts,
-    /// The number of each file, by the path under which the facts have it.
+    /// The number of each file, by each of its names.
     files: HashMap<Vec<u8>, usize>,
-    /// Paths with another name: hard links, and those that lead over symbolic links. Nothing for what is no file.
+    /// Paths that lead over symbolic links. Nothing for what is no file.
     others: HashMap<Vec<u8>, Option<usize>>,
     /// The number of each file, by inode; read when it is needed first.
     inodes: Option<HashMap<u64, usize>>,
@@ -131,11 +129,12 @@ impl<'a> Run<'a> {
             strict,
             out: args.trace_out.as_ref().map(create).transpose()?,
         };
+        let mut survey = Survey::default();
         facts::read_in_order(asked.plan, |number, facts| {
             let Some(planned) = asked.plan.get(number) else { return Ok(()) };
             let facts = facts.map_err(|error| anyhow!("{}: {error}", shown(&planned.path)))?;
             check_feature(asked.allow_unshared, &planned.path, &facts)?;
-            run.beside.add(number, &facts);
+            run.beside.add(number, &facts, true);
             run.images.push(ImageReport {
                 path: planned.shown(),
                 mount: None,
@@ -145,10 +144,12 @@ impl<'a> Run<'a> {
                 marginal_bytes: 0,
                 metadata_bytes: run.beside.metadata_bytes.last().copied().unwrap_or(0),
             });
-            let files = facts.files.iter().enumerate().map(|(at, file)| (file.path.clone(), at)).collect();
+            let files = facts.by_name().into_iter().map(|(name, file)| (name.to_vec(), file)).collect();
+            survey.store(number, &facts, &planned.domain);
             run.opened.push(Opened { facts, files, others: HashMap::new(), inodes: None });
             anyhow::Ok(())
         })?;
+        run.findings.stored_across = survey.finish().stored_across;
         Ok(run)
     }
 
@@ -201,7 +202,7 @@ impl<'a> Run<'a> {
         record: &Record,
         line: &Line<'_>,
     ) -> anyhow::Result<()> {
-        let Some(image) = self.names.get(&record.image).copied() else {
+        let Some(image) = image_named(&self.names, &record.image) else {
             let found = printable(&record.image);
             return Err(line.wrong(&format!("image: found {found}, want one of the command line")));
         };
@@ -222,10 +223,14 @@ impl<'a> Run<'a> {
                 printable(&record.path)
             )));
         }
-        let (mount, range) = (image.to_string(), record.offset..end.min(known.size));
+        let mount = image.to_string();
+        let Record { offset, length, call, .. } = *record;
         let act = |world: &mut World<'_>| match record.how {
-            How::Pages => world.touch(&mount, file, range.clone()),
-            How::Call(method) => world.access(&mount, file, method, range.clone(), record.call),
+            How::Pages => world.touch(&mount, file, offset..end.min(known.size)),
+            How::Call(method) => {
+                let access = FileAccess { method, offset, length, call, mapped: Mapped::Data };
+                world.access(&mount, file, &access, None)
+            }
         };
         let reason = shared.lookup(&mount, file)?;
         let own = shared.visible(&mount, file)?.1;
@@ -247,19 +252,20 @@ impl<'a> Run<'a> {
         let first = self.touched.insert((image, file));
         if let Some(report) = self.images.get_mut(image) {
             report.files += u64::from(first);
-            report.pages += without;
-            report.marginal_bytes += with * PAGE_SIZE;
+            report.pages = report.pages.saturating_add(without);
+            report.marginal_bytes = report.marginal_bytes.saturating_add(bytes_of(with));
         }
         let dir = self.dirs.entry(erofs_sim::survey::dir_of(&known.path).to_vec()).or_default();
-        dir.0 += without * PAGE_SIZE;
-        dir.1 += with * PAGE_SIZE;
+        dir.0 = dir.0.saturating_add(bytes_of(without));
+        dir.1 = dir.1.saturating_add(bytes_of(with));
         if let Some(cause) = cause
             && with != 0
         {
             let group = self.findings.not_shared.entry(Why::Cause(cause)).or_default();
-            group.count.bytes += with * PAGE_SIZE;
             if self.named.insert((cause, image, file)) {
-                name(group, image, known);
+                group.count_part(image, known, bytes_of(with));
+            } else {
+                group.count.bytes = group.count.bytes.saturating_add(bytes_of(with));
             }
         }
     }
@@ -292,7 +298,7 @@ impl<'a> Run<'a> {
 
 impl Opened {
     fn resolve(&mut self, planned: &Planned, path: &[u8]) -> Result<Option<usize>, erofs_image::ImageError> {
-        let image = Image::open_path(&planned.path, &[] as &[&Path], 0)?;
+        let image = planned.open()?;
         let Ok(inode) = image.resolve(path, Follow::All) else { return Ok(None) };
         let inodes = match &mut self.inodes {
             Some(inodes) => inodes,
@@ -315,7 +321,8 @@ fn number_of_inodes(image: &Image) -> Result<HashMap<u64, usize>, erofs_image::I
     Ok(numbers)
 }
 
-/// By which names a trace may call the images: their paths, and the last names of these where they differ.
+/// By which names a trace may call the images: their paths, as they were given and from `/` on without links, and the
+/// last names of these where they differ.
 fn names(plan: &[Planned]) -> HashMap<Vec<u8>, usize> {
     let mut last: HashMap<Vec<u8>, Option<usize>> = HashMap::new();
     for (number, planned) in plan.iter().enumerate() {
@@ -327,15 +334,16 @@ fn names(plan: &[Planned]) -> HashMap<Vec<u8>, usize> {
     let mut names: HashMap<Vec<u8>, usize> =
         last.into_iter().filter_map(|(name, number)| Some((name, number?))).collect();
     for (number, planned) in plan.iter().enumerate() {
-        names.insert(planned.path.as_os_str().as_encoded_bytes().to_vec(), number);
+        let real = planned.path.canonicalize().ok();
+        for path in std::iter::once(&planned.path).chain(&real) {
+            names.insert(path.as_os_str().as_encoded_bytes().to_vec(), number);
+        }
     }
     names
 }
 
-/// Counts a file of a group, and keeps it if it is among the largest.
-fn name(group: &mut Group, image: usize, file: &facts::FileFacts) {
-    group.count.files += 1;
-    let at = group.largest.partition_point(|known| known.size >= file.size);
-    group.largest.insert(at, Named { image, other: None, path: file.path.clone(), size: file.size });
-    group.largest.truncate(TOP_FILES);
+/// The image that a trace means: one of these names, or a path of another place or machine whose last name is one.
+fn image_named(names: &HashMap<Vec<u8>, usize>, name: &[u8]) -> Option<usize> {
+    let last = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    names.get(name).or_else(|| names.get(last)).copied()
 }

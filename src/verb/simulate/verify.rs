@@ -60,7 +60,7 @@ pub(super) fn read(plan: &[Planned], findings: &Findings) -> anyhow::Result<Cont
     let mut reader = Reader::default();
     reader.content.duplicates.by = "contents";
     for (number, planned) in plan.iter().enumerate() {
-        let read = open(planned).and_then(|image| reader.image(number, planned, &image));
+        let read = planned.open().and_then(|image| reader.image(number, planned, &image));
         read.map_err(|error| anyhow!("{}: {error}", shown(&planned.path)))?;
     }
     let pairs = findings.hints.get(&Hint::SameSizeOtherContent);
@@ -73,10 +73,6 @@ pub(super) fn read(plan: &[Planned], findings: &Findings) -> anyhow::Result<Cont
         }
     }
     Ok(reader.content)
-}
-
-fn open(planned: &Planned) -> Result<Image, ImageError> {
-    Image::open_path(&planned.path, &[] as &[&std::path::Path], 0)
 }
 
 impl Reader {
@@ -108,7 +104,8 @@ impl Reader {
         }
         let ground = surveyor.finish();
         self.content.duplicates.within_images_files += ground.stored_twice_files;
-        self.content.duplicates.within_images_bytes += ground.stored_twice_bytes;
+        let within = &mut self.content.duplicates.within_images_bytes;
+        *within = within.saturating_add(ground.stored_twice_bytes);
         Ok(())
     }
 
@@ -128,11 +125,12 @@ impl Reader {
         if seen.image != number {
             seen.image = number;
             content.duplicates.across_images_files += 1;
-            content.duplicates.across_images_bytes += named.bytes;
+            let across = &mut content.duplicates.across_images_bytes;
+            *across = across.saturating_add(named.bytes);
         }
         if seen.value != value {
             content.unmatched_files += 1;
-            content.unmatched_bytes += named.bytes;
+            content.unmatched_bytes = content.unmatched_bytes.saturating_add(named.bytes);
             keep(&mut content.unmatched, named);
         }
     }
@@ -168,7 +166,7 @@ fn digest(image: &Image, inode: &Inode) -> Result<Digest, ImageError> {
 /// In how many bytes the files at one path of two images differ; nothing where one of them cannot be read.
 fn difference(one: &Planned, other: &Planned, path: &[u8]) -> anyhow::Result<Option<u64>> {
     let count = || -> Result<u64, ImageError> {
-        let (one, other) = (open(one)?, open(other)?);
+        let (one, other) = (one.open()?, other.open()?);
         let data = [&one, &other].map(|image| image.data(&image.resolve(path, Follow::Parents)?));
         let [first, second] = data;
         let (first, second) = (first?, second?);

@@ -2,10 +2,10 @@
 
 use erofs_sim::facts::{self, ImageFacts};
 use erofs_sim::kernel::KernelModel;
-use erofs_sim::pages::PAGE_SIZE;
+use erofs_sim::pages::{PAGE_SIZE, saturating_sum};
 use erofs_sim::scenario::{Backend, Method};
-use erofs_sim::survey::{Findings, Survey};
-use erofs_sim::tally::{Access, Tally};
+use erofs_sim::survey::{Findings, Group, Survey};
+use erofs_sim::tally::{Access, Count, Tally};
 
 use super::advice::{self, Known};
 use super::plan::{Planned, backend_name, check_feature};
@@ -31,21 +31,39 @@ pub(super) struct Beside {
     pub(super) metadata_bytes: Vec<u64>,
     /// Images that announce no fingerprints, by number.
     pub(super) without_feature: Vec<usize>,
+    /// Files that kernels read wrong where they share.
+    pub(super) split_pages: Group,
     pub(super) duplicates: Duplicates,
     /// Bytes of the image files.
     pub(super) image_bytes: u64,
 }
 
 impl Beside {
-    pub(super) fn add(&mut self, number: usize, facts: &ImageFacts) {
+    /// Adds a mount. What its image stores is counted with the first one of the image.
+    pub(super) fn add(&mut self, number: usize, facts: &ImageFacts, first_of_image: bool) {
         self.metadata_bytes.push(self.metadata.add(facts));
-        self.image_bytes += facts.ground.image_bytes;
-        self.duplicates.by = "fingerprints";
-        self.duplicates.within_images_files += facts.ground.stored_twice_files;
-        self.duplicates.within_images_bytes += facts.ground.stored_twice_bytes;
         if !facts.announces_fingerprints {
             self.without_feature.push(number);
         }
+        if !first_of_image {
+            return;
+        }
+        if facts.announces_fingerprints {
+            for file in facts.split_pages.iter().filter_map(|file| facts.files.get(*file)) {
+                self.split_pages.count_file(number, file);
+            }
+        }
+        self.image_bytes = self.image_bytes.saturating_add(facts.ground.image_bytes);
+        self.duplicates.by = "fingerprints";
+        self.duplicates.within_images_files += facts.ground.stored_twice_files;
+        let within = &mut self.duplicates.within_images_bytes;
+        *within = within.saturating_add(facts.ground.stored_twice_bytes);
+    }
+
+    /// Adds what several images store.
+    pub(super) fn add_across(&mut self, across: Count) {
+        self.duplicates.across_images_files = across.files;
+        self.duplicates.across_images_bytes = across.bytes;
     }
 }
 
@@ -60,7 +78,7 @@ pub(super) fn run(asked: Asked<'_>, name: &str, method: Method) -> anyhow::Resul
         check_feature(asked.allow_unshared, &image.path, &facts)?;
         survey.begin(number, &facts, &image.domain);
         tally.add_each(&facts, Some(&image.domain), |file, outcome| survey.file(file, outcome));
-        beside.add(number, &facts);
+        beside.add(number, &facts, true);
         anyhow::Ok(())
     })?;
     let findings = survey.finish();
@@ -88,14 +106,13 @@ pub(super) fn finish(
     findings: &Findings,
 ) -> anyhow::Result<Report> {
     let Asked { plan, kernel, backend, .. } = asked;
-    beside.duplicates.across_images_files = findings.stored_across.files;
-    beside.duplicates.across_images_bytes = findings.stored_across.bytes;
+    beside.add_across(findings.stored_across);
     let content = if asked.verify { Some(verify::read(plan, findings)?) } else { None };
     if let Some(content) = &content {
         beside.duplicates = content.duplicates;
     }
-    let private = images.iter().map(ImageReport::private_bytes).sum();
-    let shared = images.iter().map(|image| image.marginal_bytes).sum();
+    let private = saturating_sum(images.iter().map(ImageReport::private_bytes));
+    let shared = saturating_sum(images.iter().map(|image| image.marginal_bytes));
     let known =
         Known { plan, findings, beside: &beside, backends: &[backend], shared, content: content.as_ref() };
     Ok(Report {

@@ -3,14 +3,14 @@
 mod print;
 mod verity;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use erofs_check::{Finding, Options, Profile, Report, Source};
 use uuid::Uuid;
 
 use super::Done;
-use super::source::shown;
+use super::source::{devices_of_each, shown};
 use crate::exit::{self, WrongUse, one_line};
 use crate::files::{self, Item};
 use crate::output;
@@ -29,8 +29,9 @@ pub struct Args {
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
 
-    /// An extra device of the image, in the order of its device table; give all of them or none
-    #[arg(long, value_name = "FILE")]
+    /// An extra device of an image, in the order of its device table; give all of them or none. Of several images,
+    /// META is the one that it belongs to
+    #[arg(long, value_name = "[META=]FILE")]
     device: Vec<PathBuf>,
 
     /// Where the image starts in its file, in bytes
@@ -92,10 +93,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     usage(args).map_err(WrongUse)?;
     let read = args.images.iter().chain(&args.device).map(|path| Item::new("IMAGE", path));
     files::keep_apart(&read.collect::<Vec<_>>(), &[Item::stdout()])?;
-    let mut checked = Vec::new();
-    for image in &args.images {
-        checked.push(one(args, image));
-    }
+    let images: Vec<&Path> = args.images.iter().map(PathBuf::as_path).collect();
+    let devices = devices_of_each(&images, &args.device)?;
+    let checked: Vec<Checked> =
+        images.into_iter().zip(&devices).map(|(image, devices)| one(args, image, devices)).collect();
     let reports: Vec<(&str, &Report)> =
         checked.iter().map(|checked| (checked.name.as_str(), &checked.report)).collect();
     let domain =
@@ -121,10 +122,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
 
 /// What the command line may not ask for together.
 fn usage(args: &Args) -> Result<(), String> {
-    if args.images.len() > 1 && (!args.device.is_empty() || args.verity.names_files()) {
-        return Err(
-            "--device, --verity=FILE, --roothash and --signature: found several images, want one".into()
-        );
+    if args.images.len() > 1 && args.verity.names_files() {
+        return Err("--verity=FILE, --roothash and --signature: found several images, want one".into());
     }
     if args.verity.is_asked() && args.offset != 0 {
         return Err("--verity: contradicts --offset, because dm-verity covers a device from its start".into());
@@ -132,7 +131,7 @@ fn usage(args: &Args) -> Result<(), String> {
     Ok(())
 }
 
-fn one(args: &Args, image: &std::path::Path) -> Checked {
+fn one(args: &Args, image: &Path, devices: &[PathBuf]) -> Checked {
     let options = Options {
         profile: args.profile.map(|profile| match profile {
             Profiles::Core => Profile::Core,
@@ -157,7 +156,7 @@ fn one(args: &Args, image: &std::path::Path) -> Checked {
     }
     // What the tree does not cover is not part of the image.
     let cut = |source: Source| covered.map_or(source.clone(), |bytes| source.front(bytes));
-    let report = Source::open_path(image, &args.device, args.offset)
+    let report = Source::open_path(image, devices, args.offset)
         .map(cut)
         .map_err(erofs_check::CheckError::from)
         .and_then(|source| erofs_check::check(&source, &options));

@@ -85,6 +85,39 @@ enum Verb {
         #[command(flatten)]
         common: Common,
     },
+    /// Holds the model to the kernel in random scenarios, and fails if a figure differs. A seed is one scenario.
+    Random {
+        #[command(flatten)]
+        random: Seeds,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// Random scenarios.
+#[derive(Debug, Args)]
+struct Seeds {
+    /// The seed of the first scenario; the others follow it.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    seed: u64,
+    /// How many scenarios.
+    #[arg(long, value_name = "NUMBER", default_value_t = 200)]
+    count: u64,
+    /// How many events each has at least.
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    events: usize,
+    /// How many scenarios run in one virtual machine.
+    #[arg(long, value_name = "NUMBER", default_value_t = 10)]
+    each: u64,
+    /// Write every scenario that differs to this directory.
+    #[arg(long, value_name = "DIR")]
+    write: Option<PathBuf>,
+    /// Where the recipes of the images are.
+    #[arg(default_value = "testdata/scenarios")]
+    recipes: PathBuf,
+    /// The program that makes images.
+    #[arg(long, value_name = "PROGRAM")]
+    mkfs: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -93,6 +126,7 @@ fn main() -> ExitCode {
         Verb::Workload { images, script, each, trace, common } => {
             workload(images, &script, Duration::from_secs(each), &trace, &common)
         }
+        Verb::Random { random, common } => run_random(&random, &common),
         Verb::Conformance { scenarios, write, only, mkfs, peer, common } => {
             let lab = Lab::prepare(&common.dir).map_err(Into::into);
             lab.and_then(|lab| {
@@ -166,6 +200,38 @@ fn conformance(
         rows.iter().filter(|row| !row.differences.is_empty()).count(),
     );
     print(&format!("Linux {kernel}: {figures} figures in {} scenarios\n", rows.len()))?;
+    if differing > 0 {
+        bail!("{differing} scenarios differ");
+    }
+    Ok(())
+}
+
+fn run_random(asked: &Seeds, common: &Common) -> anyhow::Result<()> {
+    let lab = Lab::prepare(&common.dir)?;
+    let images = erofs_lab::recipe::scratch()?;
+    // None of the images needs another program.
+    let programs = Programs { mkfs: asked.mkfs.clone(), peer: PathBuf::new(), program: PathBuf::new() };
+    let seeds: Vec<u64> = (asked.seed..asked.seed.saturating_add(asked.count)).collect();
+    let suite = Suite::random(&asked.recipes, images.path(), &programs, seeds, asked.events)?;
+    let (mut figures, mut differing) = (0, 0);
+    for part in suite.parts(usize::try_from(asked.each)?.max(1)) {
+        let (kernel, rows) = part.compare(&lab, common.limits())?;
+        for ((_, located), row) in part.rows.iter().zip(&rows) {
+            figures += row.figures;
+            print(&format!("{}: Linux {kernel}, {} figures\n", row.row, row.figures))?;
+            row.differences.iter().try_for_each(|what| print(&format!("{}: {what}\n", row.row)))?;
+            if row.differences.is_empty() {
+                continue;
+            }
+            differing += 1;
+            if let Some(dir) = &asked.write {
+                let path = dir.join(format!("{}.toml", row.row.replace(' ', "-")));
+                let text = toml::to_string(&located.scenario)?;
+                fs::write(&path, text).with_context(|| path.display().to_string())?;
+            }
+        }
+    }
+    print(&format!("{figures} figures in {} scenarios\n", suite.rows.len()))?;
     if differing > 0 {
         bail!("{differing} scenarios differ");
     }

@@ -5,6 +5,9 @@ use crate::trace::unescape;
 /// The most arguments of a call that are told apart.
 const ARGUMENTS_MAX: usize = 16;
 
+/// Results are signed numbers of 64 bits, and those below 0 are errors, however they are written.
+const RESULT_MAX: u64 = i64::MAX.unsigned_abs();
+
 /// What a line says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Said<'a> {
@@ -96,7 +99,7 @@ pub(super) struct Call<'a> {
     pub(super) name: &'a [u8],
     /// Its arguments as they are written.
     pub(super) arguments: Vec<&'a [u8]>,
-    /// What it returned; nothing for errors and for what is no number.
+    /// What it returned, at most [`RESULT_MAX`]; nothing for errors and for what is no number.
     pub(super) result: Option<u64>,
 }
 
@@ -107,7 +110,8 @@ impl<'a> Call<'a> {
         let name = text.get(..open)?;
         let (arguments, rest) = arguments(text.get(open + 1..)?)?;
         let result = rest.trim_ascii_start().strip_prefix(b"=")?;
-        Some(Self { name, arguments, result: number_before(result.trim_ascii_start()) })
+        let result = number_before(result.trim_ascii_start()).filter(|result| *result <= RESULT_MAX);
+        Some(Self { name, arguments, result })
     }
 
     /// An argument.
@@ -234,6 +238,8 @@ mod tests {
         assert_eq!((call.pointed(2), call.result), (Some(100), None));
         assert_eq!(decoration(b"3</etc/a\\040b>"), Some(b"/etc/a b".to_vec()));
         assert_eq!(decoration(b"3<socket:[1]>"), None);
+        let call = Call::parse(b"read(3, \"x\"..., 100) = 18446744073709551615").unwrap();
+        assert_eq!(call.result, None, "-1 without its sign");
         for broken in [&b"close(3"[..], b"close", b"f(\"", b"f(}]) 0", b"f(\"\\"] {
             assert_eq!(Call::parse(broken), None);
         }

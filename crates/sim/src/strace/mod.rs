@@ -7,7 +7,7 @@
 mod line;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::BufRead;
 use std::rc::Rc;
 
@@ -76,6 +76,8 @@ pub struct Reader<R> {
     lines: Lines<R>,
     mounts: Vec<Mountpoint>,
     processes: BTreeMap<u64, Process>,
+    /// Processes that are just making another one: the first part of such a call is all that the log has of it so far.
+    making: BTreeSet<u64>,
     ready: VecDeque<Record>,
     strange: u64,
 }
@@ -89,7 +91,8 @@ impl<R: BufRead> Reader<R> {
             .collect();
         mounts.sort_by_key(|mount| std::cmp::Reverse(mount.dir.len()));
         let lines = Lines::new(source, LINE_MAX);
-        Self { lines, mounts, processes: BTreeMap::new(), ready: VecDeque::new(), strange: 0 }
+        let (processes, making) = (BTreeMap::new(), BTreeSet::new());
+        Self { lines, mounts, processes, making, ready: VecDeque::new(), strange: 0 }
     }
 
     /// How many lines so far were none of strace.
@@ -109,6 +112,7 @@ impl<R: BufRead> Reader<R> {
             Said::Nothing => {}
             Said::Strange => self.strange += 1,
             Said::Exited => {
+                self.making.remove(&pid);
                 if let Some(gone) = self.processes.remove(&pid) {
                     // Whoever still has the table hands out what is pending.
                     if let Ok(table) = Rc::try_unwrap(gone.files) {
@@ -118,8 +122,13 @@ impl<R: BufRead> Reader<R> {
             }
             Said::Unfinished(first) => {
                 self.process(pid).unfinished = Some(first.to_vec());
+                if name_of(first).is_some_and(makes_processes) {
+                    self.making.insert(pid);
+                } else {
+                    self.making.remove(&pid);
+                }
             }
-            Said::Resumed(rest) => match self.process(pid).unfinished.take() {
+            Said::Resumed(rest) => match self.unfinished(pid) {
                 Some(first) => self.take_call(pid, &[first.as_slice(), rest].concat()),
                 None => self.strange += 1,
             },
@@ -128,13 +137,16 @@ impl<R: BufRead> Reader<R> {
         self.lines.text = text;
     }
 
+    /// The first part of a call that now ends.
+    fn unfinished(&mut self, pid: u64) -> Option<Vec<u8>> {
+        self.making.remove(&pid);
+        self.process(pid).unfinished.take()
+    }
+
     /// The process with this number. One that was not there before is the child of whoever is just making one.
     fn process(&mut self, pid: u64) -> &mut Process {
         if !self.processes.contains_key(&pid) {
-            let making = |process: &&Process| {
-                process.unfinished.as_deref().and_then(name_of).is_some_and(makes_processes)
-            };
-            let parent = self.processes.values().rfind(making);
+            let parent = self.making.last().and_then(|parent| self.processes.get(parent));
             let child = parent.map(|parent| {
                 let flags = parent.unfinished.as_deref().unwrap_or_default();
                 parent.child(contains(flags, b"CLONE_FILES"), contains(flags, b"CLONE_FS"))

@@ -56,19 +56,24 @@ impl Range {
 /// Asks for bytes of the file at `path`, which is in the mount at `point`.
 pub(crate) fn access(point: &Path, path: &Path, method: Method, range: Range) -> io::Result<()> {
     match method {
-        Method::Exec => return exec(path),
-        Method::CopyUp => return copy_up(point, path),
-        Method::Read | Method::Mmap | Method::Willneed | Method::Sendfile | Method::Splice => {}
+        Method::Exec => exec(path),
+        Method::CopyUp => copy_up(point, path),
+        Method::Read | Method::Mmap | Method::Willneed | Method::Sendfile | Method::Splice => {
+            through(&File::open(path)?, method, range)
+        }
     }
-    let file = File::open(path)?;
+}
+
+/// Asks for bytes of an open file.
+pub(crate) fn through(file: &File, method: Method, range: Range) -> io::Result<()> {
     let size = file.metadata()?.len();
     match method {
-        Method::Read => read(&file, size, range),
-        Method::Mmap => touch(&file, size, range),
-        Method::Willneed => willneed(&file, size, range),
-        Method::Sendfile => sendfile(&file, size, range),
-        Method::Splice => splice(&file, size, range),
-        Method::Exec | Method::CopyUp => Ok(()),
+        Method::Read => read(file, size, range),
+        Method::Mmap => touch(file, size, range),
+        Method::Willneed => willneed(file, size, range),
+        Method::Sendfile => sendfile(file, size, range),
+        Method::Splice => splice(file, size, range),
+        Method::Exec | Method::CopyUp => Err(io::ErrorKind::InvalidInput.into()),
     }
 }
 

@@ -20,7 +20,8 @@ const FRAME: u64 = (1 << 55) - 1;
 /// Which file holds a frame, and as which of its pages.
 type Frames = HashMap<u64, (usize, usize)>;
 
-/// Looks at every file of the mounts, in the order of mounts and of a walk, and says what it finds.
+/// Looks at every file of the mounts, in the order of mounts and of a walk, and says what it finds. Overlays over a mount
+/// that has ended are left out.
 /// With `with_runs` it also says which pages those are.
 pub(crate) fn census(
     mounts: &[Mounted],
@@ -30,6 +31,11 @@ pub(crate) fn census(
     let pagemap = File::open("/proc/self/pagemap")?;
     let (mut frames, mut names) = (Frames::new(), Vec::new());
     for mounted in mounts {
+        // Whether files of an overlay are members is asked below it, which takes a mount that has a name.
+        let below = |lower: &PathBuf| mounts.iter().any(|other| other.point == *lower);
+        if mounted.lower.as_ref().is_some_and(|lower| !below(lower)) {
+            continue;
+        }
         let (mut files, mut dirs) = (Vec::new(), vec![mounted.point.clone()]);
         walk::walk(&mounted.point, &mut |path, kind| {
             if kind.is_file() {

@@ -89,7 +89,6 @@ fn carry_out(port: &mut File) -> anyhow::Result<()> {
             let report = report.with_context(|| format!("cannot run a program in {}", program.mount))?;
             say(port, &Line::Program(report))?;
         }
-        world.settle()?;
         let with_runs = !plan.programs.is_empty();
         census::census(world.mounts(), with_runs, &mut |line| say(port, line))
             .context("cannot look at the files")?;
@@ -100,9 +99,10 @@ fn carry_out(port: &mut File) -> anyhow::Result<()> {
 
 /// Carries out an event between two samples.
 fn event(world: &mut World, step: &Step, backing: &[File]) -> io::Result<EventReport> {
-    world.settle()?;
     let before = Sample::take(backing)?;
     let outcome = world.carry_out(step);
+    // What is still on its way changes one counter before the other, and cannot be dropped by the next event.
+    world.settle()?;
     let mut report = Sample::take(backing)?.since(&before);
     if let Err(error) = outcome {
         report.errno = error.raw_os_error();

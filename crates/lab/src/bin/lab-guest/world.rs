@@ -20,7 +20,8 @@ use crate::walk;
 
 /// Where images lie as files.
 pub(crate) const SHELF: &str = "/shelf";
-/// How often the caches are dropped behind a scenario: inodes that were just used survive the first time.
+/// How often caches are dropped for one event: names and inodes that were used recently survive a sweep, and the kernel
+/// sweeps again by itself only if the sweep freed several others (`drop_slab`), as it does on a machine in use.
 const DROPS: usize = 4;
 /// The readahead window of devices of which a scenario says nothing, and of shared pages, in KiB.
 const WINDOW_KIB: u64 = 128;
@@ -44,6 +45,9 @@ pub(crate) struct Mounted {
     upper: Option<PathBuf>,
 }
 
+/// Mount, path, and the name of an open file where it has one.
+type OpenName = (String, String, Option<String>);
+
 /// What exists.
 #[derive(Debug, Default)]
 pub(crate) struct World {
@@ -54,8 +58,8 @@ pub(crate) struct World {
     mapped: BTreeMap<String, (String, PathBuf)>,
     /// Mappings that are kept, by mount and path.
     maps: Vec<((String, String), Mapping)>,
-    /// Files that are held open, by mount and path.
-    open: Vec<((String, String), File)>,
+    /// Files that are held open, by mount, path and name.
+    open: Vec<(OpenName, File)>,
     /// Where the kernel says how many requests each device in use is working on.
     in_flight: BTreeSet<PathBuf>,
     /// How many mounts there have been, for the names of mount points.
@@ -94,18 +98,23 @@ impl World {
             Event::StatAll { mount } => {
                 walk::walk(self.point(mount)?, &mut |path, _| fs::symlink_metadata(path).map(drop))
             }
-            Event::Open { mount, path } => {
+            Event::Open { mount, path, stream } => {
                 let file = File::open(self.path(mount, path)?)?;
-                self.open.push(((mount.clone(), path.clone()), file));
+                self.open.push(((mount.clone(), path.clone(), stream.clone()), file));
                 Ok(())
             }
-            Event::Close { mount, path } => {
-                let at = self.open.iter().position(|((of, at), _)| of == mount && at == path);
+            Event::Close { mount, path, stream } => {
+                let at = self.opened(mount, path, stream.as_ref());
                 at.map(|at| drop(self.open.remove(at))).ok_or_else(|| Errno::BADF.into())
             }
-            Event::Read { mount, path, offset, length, method, call, syscall } => {
+            Event::Read { mount, path, offset, length, method, call, syscall, stream } => {
                 let range = Range { offset: *offset, length: *length, call: *call, syscall: *syscall };
-                access::access(self.point(mount)?, &self.path(mount, path)?, *method, range)
+                if stream.is_none() {
+                    return access::access(self.point(mount)?, &self.path(mount, path)?, *method, range);
+                }
+                let at = self.opened(mount, path, stream.as_ref());
+                let (_, file) = at.and_then(|at| self.open.get(at)).ok_or(Errno::BADF)?;
+                access::through(file, *method, range)
             }
             Event::ReadAll { mount, method } => {
                 let point = self.point(mount)?;
@@ -118,8 +127,13 @@ impl World {
                 let length = length.and_then(std::num::NonZero::new);
                 Ok(rustix::fs::fadvise(&file, *offset, length, Advice::DontNeed)?)
             }
-            Event::DropCaches { value } => drop_caches(*value),
+            Event::DropCaches { value } => drop_until_idle(*value),
         }
+    }
+
+    /// Where the list has a file that is held open.
+    fn opened(&self, mount: &str, path: &str, stream: Option<&String>) -> Option<usize> {
+        self.open.iter().position(|((of, at, name), _)| of == mount && at == path && name.as_ref() == stream)
     }
 
     fn mount(&mut self, step: &Step) -> io::Result<()> {
@@ -279,7 +293,7 @@ impl World {
         if Path::new(SHARED_WINDOW).exists() {
             fs::write(SHARED_WINDOW, WINDOW_KIB.to_string())?;
         }
-        (0..DROPS).try_for_each(|_| drop_caches(3))
+        drop_until_idle(3)
     }
 }
 
@@ -295,8 +309,8 @@ pub(crate) fn unmount(point: &Path) -> io::Result<()> {
     Err(Errno::BUSY.into())
 }
 
-fn drop_caches(value: u8) -> io::Result<()> {
-    fs::write("/proc/sys/vm/drop_caches", value.to_string())
+fn drop_until_idle(value: u8) -> io::Result<()> {
+    (0..DROPS).try_for_each(|_| fs::write("/proc/sys/vm/drop_caches", value.to_string()))
 }
 
 /// The mount options that an event stands for.
