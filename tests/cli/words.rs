@@ -52,7 +52,6 @@ fn what_is_not_in_this_version_is_refused_by_name() {
     let room = Room::new();
     for (flag, line) in [
         ("-zlz4hc,level=13", "-z lz4hc: level 13, want "),
-        ("--zD=1", "--zD: needs -z"),
         ("--tar=f", "--tar: tarballs as sources are not in this version\n"),
         ("--tar", "--tar: tarballs as sources are not in this version\n"),
         ("--blobdev=x", "--blobdev: extra devices are not in this version\n"),

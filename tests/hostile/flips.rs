@@ -22,7 +22,7 @@ const CHANGES: [fn(u8) -> u8; 4] = [|byte| byte ^ 1, |byte| byte ^ 0x80, |_| 0xf
 /// Options of the builder for images that together have every structure of the plain format.
 const IMAGES: [(&str, &[&str]); 3] = [
     ("inline tails and a hidden key", &["-x0", "--ishare-key"]),
-    ("chunks", &["--chunksize=512", "-Eforce-chunk-indexes", "--ishare-key=trusted.fp"]),
+    ("chunks", &["--chunksize=512", "-Eforce-chunk-indexes"]),
     ("large inodes", &["-Eforce-inode-extended", "-E^inline_data", "-x-1"]),
 ];
 
