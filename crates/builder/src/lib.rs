@@ -33,7 +33,7 @@ mod stored;
 mod zeros;
 
 use erofs_format::feature::PAGE_CACHE_SHARE_SINCE;
-use erofs_tree::{InodeId, Progress, Source, Tree};
+use erofs_tree::{Inode, InodeId, Kind, Progress, Source, Stage, Stream, Streamed, Tree};
 
 pub use error::BuildError;
 pub use image_file::ImageFile;
@@ -42,6 +42,7 @@ pub use summary::Summary;
 
 use coder::codecs::{Choice, Codecs, Rules};
 use coder::plain::PlainCoder;
+use content::Record;
 use finish::announce::Announced;
 use finish::front::Front;
 use finish::{Contents, Context, Finished, PackedContent};
@@ -49,6 +50,7 @@ use layout::headers::{Headers, TailRoom};
 use layout::place::Layout;
 use layout::prefixes::Prefixes;
 use layout::table::Tables;
+use pipeline::stream::{Once, Passing};
 use pipeline::{Committed, File, Opened, Outputs, Phase, Work};
 use store::{Area, Spool};
 use summary::{FingerprintSummary, Sums};
@@ -72,62 +74,185 @@ pub fn build(
 ) -> Result<Summary, BuildError> {
     options.check()?;
     let mut tree = source.scan(progress)?;
-    // A few milliseconds for 100,000 inodes: whatever made the tree, what follows may rely on it.
-    tree.validate()?;
-    erofs_tree::apply(&mut tree, &options.shape)?;
-    let mut warnings = source.warnings();
-    let dropped = layout::xattrs::sift(
-        &mut tree,
-        options.content.fingerprint.as_ref(),
-        options.content.block_bits.size(),
-        &mut warnings,
-    )?;
-    let codecs = Codecs::new(options);
-    let announced = Announced::new(&codecs, options.content.block_bits);
-    let prefixes = Prefixes::new(options)?;
-    let front = Front::new(options, &prefixes, announced.records.len() as u64)?;
-    finish::begin(&front, &image)?;
-
+    let mut found = Found { warnings: source.warnings(), ..Found::default() };
+    found.complete(&mut tree, options)?;
+    let begun = Begun::new(&image, options, progress)?;
     let input = Opened::new(source);
-    let phase = phase(&input, &codecs, options);
+    let phase = begun.phase(&input);
     let files = files(&tree, &phase, options)?;
-    let packs = codecs.rules.fragments.is_some() || options.layout.pack_directories;
-    let packed = packs.then(|| Spool::new(image.scratch()));
-    let records = Spool::new(image.scratch());
-    let outputs = Outputs { image: &image, records: &records, packed: packed.as_ref() };
-    let area = Area::new(
-        front.data_at,
-        options.content.block_bits,
-        options.content.dsunit,
-        codecs.rules.is_unaligned(),
-    );
     let committed =
-        pipeline::store(phase, &files, area, outputs, &work(options, &codecs, progress), Sums::default())?;
-    let contents = contents(&tree, committed, records);
+        pipeline::store(phase, &files, begun.area(), begun.outputs(), &begun.work(), Sums::default())?;
+    begun.finish(&tree, committed, found)
+}
 
-    let tables = Tables {
-        block_bits: options.content.block_bits,
-        forces_indexes: options.layout.chunk_table == options::ChunkTable::Indexes,
-        devices: Vec::new(),
+/// Builds the image of what `stream` yields in `image`. Contents are stored in the order of the stream, so that this
+/// order has an influence on the image.
+///
+/// # Errors
+///
+/// As [`build`]; also [`BuildError::Options`] where equal parts of files are to be stored once (`dedupe` of the
+/// compression), which takes reading contents twice.
+pub fn build_stream(
+    stream: &mut dyn Stream,
+    image: ImageFile,
+    options: &BuildOptions,
+    progress: &dyn Progress,
+) -> Result<Summary, BuildError> {
+    options.check()?;
+    let begun = Begun::new(&image, options, progress)?;
+    let work = begun.work();
+    if work.dedupe {
+        let text = "dedupe: found a source that is read once, want one that can be read twice";
+        return Err(BuildError::Options(text.into()));
+    }
+    let phase = begun.phase(&Once);
+    let room = TailRoom::new(options);
+    let hints = options.content.compression.as_ref().map_or(&[][..], |compression| &compression.hints);
+    let describe = |streamed: &Streamed| File {
+        content: streamed.content,
+        size: streamed.size,
+        choice: Choice::of(hints, &streamed.path, phase.rules.usual),
+        tail_room: room.of(&streamed.inode),
+        // The sizes of the files that follow are not known.
+        may_have_duplicate: true,
     };
-    let headers = Headers::new(&tree, options, prefixes);
-    let shapes = finish::inodes::shapes(&headers, &contents, &tables, threads(options))?;
-    let layout = Layout::new(headers, &shapes, contents.end)?;
-    let context = Context {
-        layout: &layout,
-        contents: &contents,
-        tables: &tables,
-        front: &front,
-        codecs: &codecs,
-        announced: &announced,
-        image: &image,
-        options,
-        progress,
-    };
-    let finished = finish::finish(&context, packed.map(PackedContent::Spool))?;
-    warnings.extend(image.finish(finished.image_bytes)?);
-    let summary = summarise(&tree, &contents.sums, &finished, options);
-    Ok(Summary { warnings, ..summary }.with_dropped(dropped))
+    let mut choices: Vec<Choice> = hints.iter().map(|hint| Choice::hinted(hint, phase.rules.usual)).collect();
+    choices.push(phase.rules.usual);
+    let mut feed = Passing::new(stream, phase, &describe);
+    progress.begin(Stage::Content, 0, 0);
+    let committed = pipeline::store_feed(
+        phase,
+        &mut feed,
+        &choices,
+        begun.area(),
+        begun.outputs(),
+        &work,
+        Sums::default(),
+    )?;
+    progress.end(Stage::Content);
+    let mut tree = stream.finish()?;
+    let mut found = Found { warnings: stream.warnings(), ..Found::default() };
+    found.complete(&mut tree, options)?;
+    tails_fit(&tree, &committed, &room)?;
+    begun.finish(&tree, committed, found)
+}
+
+/// What was noticed of the source.
+#[derive(Debug, Default)]
+struct Found {
+    warnings: Vec<String>,
+    /// Fingerprints of the source that were left out.
+    dropped: u64,
+}
+
+impl Found {
+    /// Checks a tree, and changes in it what the options want changed.
+    fn complete(&mut self, tree: &mut Tree, options: &BuildOptions) -> Result<(), BuildError> {
+        // A few milliseconds for 100,000 inodes: whatever made the tree, what follows may rely on it.
+        tree.validate()?;
+        erofs_tree::apply(tree, &options.shape)?;
+        let content = &options.content;
+        let (fingerprint, longest) = (content.fingerprint.as_ref(), content.block_bits.size());
+        self.dropped = layout::xattrs::sift(tree, fingerprint, longest, &mut self.warnings)?;
+        Ok(())
+    }
+}
+
+/// An image that has begun: what is known before the first content.
+struct Begun<'a> {
+    image: &'a ImageFile,
+    options: &'a BuildOptions,
+    progress: &'a dyn Progress,
+    codecs: Codecs,
+    announced: Announced,
+    prefixes: Prefixes,
+    front: Front,
+    /// What inodes will need of the contents.
+    records: Spool,
+    /// The content of the packed inode, if there is one.
+    packed: Option<Spool>,
+}
+
+impl<'a> Begun<'a> {
+    fn new(
+        image: &'a ImageFile,
+        options: &'a BuildOptions,
+        progress: &'a dyn Progress,
+    ) -> Result<Self, BuildError> {
+        let codecs = Codecs::new(options);
+        let announced = Announced::new(&codecs, options.content.block_bits);
+        let prefixes = Prefixes::new(options)?;
+        let front = Front::new(options, &prefixes, announced.records.len() as u64)?;
+        finish::begin(&front, image)?;
+        let packs = codecs.rules.fragments.is_some() || options.layout.pack_directories;
+        let packed = packs.then(|| Spool::new(image.scratch()));
+        let records = Spool::new(image.scratch());
+        Ok(Self { image, options, progress, codecs, announced, prefixes, front, records, packed })
+    }
+
+    fn phase<'p>(&'p self, input: &'p dyn pipeline::Input) -> Phase<'p> {
+        phase(input, &self.codecs, self.options)
+    }
+
+    fn area(&self) -> Area {
+        let content = &self.options.content;
+        let is_unaligned = self.codecs.rules.is_unaligned();
+        Area::new(self.front.data_at, content.block_bits, content.dsunit, is_unaligned)
+    }
+
+    fn outputs(&self) -> Outputs<'_> {
+        Outputs { image: self.image, records: &self.records, packed: self.packed.as_ref() }
+    }
+
+    fn work(&self) -> Work<'a> {
+        work(self.options, &self.codecs, self.progress)
+    }
+
+    /// Gives inodes and directories their places and writes all that is not content.
+    fn finish(self, tree: &Tree, committed: Committed, found: Found) -> Result<Summary, BuildError> {
+        let Self { image, options, progress, codecs, announced, prefixes, front, records, packed } = self;
+        let contents = contents(tree, committed, records);
+        let tables = Tables {
+            block_bits: options.content.block_bits,
+            forces_indexes: options.layout.chunk_table == options::ChunkTable::Indexes,
+            devices: Vec::new(),
+        };
+        let headers = Headers::new(tree, options, prefixes);
+        let shapes = finish::inodes::shapes(&headers, &contents, &tables, threads(options))?;
+        let layout = Layout::new(headers, &shapes, contents.end)?;
+        let context = Context {
+            layout: &layout,
+            contents: &contents,
+            tables: &tables,
+            front: &front,
+            codecs: &codecs,
+            announced: &announced,
+            image,
+            options,
+            progress,
+        };
+        let finished = finish::finish(&context, packed.map(PackedContent::Spool))?;
+        let Found { mut warnings, dropped } = found;
+        warnings.extend(image.finish(finished.image_bytes)?);
+        let summary = summarise(tree, &contents.sums, &finished, options);
+        Ok(Summary { warnings, ..summary }.with_dropped(dropped))
+    }
+}
+
+/// Refuses a tree of a stream in which an inode has more extended attributes than when its content came: there would be no room
+/// for the tail that follows it.
+fn tails_fit(tree: &Tree, committed: &Committed, room: &TailRoom) -> Result<(), BuildError> {
+    let by_content = by_content(committed);
+    for (id, inode) in tree.iter() {
+        let record = record_of(inode, &by_content);
+        let tail = record.map_or(0, |record| if record.is_flat() { record.tail() } else { 0 });
+        if tail > room.of(inode) {
+            let path = error::shown(&tree.path_of(id));
+            let text = format!("{path}: a stream has more extended attributes at its end than with the content");
+            return Err(BuildError::Internal(text));
+        }
+    }
+    Ok(())
 }
 
 /// What the work on the contents of files needs to know.
@@ -170,7 +295,7 @@ fn files(tree: &Tree, phase: &Phase<'_>, options: &BuildOptions) -> Result<Vec<F
         ..bare
     };
     let files = pipeline::feed::files(tree, &layout::order::walk(tree), file);
-    files.iter().try_for_each(|file| pipeline::bounds::check(phase, file))?;
+    files.iter().try_for_each(|file| pipeline::bounds::check(phase, file, || phase.input.path(file)))?;
     Ok(files)
 }
 
@@ -184,27 +309,34 @@ fn hinted(tree: &Tree, phase: &Phase<'_>, options: &BuildOptions) -> Vec<Choice>
     let usual = phase.rules.usual;
     let mut choices = vec![usual; tree.len()];
     tree.for_each_path(|inode, path| {
-        let hint = compression.hints.iter().find(|hint| hint.pattern.is_match(path));
-        choices[inode.index()] = hint.map_or(usual, |hint| Choice::hinted(hint, usual));
+        choices[inode.index()] = Choice::of(&compression.hints, path, usual);
     });
     choices
 }
 
-/// What was stored, by the inodes of the tree.
-fn contents(tree: &Tree, committed: Committed, records: Spool) -> Contents {
-    let Committed { files, end, gaps, key, sums } = committed;
-    let most = files.iter().map(|known| known.content.0 as usize + 1).max().unwrap_or(0);
+/// The record of each content, by its number.
+fn by_content(committed: &Committed) -> Vec<Option<Record>> {
+    let most = committed.files.iter().map(|known| known.content.0 as usize + 1).max().unwrap_or(0);
     let mut by_content = vec![None; most];
-    for known in files {
+    for known in &committed.files {
         by_content[known.content.0 as usize] = known.record;
     }
-    let record = |inode: &erofs_tree::Inode| match inode.kind {
-        erofs_tree::Kind::File { size, content } if size != 0 => {
-            by_content.get(content.0 as usize).copied().flatten()
-        }
+    by_content
+}
+
+/// The record of an inode, if it is a regular file with content.
+fn record_of(inode: &Inode, by_content: &[Option<Record>]) -> Option<Record> {
+    match inode.kind {
+        Kind::File { size, content } if size != 0 => by_content.get(content.0 as usize).copied().flatten(),
         _ => None,
-    };
-    let by_inode = tree.inodes.iter().map(record).collect();
+    }
+}
+
+/// What was stored, by the inodes of the tree.
+fn contents(tree: &Tree, committed: Committed, records: Spool) -> Contents {
+    let by_content = by_content(&committed);
+    let by_inode = tree.inodes.iter().map(|inode| record_of(inode, &by_content)).collect();
+    let Committed { end, gaps, key, sums, .. } = committed;
     Contents { records, by_inode, end, gaps, key, sums }
 }
 

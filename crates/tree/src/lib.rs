@@ -4,7 +4,7 @@
 //! for each regular file a [`ContentRef`] by which the source opens its bytes later. The crate knows nothing of EROFS.
 //!
 //! Files in reading order: `node` (the tree), `validate` (what a tree promises), `exclude` (what is left out),
-//! `shape` (owner and time rules), `progress`, `error`, `source::port` (the trait), `source::dir` (a local directory).
+//! `shape` (owner and time rules), `progress`, `error`, `source::port` and `source::stream` (the traits), `source::dir` (a local directory).
 //!
 //! The invariant: order is decided here. Names are sorted by their bytes, xattrs by their names, and inodes stand in
 //! canonical order (depth first, children by name, each inode where it is first met). The same directory therefore
@@ -27,3 +27,4 @@ pub use progress::{Progress, Silent, Stage};
 pub use shape::{ShapeOptions, TimeRule, apply};
 pub use source::dir::{DirOptions, DirSource, Unmapped};
 pub use source::port::{Content, Source};
+pub use source::stream::{Stream, Streamed};

@@ -55,6 +55,12 @@ impl Choice {
     /// For files that are stored as they are.
     pub(crate) const PLAIN: Self = Self { algorithm: None, pcluster: 0, has_alternative: false };
 
+    /// That of the file at a path: of the first hint that applies to it, or the usual one.
+    pub(crate) fn of(hints: &[CompressHint], path: &[u8], usual: Self) -> Self {
+        let hint = hints.iter().find(|hint| hint.pattern.is_match(path));
+        hint.map_or(usual, |hint| Self::hinted(hint, usual))
+    }
+
     /// That of a file to which a hint applies.
     pub(crate) fn hinted(hint: &CompressHint, usual: Self) -> Self {
         let algorithm = (hint.pcluster_size != 0).then_some(hint.algorithm);

@@ -14,8 +14,12 @@ const COMPRESSED_BLOCKS_MAX: u64 = 1 << 31;
 /// The longest file that is hashed, in bytes. More than that is nothing but holes, and takes hours.
 const HASHED_MAX: u64 = 1 << 44;
 
-/// Refuses a file that is longer than the work on it allows.
-pub(crate) fn check(phase: &Phase<'_>, file: &File) -> Result<(), BuildError> {
+/// Refuses a file that is longer than the work on it allows; `path` is for the message.
+pub(crate) fn check(
+    phase: &Phase<'_>,
+    file: &File,
+    path: impl FnOnce() -> Vec<u8>,
+) -> Result<(), BuildError> {
     if file.size <= SEGMENT_SIZE as u64 {
         return Ok(());
     }
@@ -31,5 +35,5 @@ pub(crate) fn check(phase: &Phase<'_>, file: &File) -> Result<(), BuildError> {
         return Ok(());
     }
     let most = u128::from(unit) * u128::from(count);
-    Err(BuildError::Long { path: shown(&phase.input.path(file)), found: file.size, most, why })
+    Err(BuildError::Long { path: shown(&path()), found: file.size, most, why })
 }

@@ -11,8 +11,8 @@ use crate::error::BuildError;
 use crate::stored::Stored;
 
 /// A run of small files ends after this many bytes or files.
-const BATCH_BYTES: u64 = SEGMENT_SIZE as u64;
-const BATCH_FILES: usize = 512;
+pub(super) const BATCH_BYTES: u64 = SEGMENT_SIZE as u64;
+pub(super) const BATCH_FILES: usize = 512;
 
 /// A regular file with content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

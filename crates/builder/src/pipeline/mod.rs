@@ -18,6 +18,7 @@ pub(crate) mod feed;
 pub(crate) mod input;
 mod large;
 mod pool;
+pub(crate) mod stream;
 pub(crate) mod work;
 
 pub(crate) use commit::Committed;
@@ -30,6 +31,7 @@ use std::collections::BTreeSet;
 
 use erofs_tree::{Progress, Stage};
 
+use crate::coder::codecs::Choice;
 use crate::coder::plain;
 use crate::dedupe::{self, Recipes};
 use crate::error::BuildError;
@@ -78,16 +80,17 @@ pub(crate) fn store(
     committed
 }
 
-/// Stores what a feed brings.
+/// Stores what a feed brings, whose files are encoded in one of the ways of `choices`.
 pub(crate) fn store_feed(
     phase: Phase<'_>,
     feed: &mut dyn Feed,
+    choices: &[Choice],
     area: Area,
     outputs: Outputs<'_>,
     work: &Work<'_>,
     sums: Sums,
 ) -> Result<Committed, BuildError> {
-    let parallelism = parallelism(&phase, &[phase.rules.usual], work);
+    let parallelism = parallelism(&phase, choices, work);
     let commit = Commit::new(phase, area, outputs.records, outputs.packed, sums);
     pool::run(phase, feed, commit, outputs, parallelism, work.progress)
 }
@@ -98,7 +101,7 @@ pub(crate) fn segment_size(rules: &crate::coder::codecs::Rules) -> usize {
 }
 
 /// How many threads work with how many units at the same time.
-fn parallelism(phase: &Phase<'_>, choices: &[crate::coder::codecs::Choice], work: &Work<'_>) -> Parallelism {
+fn parallelism(phase: &Phase<'_>, choices: &[Choice], work: &Work<'_>) -> Parallelism {
     let encoder = phase.codecs.memory(&phase.rules, choices.iter().copied(), phase.block);
     let segment = phase.segment as u64;
     let encodes = choices.iter().any(|choice| phase.rules.encodes(*choice));

@@ -2,3 +2,4 @@
 
 pub mod dir;
 pub mod port;
+pub mod stream;
