@@ -76,10 +76,13 @@ pub fn build(
     let mut tree = source.scan(progress)?;
     let mut found = Found { warnings: source.warnings(), ..Found::default() };
     found.complete(&mut tree, options)?;
-    let begun = Begun::new(&image, options, progress)?;
+    let begun = Begun::new(image, options, progress)?;
     let input = Opened::new(source);
     let phase = begun.phase(&input);
-    let files = files(&tree, &phase, options)?;
+    let files = files(&tree, &phase, options);
+    for file in &files {
+        pipeline::bounds::check(&phase, file, || path_of(&tree, file))?;
+    }
     let committed =
         pipeline::store(phase, &files, begun.area(), begun.outputs(), &begun.work(), Sums::default())?;
     begun.finish(&tree, committed, found)
@@ -99,7 +102,7 @@ pub fn build_stream(
     progress: &dyn Progress,
 ) -> Result<Summary, BuildError> {
     options.check()?;
-    let begun = Begun::new(&image, options, progress)?;
+    let begun = Begun::new(image, options, progress)?;
     let work = begun.work();
     if work.dedupe {
         let text = "dedupe: found a source that is read once, want one that can be read twice";
@@ -160,7 +163,7 @@ impl Found {
 
 /// An image that has begun: what is known before the first content.
 struct Begun<'a> {
-    image: &'a ImageFile,
+    image: ImageFile,
     options: &'a BuildOptions,
     progress: &'a dyn Progress,
     codecs: Codecs,
@@ -175,7 +178,7 @@ struct Begun<'a> {
 
 impl<'a> Begun<'a> {
     fn new(
-        image: &'a ImageFile,
+        image: ImageFile,
         options: &'a BuildOptions,
         progress: &'a dyn Progress,
     ) -> Result<Self, BuildError> {
@@ -183,7 +186,7 @@ impl<'a> Begun<'a> {
         let announced = Announced::new(&codecs, options.content.block_bits);
         let prefixes = Prefixes::new(options)?;
         let front = Front::new(options, &prefixes, announced.records.len() as u64)?;
-        finish::begin(&front, image)?;
+        finish::begin(&front, &image)?;
         let packs = codecs.rules.fragments.is_some() || options.layout.pack_directories;
         let packed = packs.then(|| Spool::new(image.scratch()));
         let records = Spool::new(image.scratch());
@@ -201,7 +204,7 @@ impl<'a> Begun<'a> {
     }
 
     fn outputs(&self) -> Outputs<'_> {
-        Outputs { image: self.image, records: &self.records, packed: self.packed.as_ref() }
+        Outputs { image: &self.image, records: &self.records, packed: self.packed.as_ref() }
     }
 
     fn work(&self) -> Work<'a> {
@@ -227,7 +230,7 @@ impl<'a> Begun<'a> {
             front: &front,
             codecs: &codecs,
             announced: &announced,
-            image,
+            image: &image,
             options,
             progress,
         };
@@ -245,10 +248,12 @@ fn tails_fit(tree: &Tree, committed: &Committed, room: &TailRoom) -> Result<(), 
     let by_content = by_content(committed);
     for (id, inode) in tree.iter() {
         let record = record_of(inode, &by_content);
-        let tail = record.map_or(0, |record| if record.is_flat() { record.tail() } else { 0 });
+        let tail =
+            record.map_or(0, |record| if record.kind == content::Kind::Flat { record.tail() } else { 0 });
         if tail > room.of(inode) {
             let path = error::shown(&tree.path_of(id));
-            let text = format!("{path}: a stream has more extended attributes at its end than with the content");
+            let text =
+                format!("{path}: a stream has more extended attributes at its end than with the content");
             return Err(BuildError::Internal(text));
         }
     }
@@ -285,7 +290,7 @@ fn work<'a>(options: &BuildOptions, codecs: &Codecs, progress: &'a dyn Progress)
 }
 
 /// The files of a tree, in the order in which they are stored.
-fn files(tree: &Tree, phase: &Phase<'_>, options: &BuildOptions) -> Result<Vec<File>, BuildError> {
+fn files(tree: &Tree, phase: &Phase<'_>, options: &BuildOptions) -> Vec<File> {
     let room = TailRoom::new(options);
     let hinted = hinted(tree, phase, options);
     let usual = phase.rules.usual;
@@ -294,9 +299,13 @@ fn files(tree: &Tree, phase: &Phase<'_>, options: &BuildOptions) -> Result<Vec<F
         tail_room: room.of(&tree.inodes[inode.index()]),
         ..bare
     };
-    let files = pipeline::feed::files(tree, &layout::order::walk(tree), file);
-    files.iter().try_for_each(|file| pipeline::bounds::check(phase, file, || phase.input.path(file)))?;
-    Ok(files)
+    pipeline::feed::files(tree, &layout::order::walk(tree), file)
+}
+
+/// The path of a file in the tree, for messages: it searches the tree.
+fn path_of(tree: &Tree, file: &File) -> Vec<u8> {
+    let is_file = |inode: &Inode| matches!(inode.kind, Kind::File { content, .. } if content == file.content);
+    tree.iter().find(|(_, inode)| is_file(inode)).map_or_else(Vec::new, |(id, _)| tree.path_of(id))
 }
 
 /// How each inode is encoded where hints tell them apart; else nothing.

@@ -82,10 +82,6 @@ impl Input for Files<'_> {
         BuildError::Internal(format!("{path}: the image changed while it was read"))
     }
 
-    fn path(&self, file: &File) -> Vec<u8> {
-        self.path_of(file.content)
-    }
-
     fn hash(&self, file: &File, hasher: &mut dyn Hasher) -> Result<(), BuildError> {
         let data = self.open(file.content);
         let hashed = data.and_then(|data| {

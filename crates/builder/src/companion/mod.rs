@@ -29,7 +29,7 @@ use erofs_image::{Budget, Image};
 use erofs_tree::{Kind, Progress, Stage, Tree};
 use uuid::Uuid;
 
-use crate::coder::codecs::Codecs;
+use crate::coder::codecs::{Choice, Codecs};
 use crate::content::Record;
 use crate::error::BuildError;
 use crate::finish::announce::{Announced, Foreign};
@@ -100,7 +100,7 @@ pub fn build(
 
     let files = Files { original, tree: &tree, nids: &gathered.nids };
     let phase = Phase { file_dedupe: false, ..crate::phase(&files, &codecs, &options) };
-    let list = crate::files(&tree, &phase, &options)?;
+    let list = crate::files(&tree, &phase, &options);
     // Kernels that read compressed metadata know extent records.
     let bounds = Bounds::of(original, options.layout.metabox.is_some());
     let mut feed = Referring::new(files, list, form, bounds);
@@ -110,7 +110,8 @@ pub fn build(
     let bytes = tree.counts().file_bytes;
     progress.begin(Stage::Content, tree.counts().files, bytes);
     let work = crate::work(&options, &codecs, progress);
-    let committed = pipeline::store_feed(phase, &mut feed, area, outputs, &work, Sums::default())?;
+    let committed =
+        pipeline::store_feed(phase, &mut feed, &[Choice::PLAIN], area, outputs, &work, Sums::default())?;
     progress.end(Stage::Content);
     let Referring { uses, bounds, .. } = feed;
 

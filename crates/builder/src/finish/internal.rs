@@ -36,9 +36,26 @@ pub(crate) struct Internal {
     pub(crate) metabox_summary: Option<MetaboxSummary>,
 }
 
+/// The internal inodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Metabox,
+    Packed,
+}
+
+impl Which {
+    /// What messages call it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Metabox => "(metabox)",
+            Self::Packed => "(packed inode)",
+        }
+    }
+}
+
 /// An internal inode whose content has its place.
 struct Stored {
-    name: &'static str,
+    which: Which,
     size: u64,
     record: Record,
 }
@@ -61,16 +78,16 @@ pub(super) fn write(
         incompat: 0,
         metabox_summary: None,
     };
-    let metabox = metabox.map(|content| internal.store(context, "(metabox)", content)).transpose()?;
+    let metabox = metabox.map(|content| internal.store(context, Which::Metabox, content)).transpose()?;
     if let Some(stored) = &metabox {
         let stored_bytes = internal.end - layout.end;
         internal.metabox_summary = Some(MetaboxSummary { content_bytes: stored.size, stored_bytes });
     }
     let packed = match packed {
         None => None,
-        Some(PackedContent::Stored(record, size)) => Some(Stored { name: "(packed inode)", size, record }),
+        Some(PackedContent::Stored(record, size)) => Some(Stored { which: Which::Packed, size, record }),
         Some(PackedContent::Spool(content)) if content.len() == 0 => None,
-        Some(PackedContent::Spool(content)) => Some(internal.store(context, "(packed inode)", &content)?),
+        Some(PackedContent::Spool(content)) => Some(internal.store(context, Which::Packed, &content)?),
     };
     let bit = |set: bool, bit: u32| if set { bit } else { 0 };
     internal.incompat |=
@@ -106,7 +123,7 @@ fn inode(
     zone: &mut Zone,
 ) -> Result<(Placed, Vec<u8>), BuildError> {
     let Context { layout, contents, tables, .. } = *context;
-    let named = |error: BuildError| error.in_file(|| stored.name.as_bytes().to_vec());
+    let named = |error: BuildError| error.in_file(|| stored.which.name().as_bytes().to_vec());
     let mut bytes = Vec::new();
     contents.records.load(stored.record.range(), &mut bytes).map_err(BuildError::spool)?;
     let header = EXTENDED_SIZE as u64;
@@ -122,15 +139,10 @@ fn inode(
 
 impl Internal {
     /// Stores the content of an internal inode behind what there is.
-    fn store(
-        &mut self,
-        context: &Context<'_>,
-        name: &'static str,
-        content: &Spool,
-    ) -> Result<Stored, BuildError> {
+    fn store(&mut self, context: &Context<'_>, which: Which, content: &Spool) -> Result<Stored, BuildError> {
         let Context { layout, contents, codecs, image, options, .. } = *context;
         let bits = layout.headers.block_bits;
-        let is_metabox = name == "(metabox)";
+        let is_metabox = which == Which::Metabox;
         // Which files are compressed says nothing about metadata.
         let rules = Rules { class: CompressClass::Auto, ..codecs.rules };
         let choice = if is_metabox {
@@ -142,7 +154,7 @@ impl Internal {
         let size = content.len();
         let file = File { content: ContentRef(0), size, choice, tail_room: 0, may_have_duplicate: false };
         let phase = Phase {
-            input: &Spooled { bytes: content, name },
+            input: &Spooled { bytes: content },
             codecs,
             rules,
             plain: PlainCoder { block_bits: bits, hole_bits: None, chunk_bits: None },
@@ -168,7 +180,7 @@ impl Internal {
             Sums::default(),
         )?;
         let record = done.files.first().and_then(|known| known.record);
-        let record = record.ok_or_else(|| BuildError::Internal(format!("{name}: not stored")))?;
+        let record = record.ok_or_else(|| BuildError::Internal(format!("{}: not stored", which.name())))?;
         for (first, length) in &done.gaps {
             write_zeros(image, *first, first + length)?;
         }
@@ -181,6 +193,6 @@ impl Internal {
         self.incompat |= bit(sums.big_pclusters, incompat::COMPR_CFGS)
             | bit(sums.two_heads, incompat::COMPR_HEAD2)
             | bit(sums.references || sums.interlaced, incompat::FRAGMENTS);
-        Ok(Stored { name, size, record })
+        Ok(Stored { which, size, record })
     }
 }

@@ -193,10 +193,6 @@ mod tests {
         fn changed(&self, _: &File) -> BuildError {
             BuildError::Internal("changed".into())
         }
-
-        fn path(&self, _: &File) -> Vec<u8> {
-            Vec::new()
-        }
     }
 
     fn file(number: u32, size: u64) -> File {

@@ -1,7 +1,6 @@
 //! Where contents come from: the files of a source, of which those stay open that are read part by part.
 
 use std::collections::VecDeque;
-use std::os::unix::ffi::OsStringExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use erofs_algo::fingerprint::Hasher;
@@ -26,9 +25,6 @@ pub(crate) trait Input: Sync {
     /// The error for a file that had other bytes when it was read before.
     fn changed(&self, file: &File) -> BuildError;
 
-    /// The path of a file, for messages.
-    fn path(&self, file: &File) -> Vec<u8>;
-
     /// Goes on with all bytes of a file.
     fn hash(&self, file: &File, hasher: &mut dyn Hasher) -> Result<(), BuildError> {
         let mut bytes =
@@ -51,8 +47,6 @@ const HASH_BYTES: usize = 1 << 16;
 #[derive(Debug)]
 pub(crate) struct Spooled<'s> {
     pub(crate) bytes: &'s Spool,
-    /// What messages call it.
-    pub(crate) name: &'static str,
 }
 
 impl Input for Spooled<'_> {
@@ -62,10 +56,6 @@ impl Input for Spooled<'_> {
 
     fn changed(&self, _: &File) -> BuildError {
         BuildError::Internal("a temporary file has changed".into())
-    }
-
-    fn path(&self, _: &File) -> Vec<u8> {
-        self.name.as_bytes().to_vec()
     }
 }
 
@@ -137,9 +127,5 @@ impl Input for Opened<'_> {
 
     fn changed(&self, file: &File) -> BuildError {
         BuildError::Changed { path: self.source.path(file.content) }
-    }
-
-    fn path(&self, file: &File) -> Vec<u8> {
-        self.source.path(file.content).into_os_string().into_vec()
     }
 }

@@ -98,8 +98,4 @@ impl Input for Once {
     fn changed(&self, _: &File) -> BuildError {
         BuildError::Internal("a stream was read twice".into())
     }
-
-    fn path(&self, _: &File) -> Vec<u8> {
-        Vec::new()
-    }
 }

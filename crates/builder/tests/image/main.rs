@@ -6,3 +6,4 @@ mod attributes;
 mod contents;
 mod golden;
 mod memory;
+mod stream;
