@@ -9,9 +9,8 @@
 //! points, and files in folders that take no new file.
 
 use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Seek as _, SeekFrom};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -23,6 +22,7 @@ use crate::output::device;
 use crate::output::leftover::{self, Leftover, Undo};
 use crate::output::place::{self, Found, Place, type_of};
 use crate::output::temporary::{self, Named};
+pub use crate::store::target::{Target, Wrap};
 
 /// What is done when the image is complete, but has neither its length nor its name: takes the image and its
 /// length in bytes, returns the length with what was put behind it, and the outputs that get their names
@@ -31,7 +31,10 @@ pub type LastStep = Box<dyn FnOnce(&ImageFile, u64) -> Result<(u64, Set), BuildE
 
 /// An image that is being written.
 pub struct ImageFile {
-    file: File,
+    file: Arc<File>,
+    /// What its bytes go through: the file itself, or what stands in front of it.
+    target: Arc<dyn Target>,
+    wrap: Option<Wrap>,
     path: PathBuf,
     /// First byte of the image in the file.
     offset: u64,
@@ -41,7 +44,7 @@ pub struct ImageFile {
 
 impl std::fmt::Debug for ImageFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { file, path, offset, how, last: _ } = self;
+        let Self { file, target: _, wrap: _, path, offset, how, last: _ } = self;
         let mut shown = f.debug_struct("ImageFile");
         shown.field("file", file).field("path", path).field("offset", offset).field("how", how);
         shown.finish_non_exhaustive()
@@ -119,7 +122,9 @@ impl ImageFile {
     }
 
     fn new(file: File, path: &Path, offset: u64, how: How) -> Self {
-        Self { file, path: path.to_path_buf(), offset, how, last: None }
+        let file = Arc::new(file);
+        let target = Arc::clone(&file);
+        Self { file, target, wrap: None, path: path.to_path_buf(), offset, how, last: None }
     }
 
     fn in_place(file: File, path: &Path, offset: u64) -> Result<Self, BuildError> {
@@ -156,6 +161,14 @@ impl ImageFile {
         Self { last: Some(last), ..self }
     }
 
+    /// Has the bytes of the image, and those of temporary files, pass through what `wrap` makes of their files. To be called
+    /// before anything is written.
+    #[must_use]
+    pub fn through(self, wrap: Wrap) -> Self {
+        let target = wrap(self.target);
+        Self { target, wrap: Some(wrap), ..self }
+    }
+
     /// The path, as it was given.
     pub fn path(&self) -> &Path {
         &self.path
@@ -169,12 +182,13 @@ impl ImageFile {
 
     /// Where temporary files of this build belong.
     pub(crate) fn scratch(&self) -> Scratch {
-        match &self.how {
-            How::New { place, .. } => Scratch::Folder(Arc::clone(&place.folder)),
+        let folder = match &self.how {
+            How::New { place, .. } => Some(Arc::clone(&place.folder)),
             // A device has no place for files beside it, and the folder of a file that is written in place
             // may take none.
-            How::InPlace { .. } => Scratch::Temporary,
-        }
+            How::InPlace { .. } => None,
+        };
+        Scratch { folder, wrap: self.wrap.clone() }
     }
 
     /// Prepares what is written in place, which from here on loses its content: a file is cut to the offset,
@@ -187,7 +201,9 @@ impl ImageFile {
     pub fn begin(&self) -> Result<(), BuildError> {
         let How::InPlace { kind, begun } = &self.how else { return Ok(()) };
         if *kind == FileType::BlockDevice && self.offset == 0 {
-            device::wipe(&self.file).map_err(|cause| self.failed("cannot be written", cause))?;
+            let length = (&*self.file).seek(SeekFrom::End(0));
+            let wiped = length.and_then(|length| device::wipe(self.target.as_ref(), length));
+            wiped.map_err(|cause| self.failed("cannot be written", cause))?;
         }
         if *kind == FileType::RegularFile {
             let cut = || {
@@ -195,7 +211,7 @@ impl ImageFile {
                 leftover::watch();
                 let undo = Undo::Cut { file: self.file.try_clone()?, length };
                 let leftover = leftover::lock().add(undo);
-                self.file.set_len(length)?;
+                self.target.set_len(length)?;
                 io::Result::Ok(leftover)
             };
             // Without its end it is still cut if the run fails; twice does no harm.
@@ -206,41 +222,20 @@ impl ImageFile {
 
     /// Writes `bytes` at byte `at` of the image. May be called from several threads.
     pub fn write_at(&self, at: u64, bytes: &[u8]) -> Result<(), BuildError> {
-        let place = self.offset.checked_add(at).ok_or(io::ErrorKind::FileTooLarge);
-        let outcome = place.map_err(io::Error::from).and_then(|place| self.file.write_all_at(bytes, place));
-        outcome.map_err(|cause| self.failed("cannot be written", cause))
+        self.write_vectored_at(at, &mut [IoSlice::new(bytes)])
     }
 
     /// Writes the pieces one behind the other from byte `at` of the image on. May be called from several threads.
     pub(crate) fn write_vectored_at(&self, at: u64, pieces: &mut [IoSlice<'_>]) -> Result<(), BuildError> {
-        let mut place = self.offset.saturating_add(at);
-        let mut rest = pieces;
-        while !rest.is_empty() {
-            match rustix::io::pwritev(&self.file, rest, place) {
-                Ok(0) => return Err(self.failed("cannot be written", io::ErrorKind::WriteZero.into())),
-                Ok(count) => {
-                    IoSlice::advance_slices(&mut rest, count);
-                    place = place.saturating_add(count as u64);
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(self.failed("cannot be written", error.into())),
-            }
-        }
-        Ok(())
+        let place = self.offset.checked_add(at).ok_or(io::ErrorKind::FileTooLarge);
+        let outcome = place.map_err(io::Error::from).and_then(|place| self.target.write_at(place, pieces));
+        outcome.map_err(|cause| self.failed("cannot be written", cause))
     }
 
     /// Reads bytes of the image back; what lies past its end so far reads as zeros.
     pub fn read_at(&self, at: u64, bytes: &mut [u8]) -> Result<(), BuildError> {
-        let mut filled = 0;
-        while filled < bytes.len() {
-            let place = self.offset.saturating_add(at).saturating_add(filled as u64);
-            match self.file.read_at(&mut bytes[filled..], place) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.failed("cannot be read back", error)),
-            }
-        }
+        let read = self.target.read_at(self.offset.saturating_add(at), bytes);
+        let filled = read.map_err(|cause| self.failed("cannot be read back", cause))?;
         bytes[filled..].fill(0);
         Ok(())
     }
@@ -260,7 +255,7 @@ impl ImageFile {
 
     /// Makes durable what was written so far.
     pub(crate) fn sync(&self) -> Result<(), BuildError> {
-        match self.file.sync_all() {
+        match self.target.sync() {
             // Character devices and pipes have nothing to make durable.
             Err(error) if self.is_in_place() && error.kind() == io::ErrorKind::InvalidInput => Ok(()),
             outcome => outcome.map_err(|cause| self.failed("cannot be made durable", cause)),
@@ -270,7 +265,7 @@ impl ImageFile {
     /// Forgets everything from byte `length` of the image on, of a regular file.
     pub(crate) fn cut(&self, length: u64) -> Result<(), BuildError> {
         let end = self.offset.saturating_add(length);
-        self.file.set_len(end).map_err(|cause| self.failed("cannot be given its length", cause))
+        self.target.set_len(end).map_err(|cause| self.failed("cannot be given its length", cause))
     }
 
     /// Sets the length of the image and makes it durable; it gets its name by [`Set::commit`]. The last step
@@ -375,29 +370,42 @@ impl io::Write for Stream {
 }
 
 /// Where temporary files belong.
-#[derive(Debug, Clone)]
-pub(crate) enum Scratch {
-    /// In this folder.
-    Folder(Arc<OwnedFd>),
-    /// In that of the environment: `TMPDIR`, or `/tmp`.
-    Temporary,
+#[derive(Clone)]
+pub(crate) struct Scratch {
+    /// In this folder, or else in that of the environment: `TMPDIR`, or `/tmp`.
+    folder: Option<Arc<OwnedFd>>,
+    wrap: Option<Wrap>,
+}
+
+impl std::fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scratch").field("folder", &self.folder).finish_non_exhaustive()
+    }
 }
 
 impl Scratch {
+    /// The folder of the environment.
+    #[cfg(test)]
+    pub(crate) fn temporary() -> Self {
+        Self { folder: None, wrap: None }
+    }
+
     /// Opens a file that will never have a name.
-    pub(crate) fn open(&self) -> io::Result<File> {
-        match self {
-            Self::Folder(folder) => temporary::scratch(folder),
-            Self::Temporary => {
-                let path = std::env::temp_dir();
-                let folder =
-                    File::open(&path).and_then(|folder| temporary::scratch(&Arc::new(folder.into())));
-                folder.map_err(|error| {
-                    let text = format!("in {}: {error}", erofs_tree::show_path(&path));
-                    io::Error::new(error.kind(), text)
-                })
-            }
+    pub(crate) fn open(&self) -> io::Result<Arc<dyn Target>> {
+        let file: Arc<dyn Target> = Arc::new(self.file()?);
+        Ok(self.wrap.as_ref().map_or(Arc::clone(&file), |wrap| wrap(file)))
+    }
+
+    fn file(&self) -> io::Result<File> {
+        if let Some(folder) = &self.folder {
+            return temporary::scratch(folder);
         }
+        let path = std::env::temp_dir();
+        let folder = File::open(&path).and_then(|folder| temporary::scratch(&Arc::new(folder.into())));
+        folder.map_err(|error| {
+            let text = format!("in {}: {error}", erofs_tree::show_path(&path));
+            io::Error::new(error.kind(), text)
+        })
     }
 }
 

@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_window_has_what_the_spool_has() {
-        let spool = Spool::new(crate::image_file::Scratch::Temporary);
+        let spool = Spool::new(crate::image_file::Scratch::temporary());
         let bytes: Vec<u8> = (0..2_000_000_u32).map(|at| (at % 251).to_le_bytes()[0]).collect();
         spool.push(&bytes).unwrap();
         let near = (0..50).map(|n| 1000 + 60 * n..1000 + 60 * n + 55);

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -24,7 +25,7 @@ const ATTEMPTS: u32 = 1000;
 /// An output whose bytes are on the disk; it has no name yet. Dropped, it never was.
 #[derive(Debug)]
 pub struct Complete {
-    pub(crate) file: File,
+    pub(crate) file: Arc<File>,
     /// As it was given.
     pub(crate) path: PathBuf,
     pub(crate) form: Form,

@@ -5,9 +5,9 @@
 //! mount(8) sees an image. So both ends of the device are filled with zeros before anything is written, as
 //! mkfs.xfs and mke2fs do.
 
-use std::fs::File;
-use std::io::{self, Seek as _, SeekFrom};
-use std::os::unix::fs::FileExt as _;
+use std::io::{self, IoSlice};
+
+use crate::store::target::Target;
 
 /// So many bytes at the start: the last place that libblkid (util-linux 2.43) looks at from there is the
 /// second header of LUKS2 at 4 MiB.
@@ -17,21 +17,19 @@ pub(crate) const BACK: u64 = 2 << 20;
 /// Zeros are written in pieces of so many bytes.
 const PIECE: usize = 1 << 20;
 
-/// Fills both ends of the device with zeros; nothing else is touched.
-pub(crate) fn wipe(device: &File) -> io::Result<()> {
-    let mut seeking = device;
-    let length = seeking.seek(SeekFrom::End(0))?;
+/// Fills both ends of the device, which is `length` bytes long, with zeros; nothing else is touched.
+pub(crate) fn wipe(device: &dyn Target, length: u64) -> io::Result<()> {
     let front = FRONT.min(length);
     fill(device, 0, front)?;
     fill(device, length.saturating_sub(BACK).max(front), length)
 }
 
-fn fill(device: &File, from: u64, to: u64) -> io::Result<()> {
+fn fill(device: &dyn Target, from: u64, to: u64) -> io::Result<()> {
     let zeros = vec![0; PIECE];
     let mut at = from;
     while at < to {
         let length = usize::try_from(to - at).map_or(PIECE, |rest| rest.min(PIECE));
-        device.write_all_at(&zeros[..length], at)?;
+        device.write_at(at, &mut [IoSlice::new(&zeros[..length])])?;
         at += length as u64;
     }
     Ok(())
@@ -39,6 +37,8 @@ fn fill(device: &File, from: u64, to: u64) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt as _;
+
     use super::*;
 
     #[test]
@@ -47,7 +47,7 @@ mod tests {
             let file = tempfile::tempfile().unwrap();
             let bytes = vec![0xff; usize::try_from(length).unwrap()];
             file.write_all_at(&bytes, 0).unwrap();
-            wipe(&file).unwrap();
+            wipe(&file, length).unwrap();
             let mut found = vec![1; bytes.len()];
             file.read_exact_at(&mut found, 0).unwrap();
             assert_eq!(file.metadata().unwrap().len(), length);

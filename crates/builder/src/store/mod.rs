@@ -2,6 +2,7 @@
 
 pub(crate) mod area;
 pub(crate) mod spool;
+pub(crate) mod target;
 
 pub(crate) use area::Area;
 pub(crate) use spool::Spool;

@@ -3,13 +3,12 @@
 //!
 //! Any thread may write to bytes that were reserved for it; nobody waits for others but while the file is made.
 
-use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::target::Target;
 use crate::image_file::Scratch;
 
 /// As many bytes stay in memory.
@@ -27,7 +26,7 @@ pub(crate) struct Spool {
 #[derive(Debug)]
 enum Store {
     Memory(Vec<u8>),
-    File(Arc<File>),
+    File(Arc<dyn Target>),
 }
 
 impl Spool {
@@ -77,15 +76,15 @@ impl Spool {
                         return Ok(());
                     }
                     Ok(_) | Err(_) => {
-                        let file = Arc::new(self.scratch.open()?);
-                        file.write_all_at(memory, 0)?;
+                        let file = self.scratch.open()?;
+                        file.write_at(0, &mut [IoSlice::new(memory)])?;
                         *store = Store::File(Arc::clone(&file));
                         file
                     }
                 },
             }
         };
-        file.write_all_at(bytes, at)
+        file.write_at(at, &mut [IoSlice::new(bytes)])
     }
 
     /// Fills `bytes` from byte `at` on.
@@ -106,19 +105,9 @@ impl Spool {
                 return Ok(());
             }
         };
-        let mut filled = 0;
-        while filled < bytes.len() {
-            match file.read_at(&mut bytes[filled..], at + filled as u64) {
-                // The file ends where the last write did.
-                Ok(0) => {
-                    bytes[filled..].fill(0);
-                    break;
-                }
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let filled = file.read_at(at, bytes)?;
+        // The file ends where the last write did.
+        bytes[filled..].fill(0);
         Ok(())
     }
 
@@ -141,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_spool_is_like_one_vector() {
-        let spool = Spool::new(Scratch::Temporary);
+        let spool = Spool::new(Scratch::temporary());
         let mut model: Vec<u8> = Vec::new();
         let mut state = 1_u64;
         let mut random = |below: usize| {
@@ -183,7 +172,7 @@ mod tests {
 
     #[test]
     fn threads_write_what_they_reserved() {
-        let spool = Spool::new(Scratch::Temporary);
+        let spool = Spool::new(Scratch::temporary());
         let pieces: Vec<usize> = (0..400).collect();
         let written = erofs_threads::each("spool", 4, &pieces, |&number, _: &mut ()| {
             let bytes = vec![u8::try_from(number % 251).unwrap(); 60_000 + number];

@@ -4,6 +4,7 @@
 
 mod attributes;
 mod contents;
+mod faults;
 mod golden;
 mod memory;
 mod stream;

@@ -102,9 +102,9 @@ fn files() -> Vec<(String, Vec<u8>)> {
     files
 }
 
-fn options() -> Vec<(&'static str, BuildOptions)> {
-    let content = |content| BuildOptions { content, ..BuildOptions::default() };
-    let zstd = |fragments| CompressionOptions {
+/// Compression with Zstandard.
+pub(crate) fn zstd(fragments: Option<FragmentOptions>) -> CompressionOptions {
+    CompressionOptions {
         algorithms: vec![AlgorithmOptions {
             algorithm: erofs_encode::by_name("zstd").unwrap(),
             level: 3,
@@ -121,7 +121,11 @@ fn options() -> Vec<(&'static str, BuildOptions)> {
         max_extent_size: 0,
         hints: Vec::new(),
         memory: 0,
-    };
+    }
+}
+
+fn options() -> Vec<(&'static str, BuildOptions)> {
+    let content = |content| BuildOptions { content, ..BuildOptions::default() };
     let fragments = FragmentOptions { all: false, pcluster_size: 65_536, dedupe: true };
     let compressed = |fragments| {
         let fingerprint = Some(fingerprints());
