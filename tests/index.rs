@@ -606,7 +606,7 @@ fn what_cannot_be_done_is_refused_in_one_line() {
         (&plain, &["--overlay", "--ishare-digest=sha256"], 2, "cannot be used with"),
         (&plain, &["--ishare-digest=uuid"], 2, "needs --ishare-namespace"),
         (&plain, &["--ishare-digest=source"], 2, "possible values"),
-        (&source.join("text"), &[], 1, "superblock"),
+        (&source.join("text"), &[], 1, "not an EROFS image"),
     ];
     for (image, options, code, want) in rows {
         let target = dir.path().join("target");

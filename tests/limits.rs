@@ -196,7 +196,7 @@ fn files_that_may_not_grow_are_errors() {
     // In units of 1024 bytes.
     for (ulimit, program, arguments) in [
         ("-f 1000", MKFS, &["-T0", "--quiet", "short", "tree"][..]),
-        ("-f 1000", MKFS, &["-T0", "--quiet", "-zlz4", "short", "tree"]),
+        ("-f 100", MKFS, &["-T0", "--quiet", "-zlz4", "short", "tree"]),
         ("-f 1000", ISHARE, &["extract", "-o", "out", "image"]),
         ("-f 0", ISHARE, &["index", "-o", "companion", "image"]),
         ("-f 0", ISHARE, &id),

@@ -194,10 +194,13 @@ impl<B> Content<B> {
         compressed.any(|coding| Some(coding) != first)
     }
 
-    /// Whether the file is one run of blocks and perhaps a tail, which needs no table.
+    /// Whether the file is one run of blocks and perhaps a tail, which needs no table. On another device it is one only with a
+    /// tail, which else would need a block: Linux finds the device by the address (`erofs_map_dev`), fsck.erofs does not.
     pub(crate) fn is_flat(&self) -> bool {
-        let is_stored = self.extents.iter().all(|extent| extent.at.is_some());
-        matches!(self.class, Class::Plain { chunk_bits: None }) && self.extents.len() <= 1 && is_stored
+        let has_tail = !matches!(self.tail, Tail::None);
+        let is_flat = |at: Address| at.device == 0 || has_tail;
+        let are_flat = self.extents.iter().all(|extent| extent.at.is_some_and(is_flat));
+        matches!(self.class, Class::Plain { chunk_bits: None }) && self.extents.len() <= 1 && are_flat
     }
 
     /// The size of the chunks of a plain file that is not flat, as a power of two of bytes: as large as the places at which

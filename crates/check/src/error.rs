@@ -1,5 +1,6 @@
 //! What can keep a check from being made. What is wrong with the image itself is a [`crate::Finding`].
 
+use erofs_image::DecodeError;
 use erofs_image::budget::DIRECTORIES;
 use erofs_image::{Cause, ImageError};
 
@@ -18,6 +19,7 @@ pub(crate) fn is_operational(error: &ImageError) -> bool {
     match error.cause() {
         Cause::Io { .. } | Cause::Source(_) | Cause::DeviceAbsent { .. } | Cause::DeviceCount { .. } => true,
         Cause::TooMuch { what, .. } => *what != DIRECTORIES,
+        Cause::Decode { source: DecodeError::Memory { .. }, .. } => true,
         _ => false,
     }
 }

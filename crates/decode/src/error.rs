@@ -35,6 +35,14 @@ pub enum DecodeError {
         /// How many were wanted.
         want: usize,
     },
+    /// There is not enough memory to decode. It says nothing about the data.
+    #[error("{} data of {input} bytes: not enough memory to decode it", .algorithm.name())]
+    Memory {
+        /// The algorithm.
+        algorithm: Algorithm,
+        /// Length of the compressed data in bytes.
+        input: usize,
+    },
 }
 
 /// What a decoder of one algorithm found wrong; the table adds algorithm and length.
@@ -44,6 +52,8 @@ pub(crate) enum Wrong {
     Corrupt(String),
     /// So many bytes came out, or one more than wanted.
     Length(usize),
+    /// No memory for a window.
+    Memory,
 }
 
 impl Wrong {

@@ -81,6 +81,7 @@ pub fn decode(
     run(input, output, window).map_err(|wrong| match wrong {
         Wrong::Corrupt(reason) => DecodeError::Corrupt { algorithm, input: input.len(), reason },
         Wrong::Length(found) => DecodeError::Length { algorithm, input: input.len(), found, want },
+        Wrong::Memory => DecodeError::Memory { algorithm, input: input.len() },
     })
 }
 

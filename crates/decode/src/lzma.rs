@@ -83,7 +83,11 @@ fn open(input: &[u8], length: u64, window: u32) -> Result<LzmaReader<Stream<'_>>
         return Err(Wrong::corrupt(format!("properties {properties:#x}")));
     }
     let stream = Stream { lead: &[0], rest };
-    LzmaReader::new_with_props(stream, length, properties, window, None).map_err(Wrong::corrupt)
+    LzmaReader::new_with_props(stream, length, properties, window, None).map_err(wrong)
+}
+
+fn wrong(error: io::Error) -> Wrong {
+    if error.kind() == io::ErrorKind::OutOfMemory { Wrong::Memory } else { Wrong::corrupt(error) }
 }
 
 fn fill(reader: &mut LzmaReader<Stream<'_>>, output: &mut [u8]) -> Result<(), Wrong> {
@@ -92,7 +96,7 @@ fn fill(reader: &mut LzmaReader<Stream<'_>>, output: &mut [u8]) -> Result<(), Wr
         match reader.read(space) {
             Ok(0) => return Err(Wrong::Length(filled)),
             Ok(more) => filled = filled.saturating_add(more),
-            Err(error) => return Err(Wrong::corrupt(error)),
+            Err(error) => return Err(wrong(error)),
         }
     }
     Ok(())

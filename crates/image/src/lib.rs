@@ -35,6 +35,7 @@ pub use budget::{Budget, Limits};
 pub use cache::Cached;
 pub use data::{FileData, Piece};
 pub use dir::{Entry, Follow};
+pub use erofs_decode::DecodeError;
 pub use error::{Cause, ImageError, printable};
 pub use image::{Image, OpenOptions};
 pub use inode::Inode;

@@ -180,7 +180,7 @@ impl<'t> Arranging<'t, '_> {
         loop {
             let (layout, tables) = self.at(Some(start))?;
             let packed = packed.map(|packed| self.packed(packed, &tables)).transpose()?;
-            let found = device_start(&layout, packed.unwrap_or(0));
+            let found = device_start(&layout, packed);
             if found <= start {
                 return Ok((layout, tables));
             }
@@ -260,13 +260,15 @@ fn announced_max() -> u64 {
 }
 
 /// The block at which the device starts in the unified address space: behind the companion, whose inodes name that
-/// block before it is known how long its metabox will be. `packed` bytes follow the packed inode. A gap between the two is allowed (`erofs_map_dev`).
-fn device_start(layout: &Layout<'_>, packed: u64) -> u64 {
+/// block before it is known how long its metabox will be. Where there is a packed
+/// inode, `packed` bytes follow it. A gap between the two is allowed (`erofs_map_dev`).
+fn device_start(layout: &Layout<'_>, packed: Option<u64>) -> u64 {
     let bits = layout.headers.block_bits;
     let own = bits.blocks_ceil(layout.end);
     // An index takes 8 bytes per block at most, and a segment of the metabox up to a block more than its content.
     let metabox = if layout.headers.has_metabox { bits.blocks_ceil(layout.inodes_end) } else { 0 };
-    let outside = if layout.headers.has_metabox || packed != 0 { bits.blocks_ceil(packed) + 64 } else { 0 };
+    let has_internal = layout.headers.has_metabox || packed.is_some();
+    let outside = if has_internal { bits.blocks_ceil(packed.unwrap_or(0)) + 64 } else { 0 };
     own + metabox + metabox.div_ceil(32) + outside
 }
 

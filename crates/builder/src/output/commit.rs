@@ -197,8 +197,8 @@ fn replace<'a>(temporary: &'a Place, place: &'a Place) -> io::Result<Step<'a>> {
             rename(temporary, place, RenameFlags::empty())?;
             return Ok(Step::Moved(temporary, place));
         }
-        // File systems that cannot exchange names.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+        // File systems that cannot exchange names, and filters of system calls.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {}
         Err(error) => return Err(error.into()),
     }
     keep(temporary, place)
