@@ -130,15 +130,12 @@ fn an_overlay_has_no_tables_without_end() {
     let dir = place::disk_scratch().unwrap();
     let (image, companion) = (dir.path().join("image"), dir.path().join("companion"));
     let flat = inode(FileType::Regular, DataLayout::FlatPlain, u64::MAX >> 1);
-    for (bytes, chunks) in [
-        (with_hole(100 << 40), 51_200_u64),
-        (with_file(Inode { i_u: u32::MAX, hi: u16::MAX, ..flat }, &[]), 1 << 32),
-    ] {
+    for bytes in [with_hole(100 << 40), with_file(Inode { i_u: u32::MAX, hi: u16::MAX, ..flat }, &[])] {
         fs::write(&image, bytes).unwrap();
         let output = ishare(&["index", "-q", "--overlay", "-o"], &[&companion, &image]);
         let text = stderr(&output);
         assert_eq!(output.status.code(), Some(1), "{text}");
-        assert!(text.contains(&format!("/file: chunks of all files: found {chunks} more")), "{text}");
+        assert!(text.contains("/file: tables of files: found more than "), "{text}");
     }
 }
 

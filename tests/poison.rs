@@ -339,10 +339,29 @@ fn build(dir: &Path) {
     make("forged-lz4", &["-zlz4"], &text(EVIL), Some((NAME, &value(&text(OWN)))));
     make("opaque", &[], &own, Some((NAME, b"release-7")));
     make("opaque-evil", &[], &evil, Some((NAME, b"release-7")));
-    // Everything but the file is there.
     let whole = fs::read(dir.join("honest.img")).unwrap();
-    let content = whole.windows(PAGE).step_by(512).position(|window| window == &own[..PAGE]).unwrap() * 512;
-    fs::write(dir.join("cut.img"), &whole[..content + 16 * PAGE]).unwrap();
+    fs::write(dir.join("cut.img"), cut(whole, &own)).unwrap();
+}
+
+/// An image that says of its file that it lies behind everything else, and ends 16 pages later.
+fn cut(mut image: Vec<u8>, content: &[u8]) -> Vec<u8> {
+    const COMPAT: usize = 1024 + 8;
+    const BLOCKS: usize = 1024 + 36;
+    let block = |bytes: usize| u32::try_from(bytes / PAGE).unwrap().to_le_bytes();
+    let pages = content.len().div_ceil(PAGE);
+    let at = image.chunks(PAGE).position(|page| page == &content[..PAGE]).unwrap() * PAGE;
+    let end = image.len();
+    // The address of the data is in bytes 16 to 19 of an inode, whose place is a multiple of 32.
+    let inodes = (at + pages * PAGE..end).step_by(32);
+    let found: Vec<usize> =
+        inodes.map(|inode| inode + 16).filter(|&field| image[field..field + 4] == block(at)).collect();
+    assert_eq!(found.len(), 1, "inodes with this address");
+    image[found[0]..found[0] + 4].copy_from_slice(&block(end));
+    image[BLOCKS..BLOCKS + 4].copy_from_slice(&block(end + pages * PAGE));
+    // Without a checksum of the superblock.
+    image[COMPAT] &= !1;
+    image.extend_from_slice(&content[..16 * PAGE]);
+    image
 }
 
 /// What `mkfs.erofs` makes of a source that brings the victim's fingerprint along. It sorts both values, and Linux takes the

@@ -29,7 +29,11 @@ pub(crate) fn check(
         (phase.block as u64, COMPRESSED_BLOCKS_MAX, "an index has no room for more blocks")
     } else {
         let bits = phase.plain.chunk_bits.unwrap_or_else(|| phase.plain.piece_bits(file.size));
-        (1 << bits, CHUNKS_MAX, "there is no room for more chunks, but --chunksize makes them longer")
+        let why = match phase.plain.chunk_bits {
+            None => "there is no room for more chunks, but --chunksize makes them longer",
+            Some(_) => "there is no room for more chunks of this length",
+        };
+        (1 << bits, CHUNKS_MAX, why)
     };
     if file.size.div_ceil(unit) <= count {
         return Ok(());
