@@ -299,7 +299,7 @@ fn files(tree: &Tree, phase: &Phase<'_>, options: &BuildOptions) -> Vec<File> {
         tail_room: room.of(&tree.inodes[inode.index()]),
         ..bare
     };
-    pipeline::feed::files(tree, &layout::order::walk(tree), file)
+    pipeline::listed::files(tree, &layout::order::walk(tree), file)
 }
 
 /// The path of a file in the tree, for messages: it searches the tree.

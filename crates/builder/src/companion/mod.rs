@@ -11,12 +11,13 @@
 //! addresses are those of the unified space, and fragments the packed inode in which they are. For overlayfs there is a
 //! second form, whose files have no data and name the file of another layer instead.
 //!
-//! Reading order: `tree`, `feed`, `plain` with `pages`, `encoded`, `bounds`.
+//! Reading order: `tree`, `feed`, `plain` with `piece` and `pages`, `encoded`, `bounds`.
 
 mod bounds;
 mod encoded;
 mod feed;
 mod pages;
+mod piece;
 mod plain;
 mod tree;
 
@@ -37,11 +38,11 @@ use crate::finish::front::Front;
 use crate::finish::{self, Context, PackedContent};
 use crate::image_file::ImageFile;
 use crate::key;
-use crate::layout::compose::block_32;
 use crate::layout::headers::Headers;
 use crate::layout::place::Layout;
 use crate::layout::prefixes::Prefixes;
 use crate::layout::table::Tables;
+use crate::layout::table::block_32;
 use crate::options::{BuildOptions, FingerprintOptions, FingerprintValue, MetaboxOptions};
 use crate::pipeline::{self, Phase};
 use crate::store::{Area, Spool};

@@ -4,7 +4,7 @@
 
 use erofs_format::BlockBits;
 
-use super::plain::{Piece, Place};
+use super::piece::{Piece, Place};
 
 /// The size of pages that images share, in bytes.
 pub(super) const PAGE: u64 = 4096;

@@ -6,31 +6,11 @@ use erofs_format::{BlkAddr, BlockBits, FormatError};
 use erofs_image::FileData;
 
 use super::bounds::Bounds;
+use super::piece::{Piece, Place};
 use super::{ORIGINAL, pages};
 use crate::content::{Address, Class, Content, Extent, Tail};
 use crate::error::BuildError;
 use crate::stored::{Copied, Stored};
-
-/// Where a piece of a file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    /// Nowhere.
-    Hole,
-    /// From this block of the original on.
-    Original(u64),
-    /// In blocks of the companion, to be copied.
-    Copied,
-    /// After the inode in the original.
-    Inline,
-}
-
-/// Bytes of a file that are in one place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Piece {
-    pub(super) start: u64,
-    pub(super) length: u64,
-    pub(super) place: Place,
-}
 
 /// Where the bytes of a file are. As many as `tail_room` of its end may follow its inode.
 pub(super) fn stored(data: &FileData, tail_room: u32, bounds: &Bounds) -> Result<Stored, BuildError> {

@@ -1,8 +1,6 @@
 //! Where a chunk ends: a rolling hash of the last 64 bytes decides, so that equal content is cut equally wherever it
 //! stands.
 
-use super::Scope;
-
 /// A number without a pattern for each byte value; whatever it is, it must stay, as images depend on it.
 const GEAR: [u64; 256] = gear();
 
@@ -35,10 +33,9 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    /// What fits a tree: 4096 bytes, more for very large trees and for larger blocks.
-    pub(super) fn new(scope: Scope<'_>) -> Self {
-        let bytes = scope.files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
-        let wanted = (bytes / CHUNKS_MAX / 2).max(4096).max(scope.phase.block as u64);
+    /// What fits a tree of so many bytes: 4096 bytes, more for very large trees and for larger blocks.
+    pub(super) fn new(bytes: u64, block: u64) -> Self {
+        let wanted = (bytes / CHUNKS_MAX / 2).max(4096).max(block);
         Self { least: wanted.next_power_of_two().min(1 << 20) }
     }
 

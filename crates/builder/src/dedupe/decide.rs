@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::recipe::{Recipe, Reference};
 use super::scan::Chunk;
-use super::{Recipe, Reference};
 use crate::error::BuildError;
 
 /// A part that ends within an lcluster has at least so many blocks: see [`own::encode`](crate::coder::own::encode).

@@ -6,7 +6,8 @@ use std::collections::{BTreeSet, HashMap};
 use erofs_encode::{Params, PrefixEncoder};
 use erofs_format::compression::Algorithm;
 
-use super::{Reference, Scope};
+use super::recipe::Reference;
+use super::scan::Scope;
 use crate::error::BuildError;
 
 /// What a reference costs in bytes of the image, and once more for each place at which an extent has to end because of it: a

@@ -5,8 +5,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::Scope;
-use super::scan::Chunk;
+use super::scan::{Chunk, Scope};
 use crate::buffer;
 use crate::error::BuildError;
 use crate::key;

@@ -5,11 +5,21 @@ use std::sync::LazyLock;
 use erofs_tree::{Progress, Stage};
 
 use super::chunk::Sizes;
-use super::{LEAST_RUN, Scope};
 use crate::buffer;
 use crate::error::BuildError;
 use crate::key;
-use crate::pipeline::File;
+use crate::pipeline::feed::File;
+use crate::pipeline::work::Phase;
+
+/// Shorter runs are not worth a look, in bytes.
+pub(super) const LEAST_RUN: u64 = 8192;
+
+/// What is looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Scope<'a> {
+    pub(super) phase: Phase<'a>,
+    pub(super) files: &'a [File],
+}
 
 /// A chunk of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +57,7 @@ pub(super) fn scan(scope: Scope<'_>, threads: usize, progress: &dyn Progress) ->
     let files = scope.files.len();
     let bytes = scope.files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
     progress.begin(Stage::Compare, files as u64, bytes);
-    let sizes = Sizes::new(scope);
+    let sizes = Sizes::new(bytes, scope.phase.block as u64);
     let segment = scope.phase.segment;
     let zeros = LazyLock::new(|| cut(sizes, 0, &vec![0; segment]));
     let results = erofs_threads::each("scan", threads, &groups(scope), |group, buffer| {

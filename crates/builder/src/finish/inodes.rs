@@ -13,7 +13,7 @@ use super::area::InodeArea;
 use super::{Contents, Context};
 use crate::content;
 use crate::error::BuildError;
-use crate::layout::dirs;
+use crate::layout::compose;
 use crate::layout::headers::Headers;
 use crate::layout::place::Shape;
 use crate::layout::table::{Made, Tables};
@@ -216,7 +216,7 @@ impl Writer<'_> {
     fn directory(&self, id: InodeId) -> Result<Vec<u8>, BuildError> {
         let layout = self.context.layout;
         let parent = self.parents.get(&id).copied().unwrap_or(id);
-        dirs::encode(layout, id, parent)
+        compose::encode_directory(layout, id, parent)
             .map_err(|cause| BuildError::at(&layout.headers.tree.path_of(id), cause))
     }
 }

@@ -12,8 +12,8 @@ use super::Context;
 use super::internal::Internal;
 use crate::error::BuildError;
 use crate::key;
-use crate::layout::compose::block_32;
 use crate::layout::dirs;
+use crate::layout::table::block_32;
 use crate::options::{BuildOptions, UuidRule};
 
 /// The namespace of UUIDs that are derived from an image's content. A random number, drawn once for `layout 1`.

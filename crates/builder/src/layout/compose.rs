@@ -1,16 +1,14 @@
-//! The bytes of an inode with its xattrs and its table.
+//! The bytes of an inode with its xattrs and its table, and those of a directory.
 
 use erofs_format::FormatError;
 use erofs_format::datalayout::DataLayout;
+use erofs_format::dirent::{self, Dirent};
 use erofs_format::inode::{self, Mtime, Version};
 use erofs_tree::{InodeId, Kind};
 
-use super::dirs::file_type;
+use super::dirs::{Target, file_type, with_dots};
 use super::place::Layout;
 use super::table::Made;
-
-/// The block number of a chunk table that means "hole".
-const HOLE: u32 = u32::MAX;
 
 /// The file type of an internal inode.
 const S_IFREG: u16 = 0o100_000;
@@ -101,10 +99,32 @@ fn encode_table(made: &Made, start: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// A block address in 32 bits, below the one that means "nowhere".
-pub(crate) fn block_32(block: u64) -> Result<u32, FormatError> {
-    u32::try_from(block)
-        .ok()
-        .filter(|&narrow| narrow != HOLE)
-        .ok_or_else(|| FormatError::limit("block address", block, "fewer than 2^32 - 1 blocks"))
+/// The bytes of a directory: whole blocks padded with zeros, then the last one as far as it goes.
+pub(crate) fn encode_directory(
+    layout: &Layout<'_>,
+    id: InodeId,
+    parent: InodeId,
+) -> Result<Vec<u8>, FormatError> {
+    let headers = &layout.headers;
+    let (tree, block_bits) = (headers.tree, headers.block_bits);
+    let entries = tree.inodes[id.index()].entries();
+    let blocks = headers.directory_plan(entries);
+    let mut names = with_dots(entries, headers.dot_omitted());
+    let mut bytes = Vec::with_capacity(blocks.len() * block_bits.bytes());
+    let mut block = Vec::new();
+    for (number, planned) in blocks.iter().enumerate() {
+        block.clear();
+        for (name, target) in names.by_ref().take(planned.entries) {
+            let inode = match target {
+                Target::Itself => id,
+                Target::Parent => parent,
+                Target::Child(child) => child,
+            };
+            let file_type = Some(file_type(&tree.inodes[inode.index()]));
+            block.push(Dirent { nid: layout.nid_of(inode)?, file_type, name });
+        }
+        bytes.resize(number * block_bits.bytes(), 0);
+        dirent::encode_block(&block, &mut bytes)?;
+    }
+    Ok(bytes)
 }

@@ -1,11 +1,7 @@
-//! Directories: `.` and `..` among the names, in byte order.
+//! The names of directories: `.` and `..` among them, in byte order.
 
-use erofs_format::FormatError;
-use erofs_format::dirent::{self, Dirent};
 use erofs_format::filetype::FileType;
 use erofs_tree::{Entry, Inode, InodeId, Kind};
-
-use super::place::Layout;
 
 /// The names of a directory with `..` and, unless it is omitted, `.` at their places.
 pub(crate) fn names(entries: &[Entry], dot_omitted: bool) -> impl Iterator<Item = &[u8]> {
@@ -14,13 +10,14 @@ pub(crate) fn names(entries: &[Entry], dot_omitted: bool) -> impl Iterator<Item 
 
 /// The target of a name.
 #[derive(Debug, Clone, Copy)]
-enum Target {
+pub(super) enum Target {
     Itself,
     Parent,
     Child(InodeId),
 }
 
-fn with_dots(entries: &[Entry], dot_omitted: bool) -> impl Iterator<Item = (&[u8], Target)> {
+/// The same with what each name leads to.
+pub(super) fn with_dots(entries: &[Entry], dot_omitted: bool) -> impl Iterator<Item = (&[u8], Target)> {
     let before = |name: &'static [u8]| entries.partition_point(move |entry| *entry.name < *name);
     let (dot, dots) = (before(b"."), before(b".."));
     let children = |range: std::ops::Range<usize>| {
@@ -44,32 +41,6 @@ pub(crate) fn file_type(inode: &Inode) -> FileType {
         Kind::Fifo => FileType::Fifo,
         Kind::Socket => FileType::Socket,
     }
-}
-
-/// The bytes of a directory: whole blocks padded with zeros, then the last one as far as it goes.
-pub(crate) fn encode(layout: &Layout<'_>, id: InodeId, parent: InodeId) -> Result<Vec<u8>, FormatError> {
-    let headers = &layout.headers;
-    let (tree, block_bits) = (headers.tree, headers.block_bits);
-    let entries = tree.inodes[id.index()].entries();
-    let blocks = headers.directory_plan(entries);
-    let mut names = with_dots(entries, headers.dot_omitted());
-    let mut bytes = Vec::with_capacity(blocks.len() * block_bits.bytes());
-    let mut block = Vec::new();
-    for (number, planned) in blocks.iter().enumerate() {
-        block.clear();
-        for (name, target) in names.by_ref().take(planned.entries) {
-            let inode = match target {
-                Target::Itself => id,
-                Target::Parent => parent,
-                Target::Child(child) => child,
-            };
-            let file_type = Some(file_type(&tree.inodes[inode.index()]));
-            block.push(Dirent { nid: layout.nid_of(inode)?, file_type, name });
-        }
-        bytes.resize(number * block_bits.bytes(), 0);
-        dirent::encode_block(&block, &mut bytes)?;
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -9,11 +9,13 @@ use erofs_format::extent::{Coding, Stored, ZExtent};
 use erofs_format::map_header::{self, MapHeader};
 use erofs_format::{BlkAddr, BlockBits, FormatError};
 
-use super::compose::block_32;
 use super::place::Shape;
 use crate::content::{Address, Class, Content, Kind, Record, Tail};
 use crate::error::BuildError;
 use crate::options::IndexForm;
+
+/// The block number of a chunk table that means "hole".
+const HOLE: u32 = u32::MAX;
 
 /// What is the same for all tables of an image.
 #[derive(Debug, Clone)]
@@ -232,6 +234,14 @@ fn index_of(
         IndexForm::Full => full::encode(shape, list).map(|table| (DataLayout::CompressedFull, table)),
         IndexForm::Extents => extents::encode(shape, list).map(|table| (DataLayout::CompressedFull, table)),
     }
+}
+
+/// A block address in 32 bits, below the one that means "nowhere".
+pub(crate) fn block_32(block: u64) -> Result<u32, FormatError> {
+    u32::try_from(block)
+        .ok()
+        .filter(|&narrow| narrow != HOLE)
+        .ok_or_else(|| FormatError::limit("block address", block, "fewer than 2^32 - 1 blocks"))
 }
 
 #[cfg(test)]

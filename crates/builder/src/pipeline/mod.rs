@@ -10,14 +10,17 @@
 //! comes behind the data, and until then what inodes need waits in a spool. What is decided in order depends on the order of
 //! units alone, so one thread or sixty-four give the same image. Memory is bounded by the window of buffers.
 //!
-//! Reading order: [`feed`], [`work`], [`commit`] with `large`, `pool`; [`input`] is where bytes come from.
+//! Reading order: [`feed`], [`work`], [`commit`] with `job`, `large` and `segments`, `pool`; [`input`] is where bytes come from.
 
 pub(crate) mod bounds;
 mod commit;
 pub(crate) mod feed;
 pub(crate) mod input;
+mod job;
 mod large;
-mod pool;
+pub(crate) mod listed;
+pub(crate) mod pool;
+mod segments;
 pub(crate) mod stream;
 pub(crate) mod work;
 
@@ -33,12 +36,13 @@ use erofs_tree::{Progress, Stage};
 
 use crate::coder::codecs::Choice;
 use crate::coder::plain;
-use crate::dedupe::{self, Recipes};
+use crate::dedupe;
+use crate::dedupe::recipe::Recipes;
 use crate::error::BuildError;
 use crate::store::Area;
 use crate::summary::Sums;
 use commit::Commit;
-use feed::Listed;
+use listed::Listed;
 
 /// Files that may be compressed come in segments of so many bytes, each encoded on its own by one worker.
 pub(crate) const SEGMENT_SIZE: usize = 16 << 20;

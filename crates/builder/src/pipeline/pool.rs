@@ -7,8 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use erofs_tree::Progress;
 
-use super::commit::{Commit, Committed, HashJob, NewRecord, Run, TailBytes, ToHash, WriteJob};
+use super::commit::{Commit, Committed};
 use super::feed::{Feed, Unit};
+use super::job::{Copy, HashJob, NewRecord, Run, TailBytes, ToHash, WriteJob};
 use super::work::{Buffers, DedupeKey, Done, Phase, Worker};
 use crate::buffer;
 use crate::error::BuildError;
@@ -303,7 +304,7 @@ impl<'a> Pool<'a> {
     }
 
     /// Copies bytes of a file, the last block filled up with zeros.
-    fn copy(&self, copy: &super::commit::Copy) -> Result<(), BuildError> {
+    fn copy(&self, copy: &Copy) -> Result<(), BuildError> {
         let length = copy.range.end - copy.range.start;
         let mut bytes = Vec::new();
         let mut done = 0;

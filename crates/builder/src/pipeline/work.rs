@@ -13,7 +13,7 @@ use crate::coder::codecs::{Choice, Codecs, Rules, refused};
 use crate::coder::own;
 use crate::coder::pcluster::{Coder, Encoded, End, Rest};
 use crate::coder::plain::{Part as PlainPart, Plain, PlainCoder};
-use crate::dedupe::{Piece, Recipe, Recipes, Reference};
+use crate::dedupe::recipe::{Piece, Recipe, Recipes, Reference};
 use crate::error::BuildError;
 use crate::key;
 use crate::options::{CompressClass, FingerprintOptions};
