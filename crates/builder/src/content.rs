@@ -425,7 +425,9 @@ mod tests {
 
     fn plain(extents: &[(u64, Option<u64>)]) -> Content<()> {
         let mut content = Content::new(Class::Plain { chunk_bits: None });
-        extents.iter().for_each(|&(length, at)| content.push(extent(length, at)));
+        for &(length, at) in extents {
+            content.push(extent(length, at));
+        }
         content
     }
 

@@ -337,7 +337,13 @@ fn by_content(committed: &Committed) -> Vec<Option<Record>> {
 fn record_of(inode: &Inode, by_content: &[Option<Record>]) -> Option<Record> {
     match inode.kind {
         Kind::File { size, content } if size != 0 => by_content.get(content.0 as usize).copied().flatten(),
-        _ => None,
+        Kind::File { .. }
+        | Kind::Directory { .. }
+        | Kind::Symlink { .. }
+        | Kind::CharDevice { .. }
+        | Kind::BlockDevice { .. }
+        | Kind::Fifo
+        | Kind::Socket => None,
     }
 }
 

@@ -24,7 +24,6 @@ pub(crate) struct Codecs {
 
 /// What is asked of compressed contents.
 #[derive(Debug, Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "one for each option")]
 pub(crate) struct Rules {
     /// How files are encoded that no hint concerns; without an algorithm they are stored as they are.
     pub(crate) usual: Choice,

@@ -52,6 +52,7 @@ pub(crate) struct Part<'b> {
 
 /// The rules for files that are stored as they are.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_field_names, reason = "all are powers of two of bytes")]
 pub(crate) struct PlainCoder {
     pub(crate) block_bits: BlockBits,
     /// The least unit in which holes are looked for, as a power of two of bytes; `None` for no holes.
@@ -62,7 +63,7 @@ pub(crate) struct PlainCoder {
 
 impl PlainCoder {
     /// The pieces of a part, which is a whole file if that has no more than [`SEGMENT_SIZE`] bytes.
-    pub(crate) fn encode(&self, part: &Part<'_>) -> Plain {
+    pub(crate) fn encode(self, part: &Part<'_>) -> Plain {
         let Part { bytes, size, last, tail_room } = *part;
         let tail = self.block_bits.within(size);
         let tail = if last && self.chunk_bits.is_none() && tail <= u64::from(tail_room) { tail } else { 0 };
@@ -85,14 +86,14 @@ impl PlainCoder {
     }
 
     /// The size of pieces of a file of `size` bytes as a power of two of bytes, at most that of a segment.
-    pub(crate) fn piece_bits(&self, size: u64) -> u8 {
+    pub(crate) fn piece_bits(self, size: u64) -> u8 {
         match self.chunk_bits {
             Some(bits) => bits.min(SEGMENT_BITS).max(self.block_bits.bits()),
             None => unit_bits(size, self.hole_bits.unwrap_or(self.block_bits.bits())),
         }
     }
 
-    fn units(&self, bytes: &[u8], bits: u8) -> Vec<Piece> {
+    fn units(self, bytes: &[u8], bits: u8) -> Vec<Piece> {
         let keyed = self.chunk_bits.is_some_and(|bits| bits <= SEGMENT_BITS);
         let piece = |(number, unit): (usize, &[u8])| {
             let start = number << bits;

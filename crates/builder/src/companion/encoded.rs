@@ -41,18 +41,18 @@ pub(super) struct Uses {
 /// Where the bytes of a compressed file are.
 pub(super) fn stored(data: &FileData, bounds: &Bounds, uses: &mut Uses) -> Result<Stored, BuildError> {
     bounds.take_table(data)?;
-    let list = list(data, bounds)?;
-    check_inline(&list, data)?;
-    let content = content(&list, data, bounds)?;
+    let found = list(data, bounds)?;
+    check_inline(&found, data)?;
+    let content = content(&found, data, bounds)?;
     let mut copies = Vec::new();
-    let content = match list.last() {
+    let content = match found.last() {
         Some(last) if matches!(last.stored, Found::Inline { .. }) => {
             let stays = apart(&content, last, data, bounds);
             inline(content, stays, last, data, bounds, &mut copies)?
         }
         Some(_) | None => content,
     };
-    note(&content, &list, uses);
+    note(&content, &found, uses);
     Ok(Stored { content, copies, has_fingerprint: true })
 }
 

@@ -58,10 +58,11 @@ impl Files<'_> {
 
     /// An error with the path of its file.
     fn named(&self, content: ContentRef, error: BuildError) -> BuildError {
-        match error {
-            BuildError::Structure(cause) => BuildError::at(&self.path_of(content), cause),
-            BuildError::Original(error) => error.at_path(&self.path_of(content)).into(),
-            error => error,
+        let path = || self.path_of(content);
+        if let BuildError::Original(error) = error {
+            error.at_path(&path()).into()
+        } else {
+            error.in_file(path)
         }
     }
 }
@@ -84,7 +85,7 @@ impl Input for Files<'_> {
 
     fn hash(&self, file: &File, hasher: &mut dyn Hasher) -> Result<(), BuildError> {
         let data = self.open(file.content);
-        let hashed = data.and_then(|data| {
+        let outcome = data.and_then(|data| {
             data.copy(|piece| {
                 match piece {
                     Piece::Bytes(bytes) => hasher.update(bytes),
@@ -93,7 +94,7 @@ impl Input for Files<'_> {
                 Ok::<(), BuildError>(())
             })
         });
-        hashed.map_err(|error| self.named(file.content, error))
+        outcome.map_err(|error| self.named(file.content, error))
     }
 }
 

@@ -26,7 +26,7 @@ use erofs_format::device::{DeviceSlot, SLOT_SIZE};
 use erofs_format::feature::incompat;
 use erofs_format::inode::EXTENDED_SIZE;
 use erofs_format::superblock;
-use erofs_image::{Budget, Image};
+use erofs_image::{Budget, FileData, Image};
 use erofs_tree::{Kind, Progress, Stage, Tree};
 use uuid::Uuid;
 
@@ -117,7 +117,7 @@ pub fn build(
     let Referring { uses, bounds, .. } = feed;
 
     let packed = committed.files.iter().find(|known| known.content == files.packed());
-    let packed = packed.and_then(|known| known.record).zip(original.packed().map(|data| data.len()));
+    let packed = packed.and_then(|known| known.record).zip(original.packed().map(FileData::len));
     let mut contents = crate::contents(&tree, committed, records);
     let mut announced = Announced::new(&codecs, bits);
     announced.merge(&needs(original, uses), bits)?;

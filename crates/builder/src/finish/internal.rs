@@ -86,8 +86,8 @@ pub(super) fn write(
     let packed = match packed {
         None => None,
         Some(PackedContent::Stored(record, size)) => Some(Stored { which: Which::Packed, size, record }),
-        Some(PackedContent::Spool(content)) if content.len() == 0 => None,
-        Some(PackedContent::Spool(content)) => Some(internal.store(context, Which::Packed, &content)?),
+        Some(PackedContent::Spool(bytes)) if bytes.len() == 0 => None,
+        Some(PackedContent::Spool(bytes)) => Some(internal.store(context, Which::Packed, &bytes)?),
     };
     let bit = |set: bool, bit: u32| if set { bit } else { 0 };
     internal.incompat |=
@@ -130,16 +130,16 @@ fn inode(
     let shape = tables.shape(&stored.record, stored.size, header, &bytes).map_err(named)?;
     let format = |cause: FormatError| named(cause.into());
     let placed = Placed::internal(&shape, number, zone).map_err(format)?;
-    let (content, _) = stored.record.decode(&bytes)?;
-    let made = tables.make(&content, stored.record.kind, stored.size, header).map_err(format)?;
+    let (found, _) = stored.record.decode(&bytes)?;
+    let made = tables.make(&found, stored.record.kind, stored.size, header).map_err(format)?;
     let mut inode = layout.encode_internal(placed.serial, stored.size, &made).map_err(format)?;
-    inode.extend_from_slice(content.tail_bytes().copied().unwrap_or_default());
+    inode.extend_from_slice(found.tail_bytes().copied().unwrap_or_default());
     Ok((placed, inode))
 }
 
 impl Internal {
     /// Stores the content of an internal inode behind what there is.
-    fn store(&mut self, context: &Context<'_>, which: Which, content: &Spool) -> Result<Stored, BuildError> {
+    fn store(&mut self, context: &Context<'_>, which: Which, bytes: &Spool) -> Result<Stored, BuildError> {
         let Context { layout, contents, codecs, image, options, .. } = *context;
         let bits = layout.headers.block_bits;
         let is_metabox = which == Which::Metabox;
@@ -151,10 +151,10 @@ impl Internal {
             let own = rules.fragments.map(|fragments| fragments.pcluster_size);
             Choice { pcluster: own.unwrap_or(rules.usual.pcluster), ..rules.usual }
         };
-        let size = content.len();
+        let size = bytes.len();
         let file = File { content: ContentRef(0), size, choice, tail_room: 0, may_have_duplicate: false };
         let phase = Phase {
-            input: &Spooled { bytes: content },
+            input: &Spooled { bytes },
             codecs,
             rules,
             plain: PlainCoder { block_bits: bits, hole_bits: None, chunk_bits: None },

@@ -28,7 +28,9 @@ impl Layout<'_> {
             Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => {
                 (DataLayout::FlatPlain, inode::encode_device(major, minor)?)
             }
-            _ => (made.layout, made.i_u),
+            Kind::File { .. } | Kind::Directory { .. } | Kind::Symlink { .. } | Kind::Fifo | Kind::Socket => {
+                (made.layout, made.i_u)
+            }
         };
         let mtime = match placed.version {
             Version::Compact => Mtime::SinceEpoch(0),
@@ -83,7 +85,7 @@ impl Layout<'_> {
             gid: 0,
             nlink: 1,
         };
-        let mut inode = record.encode()?.to_vec();
+        let mut inode = record.encode()?;
         encode_table(made, 0, &mut inode);
         Ok(inode)
     }

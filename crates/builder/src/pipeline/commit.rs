@@ -139,8 +139,8 @@ impl<'a> Commit<'a> {
     /// Commits the next unit.
     pub(crate) fn unit(&mut self, done: Done) -> Result<(), BuildError> {
         let Done { first, parts, buffers, segment } = done;
-        for part in self.files.len().saturating_sub(first)..parts.len() {
-            self.files.push(Known { content: parts[part].file.content, record: None });
+        for part in parts.iter().skip(self.files.len().saturating_sub(first)) {
+            self.files.push(Known { content: part.file.content, record: None });
             self.keys.push(0);
         }
         let mut job = WriteJob::new(buffers);
@@ -323,7 +323,9 @@ impl<'a> Commit<'a> {
         })?;
         let shape = (reference.end(), file.size, self.phase.block as u64);
         let rest = if self.phase.rules.is_unaligned() { 0 } else { drop_short(&mut found, shape) };
-        found.into_iter().for_each(|extent| content.push(extent));
+        for extent in found {
+            content.push(extent);
+        }
         self.sums.deduplicated_bytes += length - rest;
         self.sums.compression.references = true;
         let start = end.end - usize::try_from(rest).unwrap_or(0);

@@ -138,7 +138,9 @@ mod tests {
                 Part::Hole(Hole { offset, length, last }) => {
                     (first, files.len(), Some((offset, length, last)), true)
                 }
-                _ => (first, files.len(), None, false),
+                Part::Whole | Part::Filled | Part::FilledSegment(_) | Part::Stored(_) => {
+                    (first, files.len(), None, false)
+                }
             });
         }
         rows

@@ -108,20 +108,26 @@ pub(crate) fn segment_size(rules: &crate::coder::codecs::Rules) -> usize {
 fn parallelism(phase: &Phase<'_>, choices: &[Choice], work: &Work<'_>) -> Parallelism {
     let encoder = phase.codecs.memory(&phase.rules, choices.iter().copied(), phase.block);
     let segment = phase.segment as u64;
-    let encodes = choices.iter().any(|choice| phase.rules.encodes(*choice));
+    let is_encoded = choices.iter().any(|choice| phase.rules.encodes(*choice));
     // Content, and what it is encoded to.
-    let unit = if encodes { 2 * segment } else { segment };
-    shares(work.threads, work.memory, (unit, encodes), encoder, erofs_threads::memory::free())
+    let unit = if is_encoded { 2 * segment } else { segment };
+    shares(work.threads, work.memory, (unit, is_encoded), encoder, erofs_threads::memory::free())
 }
 
 /// The same where `free` bytes of memory are free: contents take `memory` bytes, or a quarter of what is free if that is 0, but
 /// no more than half of it, which is what encoders of `encoder` bytes each take at most.
-fn shares(threads: usize, memory: u64, (unit, encodes): (u64, bool), encoder: u64, free: u64) -> Parallelism {
+fn shares(
+    threads: usize,
+    memory: u64,
+    (unit, is_encoded): (u64, bool),
+    encoder: u64,
+    free: u64,
+) -> Parallelism {
     let given = if memory == 0 { free / 4 } else { memory.min(free / 2) };
     let narrow = |count: u64| usize::try_from(count).unwrap_or(usize::MAX).max(1);
     let units = narrow(given / unit);
     let threads = threads.min(units).min(narrow(free / 2 / encoder.max(1)));
-    let wanted = if encodes {
+    let wanted = if is_encoded {
         threads + threads.div_ceil(2) + 1
     } else {
         threads * BUFFERS_PER_THREAD + BUFFERS_SHARED

@@ -67,10 +67,10 @@ impl Feed for Passing<'_> {
         while let Some((file, offset)) = self.current()? {
             let whole = usize::try_from(file.size).ok().filter(|&size| size <= self.phase.segment);
             let Some(size) = whole else {
-                match files.is_empty() {
-                    true => return self.segment(file, offset, buffer).map(Some),
-                    false => break,
+                if files.is_empty() {
+                    return self.segment(file, offset, buffer).map(Some);
                 }
+                break;
             };
             let fits = (filled + size) as u64 <= BATCH_BYTES && files.len() < BATCH_FILES;
             if !files.is_empty() && !fits {

@@ -174,7 +174,7 @@ mod tests {
     fn threads_write_what_they_reserved() {
         let spool = Spool::new(Scratch::temporary());
         let pieces: Vec<usize> = (0..400).collect();
-        let written = erofs_threads::each("spool", 4, &pieces, |&number, _: &mut ()| {
+        let written = erofs_threads::each("spool", 4, &pieces, |&number, (): &mut ()| {
             let bytes = vec![u8::try_from(number % 251).unwrap(); 60_000 + number];
             spool.push(&bytes).map(|at| (at, bytes))
         });
