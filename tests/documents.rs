@@ -24,9 +24,11 @@ fn read(path: &str) -> String {
 
 /// Every Markdown file of the project, from its root on.
 fn documents() -> Vec<PathBuf> {
-    let entries = |folder: &str| fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+    let entries =
+        |folder: &str| fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
     let crates: Vec<PathBuf> = entries("crates").map(|folder| folder.join("README.md")).collect();
-    let others = ["", "docs", "testdata", "testdata/golden", "testdata/hostile", "fuzz"].into_iter().flat_map(entries);
+    let others =
+        ["", "docs", "testdata", "testdata/golden", "testdata/hostile", "fuzz"].into_iter().flat_map(entries);
     let mut found: Vec<PathBuf> = others
         .chain(crates.into_iter().filter(|path| path.exists()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
@@ -49,7 +51,10 @@ fn from_cargo() -> Dependencies {
     let ours: BTreeSet<String> = packages.iter().map(name).collect();
     let depends = |package: &serde_json::Value| {
         let all = package["dependencies"].as_array().unwrap().iter();
-        all.filter(|dependency| dependency["kind"].is_null()).map(name).filter(|name| ours.contains(name)).collect()
+        all.filter(|dependency| dependency["kind"].is_null())
+            .map(name)
+            .filter(|name| ours.contains(name))
+            .collect()
     };
     packages.iter().map(|package| (name(package), depends(package))).collect()
 }
@@ -118,6 +123,55 @@ fn prose_is_narrow() {
     assert!(wide.is_empty(), "wider than {WIDTH} columns:\n{}", wide.join("\n"));
 }
 
+/// A command of an example, without its prompt, and what it prints, without the four blanks in front.
+type Step = (String, String);
+
+/// The commands that the front page shows with their output, in order.
+fn examples(page: &str) -> Vec<Step> {
+    let section = page.split("\n## From two images").nth(1).unwrap().split("\n## ").next().unwrap();
+    let mut steps: Vec<Step> = Vec::new();
+    let mut is_output = false;
+    for line in section.lines() {
+        if let Some(command) = line.strip_prefix("    $ ") {
+            steps.push((command.to_owned(), String::new()));
+            is_output = true;
+        } else if line.is_empty() || line.starts_with("    ") && !line.starts_with("    #") {
+            if let Some((_, output)) = steps.last_mut().filter(|_| is_output) {
+                output.push_str(line.strip_prefix("    ").unwrap_or(line));
+                output.push('\n');
+            }
+        } else {
+            is_output = false;
+        }
+    }
+    steps.into_iter().map(|(command, output)| (command, output.trim_end().to_owned())).collect()
+}
+
+/// Output without what differs between machines: how long a build took, and the UUID, which depends on permissions
+/// that the umask of whoever checked the tree out left.
+fn comparable(output: &str) -> String {
+    let varies = regex::Regex::new(r"in [0-9.]+ s,|UUID [0-9a-f-]{36}").unwrap();
+    varies.replace_all(output.trim_end(), "_").into_owned()
+}
+
+#[test]
+fn the_front_page_shows_what_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(root().join("testdata"), folder.path().join("testdata")).unwrap();
+    let programs = Path::new(env!("CARGO_BIN_EXE_mkfs-erofs")).parent().unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let steps = examples(&read("README.md"));
+    assert!(steps.len() >= 5, "{steps:?}");
+    for (command, wanted) in steps {
+        let mut shell = Command::new("sh");
+        let shell = shell.args(["-c", &command]).current_dir(folder.path()).env("PATH", &path);
+        let output = shell.env_remove("SOURCE_DATE_EPOCH").output().unwrap();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        let found = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(comparable(&found), comparable(&wanted), "README.md: left is what `{command}` prints");
+    }
+}
+
 /// What GitHub makes of a heading.
 fn anchor(heading: &str) -> String {
     let kept = |letter: &char| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_');
@@ -170,7 +224,8 @@ fn files_that_documents_name_are_there() {
 #[test]
 fn every_library_has_a_page() {
     for name in from_cargo().keys() {
-        let Some(folder) = name.strip_prefix("erofs-").filter(|name| !matches!(*name, "lab" | "testkit")) else {
+        let Some(folder) = name.strip_prefix("erofs-").filter(|name| !matches!(*name, "lab" | "testkit"))
+        else {
             continue;
         };
         let lines = read(&format!("crates/{folder}/README.md")).lines().count();
