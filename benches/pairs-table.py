@@ -4,8 +4,11 @@
 import json
 import pathlib
 import sys
+import textwrap
 
 PAGE = 4096
+# The widest line of prose in the document, in columns.
+WIDTH = 110
 # What the description of the kernel's patch shows for two neighbouring versions of each image, all files read.
 PUBLISHED = {"redis": 33, "postgres": 28, "tensorflow": 16, "mysql": 21, "nginx": 44, "tomcat": 49}
 
@@ -102,6 +105,19 @@ def workloads(base):
     return out + [f"| {folder.name} | {WORKLOADS[folder.name]} |" for folder in folders]
 
 
+def wrapped(lines):
+    """The same lines with those of paragraphs joined and wrapped anew."""
+    out, paragraph = [], []
+    for line in [*lines, ""]:
+        if line and line[0] not in "|#":
+            paragraph.append(line)
+            continue
+        out += textwrap.wrap(" ".join(paragraph), WIDTH, break_long_words=False, break_on_hyphens=False)
+        paragraph = []
+        out.append(line)
+    return out[:-1]
+
+
 def main():
     base, target = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
     rows = [row(path.parent) for path in sorted(base.glob("*/measured.json"))]
@@ -145,7 +161,7 @@ def main():
         only = ", ".join([f"-{name}" for name in r["only"][0]] + [f"+{name}" for name in r["only"][1]])
         out.append(f"| {r['name']} | {count} | {shown} | {only} |")
     out += workloads(base)
-    target.write_text("\n".join(out) + "\n")
+    target.write_text("\n".join(wrapped(out)) + "\n")
 
 
 main()

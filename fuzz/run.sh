@@ -80,7 +80,7 @@ EOF
     # The first three bytes say algorithm, level and size; words and an image follow.
     mkdir -p "$work/corpus/encoders"
     for name in 0 2 4 6 7; do
-        { printf "\\00$name\\011\\004" && head -c 30000 "$root/README.md" && head -c 20000 "$work/corpus/open_walk_read/seed5"; } \
+        { printf "\\00$name\\011\\004" && head -qc 10000 "$root"/docs/{architecture,layout-1,usage}.md && head -c 20000 "$work/corpus/open_walk_read/seed5"; } \
             >"$work/corpus/encoders/text$name"
     done
     # The decoders of records see pieces of the same images: from the superblock, and from later 32-byte slots on.

@@ -1,4 +1,4 @@
-//! Building without root, as the chapter of the README says: fakeroot, pseudo, user namespaces, `--all-root`.
+//! Building without root, as `docs/building-without-root.md` says: fakeroot, pseudo, user namespaces.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};

@@ -98,11 +98,18 @@ fn pages_have_every_flag_and_section() {
     }
 }
 
-/// Lines of the README and of the pages that are command lines of ours, with what a shell would make of them.
+/// Documents with command lines.
+const DOCUMENTS: [&str; 4] =
+    ["README.md", "CONTRIBUTING.md", "docs/usage.md", "docs/building-without-root.md"];
+
+/// Lines of the documents and of the pages that are command lines of ours, with what a shell would make of them.
 fn examples() -> Vec<Vec<String>> {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let of_readme =
-        readme.lines().filter_map(|line| line.strip_prefix("    $ ").or(line.strip_prefix("    ")));
+    let document = |name| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let documents: Vec<String> = DOCUMENTS.into_iter().map(document).collect();
+    let of_documents = documents
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter_map(|line| line.strip_prefix("    $ ").or(line.strip_prefix("    ")));
     let of_pages = commands()
         .into_iter()
         .flat_map(|(_, sections)| sections.iter().flat_map(|section| section.blocks))
@@ -114,13 +121,13 @@ fn examples() -> Vec<Vec<String>> {
     let ours = |words: &Vec<String>| {
         words.first().is_some_and(|name| name == "mkfs-erofs" || name == "erofs-ishare")
     };
-    of_readme.chain(of_pages).map(words).filter(ours).collect()
+    of_documents.chain(of_pages).map(words).filter(ours).collect()
 }
 
 #[test]
 fn examples_are_valid_command_lines() {
     let examples = examples();
-    assert!(examples.len() >= 8, "{examples:?}");
+    assert!(examples.len() >= 20, "{examples:?}");
     for words in examples {
         let parsed = if words[0] == "mkfs-erofs" {
             erofs_cli::mkfs::Args::read(&words).map(drop).map_err(|failure| format!("{failure:?}"))

@@ -4,14 +4,83 @@
 //! source ─► pipeline (contents, in parallel; coder, dedupe) ─► layout (pure: every place) ─► finish ─► output
 //! ```
 //!
-//! The order of an image: superblock, configurations, xattr prefixes; the contents of files; inodes and directories; the contents
-//! of internal inodes, and these. Contents are read once (twice with `-E dedupe`), hashed, encoded, given places and written.
-//! What inodes need of them waits in a spool. When all is known, inodes and directories get their places. The superblock comes last,
-//! then the image gets its name.
+//! The order of an image: superblock, configurations, xattr prefixes; the contents of files; inodes and
+//! directories; the contents of internal inodes, and these. Contents are read once (twice with `-E dedupe`),
+//! hashed, encoded, given places and written. What inodes need to know of them is kept in a spool. When all
+//! is known, inodes and directories get their places. The superblock comes last, then the image gets its
+//! name.
 //!
-//! Reading order: [`options`], [`summary`], `content` (where the bytes of a file are), `pipeline` with `coder` and `dedupe`, `layout`
-//! (places and bytes, no I/O), `finish`, [`image_file`] and [`output`] (what is written to). Invariant: order comes from the
-//! source alone; nothing here looks at a clock, a random number or the iteration order of a hash table.
+//! Reading order: [`options`], [`summary`], `content` (where the bytes of a file are), `pipeline` with
+//! `coder` and `dedupe`, `layout` (places and bytes, no I/O), `finish`, [`image_file`] and [`output`] (what
+//! is written to). Invariant: order comes from the source alone; nothing here looks at a clock, a random
+//! number or the iteration order of a hash table.
+//!
+//! # Example
+//!
+//! ```
+//! use std::path::PathBuf;
+//!
+//! use erofs_builder::{BuildOptions, ImageFile};
+//! use erofs_tree::{Content, ContentRef, Entry, Inode, InodeId, Kind, Tree};
+//! use erofs_tree::{Progress, Silent, Source, Timestamp, TreeError};
+//!
+//! /// A tree in memory: a root directory with one file.
+//! struct Hello(&'static [u8]);
+//!
+//! impl Source for Hello {
+//!     fn scan(&mut self, _: &dyn Progress) -> Result<Tree, TreeError> {
+//!         let inode = |permissions, links, kind| Inode {
+//!             permissions,
+//!             uid: 0,
+//!             gid: 0,
+//!             mtime: Timestamp::default(),
+//!             links,
+//!             xattrs: [].into(),
+//!             kind,
+//!         };
+//!         let entries = [Entry { name: (*b"hello").into(), inode: InodeId(1) }].into();
+//!         let file = Kind::File { size: self.0.len() as u64, content: ContentRef(0) };
+//!         let inodes = vec![inode(0o755, 2, Kind::Directory { entries }), inode(0o644, 1, file)];
+//!         Ok(Tree { inodes, root: InodeId(0) })
+//!     }
+//!
+//!     fn open(&self, _: ContentRef) -> Result<Box<dyn Content + '_>, TreeError> {
+//!         Ok(Box::new(Bytes(self.0)))
+//!     }
+//!
+//!     fn path(&self, _: ContentRef) -> PathBuf {
+//!         "hello".into()
+//!     }
+//!
+//!     fn warnings(&self) -> Vec<String> {
+//!         Vec::new()
+//!     }
+//! }
+//!
+//! struct Bytes<'a>(&'a [u8]);
+//!
+//! impl Content for Bytes<'_> {
+//!     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, TreeError> {
+//!         let rest = &self.0[self.0.len().min(offset as usize)..];
+//!         let count = rest.len().min(buf.len());
+//!         buf[..count].copy_from_slice(&rest[..count]);
+//!         Ok(count)
+//!     }
+//!
+//!     fn finish(&self) -> Result<(), TreeError> {
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("hello.img");
+//! let image = ImageFile::create(&path, 0)?;
+//! // `erofs_tree::DirSource` is the source for a directory.
+//! let summary = erofs_builder::build(&mut Hello(b"world\n"), image, &BuildOptions::default(), &Silent)?;
+//! assert_eq!((summary.files, summary.directories), (1, 1));
+//! assert_eq!(std::fs::metadata(&path)?.len(), summary.image_bytes);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod companion;
 pub mod error;

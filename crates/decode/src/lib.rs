@@ -1,10 +1,27 @@
 //! Decoders for the compression algorithms of EROFS, safe on hostile input.
 //!
-//! Invariant: nothing is trusted. Every decoder is safe Rust without I/O, writes into the slice that it is given and no
-//! farther, and stops when that is full; memory beside it is the window, at most that of the slice and 12 MiB. Wrong input is
-//! an error, never a panic.
+//! Invariant: nothing is trusted. Every decoder is safe Rust without I/O, writes into the slice that it is
+//! given and no farther, and stops when that is full; memory beside it is the window, at most that of the
+//! slice and 12 MiB. Wrong input is an error, never a panic.
 //!
 //! Reading order: [`error`], then the table in this file, then a module for each algorithm.
+//!
+//! # Example
+//!
+//! ```
+//! use erofs_decode::{Amount, decode};
+//! use erofs_format::compression::Algorithm;
+//!
+//! // An LZ4 block: one literal, "x".
+//! let stored = [0x10, b'x'];
+//! let mut content = [0; 1];
+//! decode(Algorithm::Lz4, &stored, &mut content, Amount::Whole, 65_535)?;
+//! assert_eq!(&content, b"x");
+//!
+//! // Wrong input is an error.
+//! assert!(decode(Algorithm::Zstd, &stored, &mut content, Amount::Whole, 4096).is_err());
+//! # Ok::<(), erofs_decode::DecodeError>(())
+//! ```
 
 #![cfg_attr(
     not(test),

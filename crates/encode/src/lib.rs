@@ -1,6 +1,22 @@
 //! Encoders for the compression algorithms of EROFS that fill an output of a fixed size.
 //!
-//! `codec` holds the trait and the parameters, `table` one row per algorithm, and behind each row stands a module.
+//! `codec` holds the trait and the parameters, `table` one row per algorithm; each algorithm is a module.
+//!
+//! # Example
+//!
+//! ```
+//! use erofs_encode::{Params, by_name, encoder};
+//!
+//! let content = b"as much of this as fits, ".repeat(100_000);
+//! let zstd = by_name("zstd").expect("a row of the table");
+//! let mut encoder = encoder(&Params::new(zstd, 4096))?;
+//!
+//! // Fills a block of 4096 bytes with the longest prefix that fits.
+//! let mut block = [0; 4096];
+//! let prefix = encoder.encode_prefix(&content, &mut block);
+//! assert!(prefix.consumed > 100_000 && prefix.written <= block.len());
+//! # Ok::<(), erofs_encode::EncodeError>(())
+//! ```
 
 mod codec;
 mod deflate;

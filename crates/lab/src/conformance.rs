@@ -448,14 +448,16 @@ pub fn document(kernel: &str, others: &BTreeMap<String, String>, rows: &[Compare
         "# The model beside Linux\n\n\
         Made by `tools/lab.sh conformance --write docs/conformance.md` on Linux {kernel}. Do not edit.\n\n\
         Each row is a scenario of `testdata/scenarios`, run by a real kernel in a virtual machine and by the model of\n\
-        `erofs-ishare simulate`. Compared are, for each event, the error number and the growth of the page cache in pages of\n\
-        4096 bytes; at the end, for each file, what `mincore` and `cachestat` show, whether it is a member of a key, and, page\n\
-        by page, whether the bytes in memory are those of the file that the model says they were read from.\n\n\
+        `erofs-ishare simulate`. Compared are, for each event, the error number and the growth of the page cache in\n\
+        pages of 4096 bytes; at the end, for each file, what `mincore` and `cachestat` show, whether it is a member of\n\
+        a key, and, page by page, whether the bytes in memory are those of the file that the model says they were read\n\
+        from.\n\n\
         {figures} figures were compared in {} scenarios; {differences} differ.\n\n\
-        *Data pages* are those that came into memory for files. *Metadata pages* are those of block devices, for scenarios\n\
-        that read everything of mounts by block device. *Image file* are pages of image files, which mounts without direct\n\
-        I/O keep as well, and of the metadata of mounts by file. *Compressed* are pages of compressed data and of packed\n\
-        inodes, which the model does not count: where there are any, *data pages* are those in memory at the end.\n",
+        *Data pages* are those that came into memory for files. *Metadata pages* are those of block devices, for\n\
+        scenarios that read everything of mounts by block device. *Image file* are pages of image files, which mounts\n\
+        without direct I/O keep as well, and of the metadata of mounts by file. *Compressed* are pages of compressed\n\
+        data and of packed inodes, which the model does not count: where there are any, *data pages* are those in\n\
+        memory at the end.\n",
         rows.len()
     );
     let mut section = None;

@@ -16,6 +16,15 @@
 //!
 //! Invariant: a thread that panics ends all others at their next step, so that nobody waits for it for ever;
 //! the panic then goes on in the calling thread.
+//!
+//! # Example
+//!
+//! ```
+//! let squares = erofs_threads::each("square", erofs_threads::count(0), &[1, 2, 3], |number, _: &mut ()| {
+//!     Ok::<_, std::convert::Infallible>(number * number)
+//! });
+//! assert_eq!(squares, Ok(vec![1, 4, 9]));
+//! ```
 
 mod each;
 mod guard;

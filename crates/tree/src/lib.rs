@@ -1,14 +1,32 @@
 //! The tree that is to be stored, and the sources it comes from.
 //!
-//! A [`Source`] is scanned once and gives a [`Tree`]: every inode with its metadata, names that point at inodes, and
-//! for each regular file a [`ContentRef`] by which the source opens its bytes later. The crate knows nothing of EROFS.
+//! A [`Source`] is scanned once and gives a [`Tree`]: every inode with its metadata, names that point at
+//! inodes, and for each regular file a [`ContentRef`] by which the source opens its bytes later. The crate
+//! knows nothing of EROFS.
 //!
-//! Files in reading order: `node` (the tree), `validate` (what a tree promises), `exclude` (what is left out),
-//! `shape` (owner and time rules), `progress`, `error`, `source::port` and `source::stream` (the traits), `source::dir` (a local directory).
+//! Files in reading order: `node` (the tree), `validate` (what a tree promises), `exclude` (what is left
+//! out), `shape` (owner and time rules), `progress`, `error`, `source::port` and `source::stream` (the
+//! traits), `source::dir` (a local directory).
 //!
-//! The invariant: order is decided here. Names are sorted by their bytes, xattrs by their names, and inodes stand in
-//! canonical order (depth first, children by name, each inode where it is first met). The same directory therefore
-//! gives an equal `Tree`, whatever the order of readdir and the number of threads.
+//! Invariant: order is decided here. Names are sorted by their bytes, xattrs by their names, and inodes are
+//! in canonical order (depth first, children by name, each inode where it is first met). The same directory
+//! therefore gives an equal `Tree`, whatever the order of readdir and the number of threads.
+//!
+//! # Example
+//!
+//! ```
+//! use erofs_tree::{DirOptions, DirSource, Silent, Source as _};
+//!
+//! let folder = tempfile::tempdir()?;
+//! std::fs::write(folder.path().join("hello"), "world\n")?;
+//!
+//! let mut source = DirSource::new(folder.path(), DirOptions::default())?;
+//! let tree = source.scan(&Silent)?;
+//! tree.validate()?;
+//! let root = &tree.inodes[tree.root.index()];
+//! assert_eq!(&*root.entries()[0].name, b"hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod error;
 mod exclude;

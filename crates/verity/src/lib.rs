@@ -7,9 +7,29 @@
 //!
 //! The form of the hash area is that of `veritysetup format`, byte for byte, and that of Linux's `dm-verity`.
 //!
-//! Reading order: [`io`], [`params`], [`superblock`], [`levels`], [`mod@format`], [`mod@check`] (trees); then [`key`],
-//! [`certificate`], [`signature`]. Invariant: order of blocks comes from numbers alone, so the tree does not depend on
-//! the number of threads; nothing here knows what the data is.
+//! Reading order: [`io`], [`params`], [`superblock`], [`levels`], [`mod@format`], [`mod@check`] (trees); then
+//! [`key`], [`certificate`], [`signature`]. Invariant: order of blocks comes from numbers alone, so the tree
+//! does not depend on the number of threads; nothing here knows what the data is.
+//!
+//! # Example
+//!
+//! ```
+//! use std::sync::Mutex;
+//!
+//! use erofs_verity::{Params, Request, check, format};
+//! use uuid::Uuid;
+//!
+//! let data = vec![7; 8 * 4096];
+//! let params = Params::derived(Uuid::nil(), 8);
+//! let area = Mutex::new(Vec::new());
+//! let formatted = format(&data, 8, &params, &area, 0, 0)?;
+//!
+//! let area = area.into_inner().unwrap();
+//! let root = Some(formatted.root);
+//! let request = Request { data: &data, hashes: &area, hash_offset: 0, root, threads: 0 };
+//! assert_eq!(check(&request)?.wrong, None);
+//! # Ok::<(), erofs_verity::VerityError>(())
+//! ```
 
 pub mod certificate;
 pub mod check;
