@@ -9,6 +9,7 @@
 #   EROFS_CORPORA   where the trees are made and kept (default /dev/shm/erofs-corpora)
 #   EROFS_TREES     which of them to measure (default "tf linux debian")
 #   EROFS_MKFS      the builder to measure (default: a release build of this workspace)
+#   EROFS_PEERS     where bin/mkfs.erofs is (default: fetched to target/peers)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tools/help.sh
@@ -30,14 +31,14 @@ make() {
     local tree=$1 out=$2
     case $3 in
     mkfs-erofs) "$EROFS_MKFS" --quiet "--ishare-key=$key" "$out" "$tree" ;;
-    mkfs.erofs) "$target/peers/bin/mkfs.erofs" --quiet "--xattr-inode-digest=$key" "$out" "$tree" ;;
+    mkfs.erofs) "$peers/bin/mkfs.erofs" --quiet "--xattr-inode-digest=$key" "$out" "$tree" ;;
     tar) tar --create --file "$out" --directory "$tree" . ;;
     cp) cp --archive "$tree" "$out" ;;
     esac
 }
 
 export -f make
-export EROFS_MKFS target key
+export EROFS_MKFS peers key
 
 # Measures tool $2 on tree $1.
 once() {
@@ -58,7 +59,7 @@ for tree in "${trees[@]}"; do
 done
 
 printf '%s; %s; %s; medians of %s rounds\n\n' \
-    "$(machine)" "$("$EROFS_MKFS" --version | head -n 1)" "$(cat "$target/peers/version")" "$runs"
+    "$(machine)" "$("$EROFS_MKFS" --version | head -n 1)" "$(peers_version)" "$runs"
 printf '| tree | tool | wall s | ratio | user+sys s | peak MB | bytes |\n|---|---|--:|--:|--:|--:|--:|\n'
 for tree in "${trees[@]}"; do
     for tool in "${tools[@]}"; do

@@ -9,6 +9,7 @@
 #   EROFS_CORPORA   where the trees are made and kept (default /dev/shm/erofs-corpora)
 #   EROFS_TREES     which of them to measure (default "tf linux debian")
 #   EROFS_MKFS      the builder to measure (default: a release build of this workspace)
+#   EROFS_PEERS     where bin/mkfs.erofs is (default: fetched to target/peers)
 #   EROFS_PCLUSTER  another pcluster size
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -35,7 +36,7 @@ once() {
     case $2 in *+*) flags+=("-E${2#*+}") ;; esac
     case $3 in
     ours) measure "$log" "$work/out" "$EROFS_MKFS" --quiet "--ishare-key=$key" "${flags[@]}" "$work/out" "$corpora/$1" ;;
-    theirs) measure "$log" "$work/out" "$target/peers/bin/mkfs.erofs" --quiet "--xattr-inode-digest=$key" "${flags[@]}" \
+    theirs) measure "$log" "$work/out" "$peers/bin/mkfs.erofs" --quiet "--xattr-inode-digest=$key" "${flags[@]}" \
         "$work/out" "$corpora/$1" ;;
     esac
 }
@@ -43,7 +44,7 @@ once() {
 largest=$(du --summarize --block-size=1M "${trees[@]/#/$corpora/}" | sort -rn | head -n 1 | cut -f 1)
 touch_memory "$work/touch" "$((largest + 256))"
 printf '%s; %s; %s; -C%s, fingerprints; medians of %s rounds\n\n' "$(machine)" \
-    "$("$EROFS_MKFS" --version | head -n 1)" "$(cat "$target/peers/version")" "$pcluster" "$runs"
+    "$("$EROFS_MKFS" --version | head -n 1)" "$(peers_version)" "$pcluster" "$runs"
 printf '| mode | tree | wall s, ours / theirs | ratio | peak MB | image bytes | size ratio |\n|---|---|--:|--:|--:|--:|--:|\n'
 for mode in "${modes[@]}"; do
     for tree in "${trees[@]}"; do

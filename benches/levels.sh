@@ -9,6 +9,8 @@
 #   EROFS_CORPORA   where the trees are made and kept (default /dev/shm/erofs-corpora)
 #   EROFS_TREE      the tree to measure (default debian)
 #   EROFS_MKFS      the builder to measure (default: a release build of this workspace)
+#   EROFS_PEERS     where bin/mkfs.erofs is (default: fetched to target/peers)
+#   EROFS_CACHES    warm: read with warm caches, and leave those of the machine alone
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tools/help.sh
@@ -30,7 +32,12 @@ lines=("$@")
     ours:libdeflate,6 theirs:libdeflate,6 squashfs:gzip,6 ours:lzma,6 theirs:lzma,6 squashfs:xz)
 tree=${EROFS_TREE:-debian}
 prepare levels
-tools/squashfs-tools.sh "$target/squashfs" >/dev/null
+squashfs=
+case " ${lines[*]}" in *' squashfs:'*)
+    tools/squashfs-tools.sh "$target/squashfs" >/dev/null
+    squashfs="$(cat "$target/squashfs/version"); "
+    ;;
+esac
 trap 'mountpoint -q "$work/mnt" && umount "$work/mnt"; rm -rf "$work"' EXIT
 mkdir "$work/mnt"
 
@@ -41,7 +48,7 @@ build() {
     case $mode in *+*) flags+=("-E${mode#*+}") ;; esac
     case ${1%%:*} in
     ours) measure "$work/$1" "$2" "$EROFS_MKFS" --quiet "--ishare-key=$key" "${flags[@]}" "$2" "$corpora/$tree" ;;
-    theirs) measure "$work/$1" "$2" "$target/peers/bin/mkfs.erofs" --quiet "--xattr-inode-digest=$key" "${flags[@]}" \
+    theirs) measure "$work/$1" "$2" "$peers/bin/mkfs.erofs" --quiet "--xattr-inode-digest=$key" "${flags[@]}" \
         "$2" "$corpora/$tree" ;;
     squashfs)
         flags=(-comp "${mode%%,*}")
@@ -60,8 +67,10 @@ read_all() {
         echo - >>"$work/$1.read"
         return
     fi
-    sync
-    echo 3 >/proc/sys/vm/drop_caches
+    if [ "${EROFS_CACHES:-cold}" != warm ]; then
+        sync
+        echo 3 >/proc/sys/vm/drop_caches
+    fi
     start=${EPOCHREALTIME/,/.}
     find "$work/mnt" -type f -exec cat {} + >/dev/null
     end=${EPOCHREALTIME/,/.}
@@ -70,8 +79,8 @@ read_all() {
 }
 
 touch_memory "$work/touch" "$(($(du --summarize --block-size=1M "$corpora/$tree" | cut -f 1) + 256))"
-printf '%s; %s; %s; %s; the %s tree; medians of %s rounds\n\n' "$(machine)" "$("$EROFS_MKFS" --version | head -n 1)" \
-    "$(cat "$target/peers/version")" "$(cat "$target/squashfs/version")" "$tree" "$runs"
+printf '%s; %s; %s; %sthe %s tree; medians of %s rounds\n\n' "$(machine)" "$("$EROFS_MKFS" --version | head -n 1)" \
+    "$(peers_version)" "$squashfs" "$tree" "$runs"
 printf '| tool | compression | wall s | image MB | peak MB | reading s |\n|---|---|--:|--:|--:|--:|\n'
 for line in "${lines[@]}"; do
     for ((round = 0; round < runs; round++)); do

@@ -3,15 +3,16 @@
 # Sources and outputs are in memory and warm; each output is removed before the next run. Tools take turns, in an order that
 # changes from round to round, so that whatever else the machine does meets all of them alike.
 
-# prepare NAME: what every comparison of builders needs: peers, trees and a folder in memory. Sets target, key, corpora, work
-# and EROFS_MKFS; what is in the folder goes with the script.
+# prepare NAME: what every comparison of builders needs: peers, trees and a folder in memory. Sets target, peers, key,
+# corpora, work and EROFS_MKFS; the folder is removed when the script ends.
 prepare() {
     [ "$(id -u)" = 0 ] || die "trusted. attributes and mounts need root"
     corpora=${EROFS_CORPORA:-/dev/shm/erofs-corpora}
     target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
     key=trusted.erofs.fingerprint
     need_time
-    tools/erofs-utils.sh "$target/peers" >/dev/null
+    peers=${EROFS_PEERS:-$target/peers}
+    [ -n "${EROFS_PEERS:-}" ] || tools/erofs-utils.sh "$peers" >/dev/null
     if [ -z "${EROFS_MKFS:-}" ]; then
         cargo build --release --quiet --bin mkfs-erofs
         EROFS_MKFS=$target/release/mkfs-erofs
@@ -19,6 +20,11 @@ prepare() {
     benches/corpora.sh "$corpora"
     work=$(mktemp -d "/dev/shm/erofs-$1-XXXXXX")
     trap 'rm -rf "$work"' EXIT
+}
+
+# peers_version: which mkfs.erofs it is.
+peers_version() {
+    cat "$peers/version" 2>/dev/null || "$peers/bin/mkfs.erofs" --version 2>&1 | head -n 1
 }
 
 # need_time: GNU time is what measures memory; a shell built-in knows only seconds.

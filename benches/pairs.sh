@@ -6,6 +6,9 @@
 # its suite, unpacked and not configured, as the root of a container image would be. The older one comes from the suite
 # as it was released, the newer one from the suite with its security updates. TensorFlow is the wheel alone. DIR keeps
 # what was fetched and built; a second call makes only what is missing. Runs as root.
+#
+#   EROFS_PROGRAMS  a folder with mkfs-erofs, erofs-ishare and erofs-lab (default: release builds of this workspace)
+#   EROFS_TABLE     the document to write (default docs/pairs.md)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tools/help.sh
@@ -20,8 +23,10 @@ dir=$(realpath "$1")
 shift
 root=$(realpath "$here/..")
 target=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}")
-cargo build --quiet --release --manifest-path "$root/Cargo.toml" --package mkfs-erofs --package erofs-lab
-mkfs=$target/release/mkfs-erofs ishare=$target/release/erofs-ishare lab=$target/release/erofs-lab
+programs=${EROFS_PROGRAMS:-$target/release}
+[ -n "${EROFS_PROGRAMS:-}" ] ||
+    cargo build --quiet --release --manifest-path "$root/Cargo.toml" --package mkfs-erofs --package erofs-lab
+mkfs=$programs/mkfs-erofs ishare=$programs/erofs-ishare lab=$programs/erofs-lab
 
 # Name, packages, the suites of the older version, those of the newer one. Names of security suites stand with a `+`.
 pairs=(
@@ -137,4 +142,4 @@ for pair in "${pairs[@]}"; do
     done
     measure "$name"
 done
-python3 "$here/pairs-table.py" "$dir" "$root/docs/pairs.md"
+python3 "$here/pairs-table.py" "$dir" "${EROFS_TABLE:-$root/docs/pairs.md}"

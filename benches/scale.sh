@@ -9,6 +9,7 @@
 #
 #   EROFS_SCALE     where the images are made (default: a new folder in /dev/shm)
 #   EROFS_ISHARE    the program to measure (default: a release build of this workspace)
+#   EROFS_SYNTHETIC the program that makes the images (default: a release build of the example)
 #   ROUNDS          rounds (default 3)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -28,7 +29,10 @@ for set in "${sets[@]}"; do
     [[ $set =~ ^[1-9][0-9]*x[1-9][0-9]*$ ]] || die "$set: want IMAGESxFILES, such as 100x30000"
 done
 need_time
-cargo build --release --quiet --package erofs-sim --example synthetic
+if [ -z "${EROFS_SYNTHETIC:-}" ]; then
+    cargo build --release --quiet --package erofs-sim --example synthetic
+    EROFS_SYNTHETIC=$target/release/examples/synthetic
+fi
 if [ -z "${EROFS_ISHARE:-}" ]; then
     cargo build --release --quiet --bin erofs-ishare
     EROFS_ISHARE=$target/release/erofs-ishare
@@ -54,7 +58,7 @@ for set in "${sets[@]}"; do
     if [ "$made" != "$files" ]; then rm -rf "$work/images"; fi
     mkdir -p "$work/images"
     made=$files
-    "$target/release/examples/synthetic" "$work/images" "$images" "$files"
+    "$EROFS_SYNTHETIC" "$work/images" "$images" "$files"
     mapfile -t paths < <(find "$work/images" -name '*.img' | sort -V | head -n "$images")
     space=$(du --summarize --block-size=1000000 --total "${paths[@]}" | tail -n 1 | cut -f 1)
     rm -f "$work/log"

@@ -6,6 +6,9 @@
 # as in a container, and a client of the same image works with it; twice without sharing, to see how exactly that repeats
 # itself, and once with it. DIR keeps what was measured; a second call makes only what is missing. Writes docs/pairs.md
 # anew, with the table of workloads behind that of pairs.sh.
+#
+#   EROFS_PROGRAMS  a folder with erofs-ishare and erofs-lab (default: release builds of this workspace)
+#   EROFS_TABLE     the document to write (default docs/pairs.md)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tools/help.sh
@@ -19,8 +22,10 @@ dir=$(realpath "$1")
 shift
 root=$(realpath "$here/..")
 target=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}")
-cargo build --quiet --release --manifest-path "$root/Cargo.toml" --package mkfs-erofs --package erofs-lab
-ishare=$target/release/erofs-ishare lab=$target/release/erofs-lab
+programs=${EROFS_PROGRAMS:-$target/release}
+[ -n "${EROFS_PROGRAMS:-}" ] ||
+    cargo build --quiet --release --manifest-path "$root/Cargo.toml" --package mkfs-erofs --package erofs-lab
+ishare=$programs/erofs-ishare lab=$programs/erofs-lab
 pairs=(redis nginx postgres)
 
 # What packages do when they are configured: accounts. `as USER COMMAND...` runs a command as one of them.
@@ -146,4 +151,4 @@ measure() {
 }
 
 for pair in "${@:-${pairs[@]}}"; do measure "$pair"; done
-python3 "$here/pairs-table.py" "$dir" "$root/docs/pairs.md"
+python3 "$here/pairs-table.py" "$dir" "${EROFS_TABLE:-$root/docs/pairs.md}"

@@ -1,8 +1,15 @@
 //! Numbers for people.
 
-/// A count and its noun.
-pub fn counted(count: u64, one: &str, more: &str) -> String {
-    format!("{} {}", grouped(count), if count == 1 { one } else { more })
+use erofs_format::words::noun;
+
+/// A count and its noun, with commas between groups of three digits.
+pub fn counted(count: u64, one: &'static str, more: &'static str) -> String {
+    format!("{} {}", grouped(count), noun(count, one, more))
+}
+
+/// [`counted`] for the length of a list.
+pub fn counted_items<T>(items: &[T], one: &'static str, more: &'static str) -> String {
+    counted(u64::try_from(items.len()).unwrap_or(u64::MAX), one, more)
 }
 
 /// A number with commas between groups of three digits.

@@ -45,59 +45,9 @@ fn make(build: &[&str], index: &[&str], source: &Path) -> Made {
     Made { _dir: dir, original, companion }
 }
 
-/// A mount that the kit has no name for; gone when this value is dropped.
-struct Mounted {
-    point: tempfile::TempDir,
-    device: Option<String>,
-}
-
-impl Mounted {
-    /// Mounts with these options, what they name being there.
-    fn new(kind: &str, what: &Path, options: &str) -> Self {
-        let point = place::disk_scratch().unwrap();
-        let mut command = Command::new("mount");
-        command.args(["-t", kind, "-o", options]).arg(what).arg(point.path());
-        peers::run(&mut command).unwrap_or_else(|error| panic!("{options}: {error}"));
-        Self { point, device: None }
-    }
-
-    /// Mounts a companion with its original, by loop devices or straight from the files.
-    fn companion(made: &Made, backing: Backing) -> Self {
-        let (original, companion) = (made.original.display(), &made.companion);
-        match backing {
-            Backing::File => {
-                // mount(8) would make a loop device of it.
-                let point = place::disk_scratch().unwrap();
-                let options = std::ffi::CString::new(format!("device={original}")).unwrap();
-                let flags = rustix::mount::MountFlags::RDONLY;
-                rustix::mount::mount(companion, point.path(), "erofs", flags, Some(options.as_c_str()))
-                    .unwrap();
-                Self { point, device: None }
-            }
-            Backing::Loop => {
-                let mut command = Command::new("losetup");
-                command.args(["--find", "--show", "--read-only"]).arg(&made.original);
-                let device = String::from_utf8(peers::run(&mut command).unwrap().stdout).unwrap();
-                let device = device.trim().to_owned();
-                let mut mounted = Self::new("erofs", companion, &format!("ro,loop,device={device}"));
-                mounted.device = Some(device);
-                mounted
-            }
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.point.path()
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg(self.point.path()).status());
-        if let Some(device) = &self.device {
-            drop(Command::new("losetup").arg("--detach").arg(device).status());
-        }
-    }
+/// The companion, mounted with its original.
+fn companion_of(made: &Made, backing: Backing) -> Mount {
+    Mount::companion(&made.companion, &made.original, backing).unwrap()
 }
 
 /// A tree with lengths around the edges of blocks, holes, and files that are equal.
@@ -132,7 +82,7 @@ fn the_kernel_reads_every_layout_of_the_original() {
             let made = make(&options, &[KEY_OPTION, metadata], source.path());
             for backing in backings {
                 let what = format!("{options:?} {metadata} by {backing:?}");
-                let mounted = Mounted::companion(&made, backing);
+                let mounted = companion_of(&made, backing);
                 assert_same(source.path(), mounted.path(), &Expect::with_sha256(KEY), &what);
             }
         }
@@ -185,7 +135,7 @@ fn hold(made: &Made, source: &Path, what: &str) {
             assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
         }
         assert!(fs::read(&made.companion).unwrap() == fs::read(&other).unwrap(), "{what}");
-        let mounted = Mounted::companion(made, backing);
+        let mounted = companion_of(made, backing);
         assert_same(source, mounted.path(), &Expect::with_sha256(KEY), &what);
         drop(mounted);
         let mut verify = Command::new(ISHARE);
@@ -340,7 +290,7 @@ fn ends_behind_inodes_start_where_the_kernel_reads_them() {
         let made = make(&options, &[KEY_OPTION, "--plain-metadata"], source.path());
         let mounted = Mount::new(&made.original, Backing::Loop).unwrap();
         assert_same(source.path(), mounted.path(), &Expect::default(), &format!("{options:?}"));
-        let mounted = Mounted::companion(&made, Backing::Loop);
+        let mounted = companion_of(&made, Backing::Loop);
         assert_same(source.path(), mounted.path(), &Expect::with_sha256(KEY), &format!("{options:?}"));
     }
 }
@@ -378,7 +328,7 @@ fn one_of_each_thing() {
     for options in [&[][..], &[KEY_OPTION, "--ishare-digest=blake3"]] {
         let made = make(options, &[KEY_OPTION], source.path());
         for backing in backings {
-            let mounted = Mounted::companion(&made, backing);
+            let mounted = companion_of(&made, backing);
             assert_same(source.path(), mounted.path(), &Expect::with_sha256(KEY), "one of each");
         }
     }
@@ -406,7 +356,7 @@ fn the_overlay_form_lies_over_the_original() {
         let data = Mount::new(&made.original, Backing::Loop).unwrap();
         let layers = format!("lowerdir={}::{}", meta.path().display(), data.path().display());
         let options = format!("ro,metacopy=on,redirect_dir=on,{layers}");
-        let mounted = Mounted::new("overlay", Path::new("overlay"), &options);
+        let mounted = Mount::with_options("overlay", Path::new("overlay"), &options).unwrap();
         assert_same(source.path(), mounted.path(), &Expect::default(), &options);
     }
 }
@@ -556,7 +506,7 @@ fn a_debian_root_file_system() {
         let (original, companion) = (bytes(&made.original), bytes(&made.companion));
         assert!(companion * 100 < original * percent, "{options:?}: {companion} bytes beside {original}");
         for backing in backings {
-            let mounted = Mounted::companion(&made, backing);
+            let mounted = companion_of(&made, backing);
             assert_same(&source, mounted.path(), &Expect::with_sha256(KEY), &format!("by {backing:?}"));
         }
     }
@@ -602,7 +552,7 @@ fn what_cannot_be_done_is_refused_in_one_line() {
         (&plain, &["-m4096:zstd", "--plain-metadata"], 2, "cannot be used with"),
         (&plain, &["-m4096:1"], 2, "-m: found algorithm 1"),
         (&plain, &["-m1000:zstd"], 1, "pcluster of the metadata: found 1000 bytes"),
-        (&companion, &[], 1, "found data on 1 extra devices"),
+        (&companion, &[], 1, "found data on 1 extra device"),
         (&plain, &["--overlay", "--ishare-digest=sha256"], 2, "cannot be used with"),
         (&plain, &["--ishare-digest=uuid"], 2, "needs --ishare-namespace"),
         (&plain, &["--ishare-digest=source"], 2, "possible values"),

@@ -379,16 +379,11 @@ fn two_mounts_of_one_device_are_counted_once() {
     let dir = place::disk_scratch().unwrap();
     let image = image(dir.path());
     let mounted = Mount::new(&image, Backing::Loop).unwrap();
-    let again = dir.path().join("again");
-    fs::create_dir(&again).unwrap();
-    let bind = Command::new("mount").arg("--bind").arg(mounted.path()).arg(&again).status().unwrap();
-    assert!(bind.success());
+    let again = Mount::bind(mounted.path()).unwrap();
     fs::read(mounted.path().join("a")).unwrap();
-    let points = [mounted.path().to_str().unwrap(), again.to_str().unwrap()];
+    let points = [mounted.path().to_str().unwrap(), again.path().to_str().unwrap()];
     let plain = ishare(&["measure", "--json", points[0], points[1]]);
     let frames = ishare(&["measure", "--json", "--frames", points[0], points[1]]);
-    let umount = Command::new("umount").arg(&again).status().unwrap();
-    assert!(umount.success());
     for output in [plain, frames] {
         let report = json(&output);
         assert_eq!(report["mounts"][1]["same_as"], points[0]);
@@ -418,7 +413,7 @@ fn wrong_mounts_and_images_are_errors() {
         ),
         (&["measure", "/does/not/exist"], 1, "/does/not/exist: No such file"),
         (&["measure", point, point], 2, "found it twice, want every mount once"),
-        (&["measure", point, "--image", &other], 1, "second: 1 files differ from those of the mount"),
+        (&["measure", point, "--image", &other], 1, "second: 1 file differs from those of the mount"),
         (&["measure", point, "--image", &gone], 1, "nothing is predicted: /does/not/exist: No such file"),
         (
             &["measure", point, "--image", "/elsewhere=x"],
@@ -452,7 +447,7 @@ fn others_than_root_are_told_that_mincore_lies() {
     let output =
         command.args(["measure", "--json"]).arg(mounted.path()).uid(65534).gid(65534).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
-    assert!(stderr(&output).contains("3 of 3 files are not counted"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("of 3 files, 3 are not counted"), "{}", stderr(&output));
     let report = json(&output);
     assert_eq!(bytes(&report["mounts"][0]["not_counted_files"]), 3);
     assert_eq!(bytes(&report["measured"]["memory_bytes"]), 0);

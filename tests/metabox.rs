@@ -13,7 +13,7 @@ use std::process::Command;
 use erofs_lab::{Limits, Located};
 use erofs_testkit::compare::{assert_extracted, assert_same};
 use erofs_testkit::require::need;
-use erofs_testkit::{Expect, Mount, content, corpora, mount, peers, place, trees};
+use erofs_testkit::{Expect, LoopDevice, Mount, content, corpora, mount, peers, place, trees};
 
 /// The builder under test.
 const MKFS: &str = env!("CARGO_BIN_EXE_mkfs-erofs");
@@ -153,12 +153,9 @@ fn devices_get_the_same_bytes() {
         let want = fs::read(image).unwrap();
         let disk = dir.path().join("disk");
         fs::write(&disk, vec![0xa5; want.len() + (1 << 20)]).unwrap();
-        let mut attach = Command::new("losetup");
-        let device = peers::run(attach.args(["--find", "--show"]).arg(&disk)).unwrap().stdout;
-        let device = PathBuf::from(String::from_utf8(device).unwrap().trim());
-        let built = peers::build(MKFS, &options, &device, source.path());
-        peers::run(Command::new("losetup").arg("--detach").arg(&device)).unwrap();
-        built.unwrap();
+        let device = LoopDevice::new(&disk).unwrap();
+        peers::build(MKFS, &options, device.path(), source.path()).unwrap();
+        drop(device);
         assert!(fs::read(&disk).unwrap()[..want.len()] == want, "{form:?}");
     }
 }

@@ -765,7 +765,7 @@ fn forms_and_exit_codes() {
     let missing = dir.path().join("missing");
     let missing = missing.to_str().unwrap();
     for (arguments, code, out) in [
-        (vec![right], 0, "right (2 inodes, 1 fingerprints held against"),
+        (vec![right], 0, "right (2 inodes, 1 fingerprint held against"),
         (vec![forged], 4, "fingerprint-wrong: /file: nid 8: sha256: found sha256:"),
         (vec![missing], 8, "not wholly read"),
         (vec![forged, missing], 12, "fingerprint-wrong"),

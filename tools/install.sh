@@ -1,20 +1,33 @@
 #!/usr/bin/env bash
-# install.sh: install the programs as users do, each way from a copy of what is committed, and try them.
+# install.sh [WAY...]: install the programs with `cargo install` from a copy of the last commit, and try them.
 #
-#   with --locked, and without: the newest versions of the crates that Cargo.toml allows
-#   with musl, linked statically, where rustup has the target and there is a C compiler for it
+# Ways, all of them by default:
+#   locked   with --locked: the versions of Cargo.lock
+#   newest   without --locked: the newest versions that Cargo.toml allows
+#   musl     with --locked, linked statically with musl; needs the target (rustup target add) and a C compiler
+#            for it
 #
-# A way that this machine lacks the means for is named at the end, and appended to the file that EROFS_ABSENT_LIST names,
-# which tools/test.sh prints; with EROFS_INTEROP=require it is a failure. The programs are built without optimisation. Takes ten
-# minutes and as many GiB in the target directory.
+# Of each way, mkfs-erofs builds an image and erofs-ishare verifies it; all images must be equal. A way that
+# this machine cannot try is named on stderr and added to the file that EROFS_ABSENT_LIST names; with
+# EROFS_INTEROP=require it is a failure. The programs are built without optimisation, in the target directory.
+# A way takes about ten minutes of CPU time and 2 GiB the first time.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-case ${1:-} in
---help | -h)
-    sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"
-    exit 0
-    ;;
-esac
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tools/help.sh
+source "$here/help.sh"
+cd "$here/.."
+
+ways=("$@")
+[ ${#ways[@]} -gt 0 ] || ways=(locked newest musl)
+for way in "${ways[@]}"; do
+    case $way in
+    locked | newest | musl) ;;
+    *)
+        printf 'install.sh: found %s, want locked, newest or musl\n' "$way" >&2
+        exit 2
+        ;;
+    esac
+done
 
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 work=$(mktemp -d)
@@ -22,41 +35,52 @@ trap 'rm -rf "$work"' EXIT
 mkdir "$work/copy" "$work/tree"
 git archive HEAD | tar -x -C "$work/copy"
 printf 'hello\n' >"$work/tree/file"
-absent=0
+status=0
 
-# try NAME ARGUMENT...: installs with these arguments of cargo, and builds and checks an image.
+# try WAY ARGUMENT...: installs with these arguments of cargo, then builds and verifies an image.
 try() {
-    local name=$1 root=$work/$1
+    local way=$1 root=$work/$1
     shift
-    CARGO_TARGET_DIR=$target/install-$name cargo install --quiet --debug --path "$work/copy" --root "$root" --no-track "$@"
-    "$root/bin/mkfs-erofs" --quiet -T0 --all-root --ishare-key "$work/$name.img" "$work/tree"
-    "$root/bin/erofs-ishare" verify "$work/$name.img"
-    cmp "$work/$name.img" "$work/locked.img"
-    printf 'installed: %s\n' "$name"
+    CARGO_TARGET_DIR=$target/install-$way \
+        cargo install --quiet --debug --path "$work/copy" --root "$root" --no-track "$@"
+    "$root/bin/mkfs-erofs" --quiet -T0 --all-root --ishare-key "$work/$way.img" "$work/tree"
+    "$root/bin/erofs-ishare" verify "$work/$way.img"
+    [ -e "$work/first.img" ] || cp "$work/$way.img" "$work/first.img"
+    cmp "$work/$way.img" "$work/first.img"
+    printf 'installed: %s\n' "$way"
 }
 
-# skip NAME REASON: names a way that could not be tried.
+# skip WAY REASON: names a way that this machine cannot try.
 skip() {
-    printf 'SKIPPED installing %s (absent: %s)\n' "$1" "$2" | tee -a "${EROFS_ABSENT_LIST:-/dev/null}" >&2
-    absent=1
+    printf 'SKIPPED installing, %s (absent: %s)\n' "$1" "$2" | tee -a "${EROFS_ABSENT_LIST:-/dev/null}" >&2
+    [ "${EROFS_INTEROP:-}" != require ] || status=1
 }
 
-try locked --locked
-try newest
-machine=$(uname -m)
-musl=$machine-unknown-linux-musl
-if ! rustc --print target-libdir --target "$musl" 2>/dev/null | xargs -r test -d; then
-    skip "with musl" "the target $musl: rustup target add $musl"
-elif ! command -v musl-gcc "$machine-linux-musl-gcc" >/dev/null; then
-    skip "with musl" "a C compiler for musl: package musl-tools"
-else
-    try static --locked --target "$musl"
-    # A program with an interpreter is not static.
-    if readelf --program-headers "$work/static/bin/mkfs-erofs" | grep -q INTERP; then
-        printf 'the programs with musl are not static\n' >&2
-        exit 1
+# Installs with musl, if the target and a C compiler for it are there.
+try_musl() {
+    local machine musl libraries
+    machine=$(uname -m)
+    musl=$machine-unknown-linux-musl
+    libraries=$(rustc --print target-libdir --target "$musl" 2>/dev/null) || libraries=
+    if [ ! -d "$libraries" ]; then
+        skip musl "the target $musl: rustup target add $musl"
+    elif ! command -v musl-gcc >/dev/null && ! command -v "$machine-linux-musl-gcc" >/dev/null; then
+        skip musl 'a C compiler for musl: package musl-tools'
+    else
+        try musl --locked --target "$musl"
+        # A static program names no interpreter.
+        if readelf --program-headers "$work/musl/bin/mkfs-erofs" | grep -q INTERP; then
+            printf 'install.sh: mkfs-erofs with musl is not static\n' >&2
+            status=1
+        fi
     fi
-fi
-if [ "$absent" = 1 ] && [ "${EROFS_INTEROP:-}" = require ]; then
-    exit 1
-fi
+}
+
+for way in "${ways[@]}"; do
+    case $way in
+    locked) try locked --locked ;;
+    newest) try newest ;;
+    musl) try_musl ;;
+    esac
+done
+exit "$status"

@@ -12,6 +12,7 @@ use erofs_builder::options::{
 };
 use erofs_encode::{Algorithm, EncodeError};
 use erofs_format::BlockBits;
+use erofs_format::words;
 
 use super::metadata::Metadata;
 use crate::{exit, value};
@@ -281,7 +282,8 @@ fn pcluster(size: u32, block_bits: BlockBits) -> Result<usize, String> {
     if wide == 0 || size > PCLUSTER_MAX || !wide.is_multiple_of(block_bits.bytes()) {
         let block = block_bits.size();
         return Err(format!(
-            "found {size} bytes, want a multiple of the block size, {block}, up to {PCLUSTER_MAX}"
+            "found {}, want a multiple of the block size, {block}, up to {PCLUSTER_MAX}",
+            words::bytes(size)
         ));
     }
     Ok(wide)

@@ -5,6 +5,7 @@ use std::fmt;
 
 use anyhow::Context as _;
 use erofs_format::superblock::{self, Superblock};
+use erofs_format::words;
 use erofs_verity::{Checked, FileBytes, ReadAt as _};
 
 /// Bytes that hold any superblock with its extensions.
@@ -25,7 +26,7 @@ impl Uncovered {
 impl fmt::Display for Uncovered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { covered, file_system } = self;
-        write!(f, "one over {covered} of the {file_system} bytes of the file system")
+        write!(f, "one over {covered} of the {} of the file system", words::bytes(*file_system))
     }
 }
 

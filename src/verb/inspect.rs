@@ -4,6 +4,7 @@ use std::io::Write;
 
 use erofs_format::feature::{self, COMPAT, Feature, KernelVersion, PAGE_CACHE_SHARE_SINCE, compat};
 use erofs_format::superblock::Superblock;
+use erofs_format::words;
 use erofs_format::xattr::INDEX_NONE;
 use erofs_image::census::Census;
 use erofs_image::{Image, printable};
@@ -49,7 +50,7 @@ struct Report {
     kernel_to_mount: String,
     kernel_to_share: Option<String>,
     devices: Vec<DeviceReport>,
-    xattr_prefixes: Option<Vec<String>>,
+    xattr_prefixes: Vec<String>,
     ishare: Option<IshareReport>,
     counts: Option<Counts>,
     warnings: Vec<String>,
@@ -73,7 +74,7 @@ struct DeviceReport {
 #[derive(Debug, Serialize)]
 struct IshareReport {
     key: Option<String>,
-    hidden: Option<bool>,
+    hidden: bool,
     prefix_id: u8,
 }
 
@@ -156,15 +157,10 @@ fn features(superblock: &Superblock) -> Vec<FeatureReport> {
 
 fn ishare(image: &Image) -> Option<IshareReport> {
     let prefix_id = image.superblock().ishare_xattr_prefix_id;
-    let (key, hidden) = match image.ishare_prefix() {
-        Ok(None) => return None,
-        Ok(Some(prefix)) => {
-            let key = prefix.full(0).ok().map(|key| printable(&key));
-            (key, Some(prefix.base_index == INDEX_NONE))
-        }
-        Err(_) => (None, None),
-    };
-    Some(IshareReport { key, hidden, prefix_id })
+    // An image whose prefixes cannot be read is not opened.
+    let prefix = image.ishare_prefix().ok()??;
+    let key = prefix.full(0).ok().map(|key| printable(&key));
+    Some(IshareReport { key, hidden: prefix.base_index == INDEX_NONE, prefix_id })
 }
 
 fn report(args: &ImageArgs, image: &Image, counts: Option<Counts>, warnings: Vec<String>) -> Report {
@@ -178,9 +174,8 @@ fn report(args: &ImageArgs, image: &Image, counts: Option<Counts>, warnings: Vec
         blocks: slot.blocks,
         unified_address: slot.uniaddr,
     });
-    let prefixes = image.prefixes().ok().map(|prefixes| {
-        prefixes.iter().map(|prefix| printable(&prefix.full(0).unwrap_or_default())).collect()
-    });
+    let prefixes = image.prefixes().unwrap_or_default();
+    let prefixes = prefixes.iter().map(|prefix| printable(&prefix.full(0).unwrap_or_default()));
     Report {
         image: shown(&args.image),
         image_bytes: image.primary_len(),
@@ -204,7 +199,7 @@ fn report(args: &ImageArgs, image: &Image, counts: Option<Counts>, warnings: Vec
         kernel_to_mount: mount.to_string(),
         kernel_to_share: share.map(|version| version.to_string()),
         devices: devices.collect(),
-        xattr_prefixes: prefixes,
+        xattr_prefixes: prefixes.collect(),
         ishare: ishare(image),
         counts,
         warnings,
@@ -214,7 +209,7 @@ fn report(args: &ImageArgs, image: &Image, counts: Option<Counts>, warnings: Vec
 fn print(out: &mut dyn Write, report: &Report) -> anyhow::Result<()> {
     let mut line = |name: &str, value: &str| writeln!(out, "{name:<18}{value}");
     line("image", &format!("{} ({} bytes)", report.image, report.image_bytes))?;
-    line("block size", &format!("{} bytes, {} blocks", report.block_size, report.blocks))?;
+    line("block size", &format!("{} bytes, {}", report.block_size, words::blocks(report.blocks)))?;
     line("UUID", &report.uuid)?;
     line("label", if report.label.is_empty() { "none" } else { &report.label })?;
     line("build time", &report.build_time)?;
@@ -239,10 +234,10 @@ fn print(out: &mut dyn Write, report: &Report) -> anyhow::Result<()> {
     line("fingerprint key", &key_text(report.ishare.as_ref()))?;
     for device in &report.devices {
         let tag = if device.tag.is_empty() { String::new() } else { format!(", tag {}", device.tag) };
-        let place = format!("{} blocks at unified block {}", device.blocks, device.unified_address);
+        let place = format!("{} at unified block {}", words::blocks(device.blocks), device.unified_address);
         line(&format!("device {}", device.number), &format!("{place}{tag}"))?;
     }
-    for prefix in report.xattr_prefixes.iter().flatten() {
+    for prefix in &report.xattr_prefixes {
         line("xattr prefix", prefix)?;
     }
     if let Some(counts) = &report.counts {
@@ -255,10 +250,10 @@ fn key_text(ishare: Option<&IshareReport>) -> String {
     match ishare {
         None => "none".into(),
         Some(IshareReport { key: Some(key), hidden, .. }) => {
-            let hidden = if *hidden == Some(true) { " (hidden from user space)" } else { "" };
+            let hidden = if *hidden { " (hidden from user space)" } else { "" };
             format!("{key}{hidden}")
         }
-        Some(IshareReport { prefix_id, .. }) => format!("prefix {prefix_id}, which cannot be read"),
+        Some(IshareReport { prefix_id, .. }) => format!("prefix {prefix_id}, which is of no namespace"),
     }
 }
 

@@ -5,6 +5,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use erofs_format::words::noun;
 use erofs_live::LiveError;
 use erofs_live::backing::Backing;
 use erofs_live::mountinfo::MountEntry;
@@ -15,6 +16,7 @@ use super::source::shown;
 use crate::exit::{WrongUse, one_line};
 use crate::files::Item;
 use crate::output;
+use crate::words::counted_items;
 
 /// How many failures of one mount are named; the rest is counted.
 const FAILURES_NAMED: usize = 10;
@@ -89,10 +91,11 @@ impl LiveMount {
         let hidden = pages.files.iter().filter(|file| file.runs.is_none()).count();
         if hidden > 0 {
             let message = format!(
-                "{}: {hidden} of {} files are not counted: to this user mincore says that every page of them is in \
-                 memory; run it as root",
+                "{}: of {}, {hidden} {} not counted: to this user mincore says that every page of a file that is \
+                 shared or of another owner is in memory; run it as root",
                 shown(&self.given),
-                pages.files.len()
+                counted_items(&pages.files, "file", "files"),
+                noun(hidden, "is", "are")
             );
             output::complain(super::NAME, &message);
         }

@@ -229,8 +229,9 @@ fn read_image(one: &Looked) -> anyhow::Result<(PathBuf, ImageFacts)> {
     let differences = predict::differences(&one.pages, &facts);
     if differences > 0 {
         return Err(anyhow!(
-            "{}: {differences} files differ from those of the mount, want the image that is mounted",
-            shown(&image)
+            "{}: {} from those of the mount, want the image that is mounted",
+            shown(&image),
+            counted(differences, "file differs", "files differ")
         ));
     }
     Ok((image, facts))

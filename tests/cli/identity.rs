@@ -5,11 +5,11 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use erofs_testkit::peers::run;
-use erofs_testkit::require::need;
+use erofs_testkit::Mount;
+use erofs_testkit::require::{Absent, need};
 
-use crate::output::Loop;
-use crate::{ISHARE, MKFS, Room, program};
+use crate::output::loop_device;
+use crate::{ISHARE, MKFS, Room};
 
 /// Runs a command line in the room; `MKFS` and `ISHARE` are the programs.
 fn try_line(room: &Room, line: &str) -> (Option<i32>, String) {
@@ -119,9 +119,9 @@ fn a_loop_device_is_the_file_behind_it() {
     let room = Room::new();
     let image = room.path("a.img");
     room.build(&["--ishare-key", "--quiet"], &image).assert_done();
-    let Some(disk) = need("an image and its loop device", Loop::new(&image)) else { return };
+    let Some(disk) = need("an image and its loop device", loop_device(&image)) else { return };
     let before = fs::read(&image).unwrap();
-    for (read, written) in [(&image, &disk.device), (&disk.device, &image)] {
+    for (read, written) in [(image.as_path(), disk.path()), (disk.path(), &image)] {
         let mut command = Command::new(ISHARE);
         let output = command.args(["index", "-q", "-o"]).arg(written).arg(read).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
@@ -134,25 +134,18 @@ fn trace_does_not_write_over_the_image_of_a_mount() {
     let room = Room::new();
     let image = room.path("a.img");
     room.build(&["--ishare-key", "--quiet"], &image).assert_done();
-    let Some(disk) = need("a trace over the image of its mount", Loop::new(&image)) else { return };
-    let Some(mount) = need("a trace over the image of its mount", program("mount", "util-linux")) else {
-        return;
-    };
-    let point = room.path("point");
-    fs::create_dir(&point).unwrap();
-    let mounted = run(Command::new(mount).args(["-t", "erofs", "-o", "ro"]).arg(&disk.device).arg(&point));
-    let absent = mounted.map_err(|error| erofs_testkit::require::Absent::because(error.to_string()));
-    if need("a trace over the image of its mount", absent).is_none() {
-        return;
-    }
+    let Some(disk) = need("a trace over the image of its mount", loop_device(&image)) else { return };
+    let mounted = Mount::with_options("erofs", disk.path(), "ro");
+    let mounted = mounted.map_err(|error| Absent::because(error.to_string()));
+    let Some(mounted) = need("a trace over the image of its mount", mounted) else { return };
     let before = fs::read(&image).unwrap();
     let trace = |output: &Path| {
         let mut command = Command::new(ISHARE);
-        command.arg("trace").arg(&point).arg("-o").arg(output).output().unwrap()
+        command.arg("trace").arg(mounted.path()).arg("-o").arg(output).output().unwrap()
     };
     let refused = trace(&image);
     let done = trace(&room.path("list"));
-    run(Command::new("umount").arg(&point)).unwrap();
+    drop(mounted);
     assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
     assert!(done.status.success());
     assert!(fs::read(&image).unwrap() == before);

@@ -6,9 +6,9 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use erofs_testkit::content;
 use erofs_testkit::peers::run;
 use erofs_testkit::require::{Absent, need, root};
+use erofs_testkit::{LoopDevice, content};
 
 use crate::{MKFS, Ran, Room, names};
 
@@ -199,26 +199,10 @@ fn a_full_disk_leaves_nothing_behind() {
     assert_eq!(names(&room.path("disk")), ["img"]);
 }
 
-/// A loop device over a file.
-pub(crate) struct Loop {
-    pub(crate) device: PathBuf,
-}
-
-impl Loop {
-    pub(crate) fn new(file: &Path) -> Result<Self, Absent> {
-        root()?;
-        let attempt = || run(Command::new("losetup").args(["--find", "--show"]).arg(file));
-        // Two programs that look for a free device at the same time may find the same one.
-        let output = attempt().or_else(|_| attempt()).map_err(|error| Absent::because(error.to_string()))?;
-        let device = String::from_utf8(output.stdout).unwrap().trim().to_owned();
-        Ok(Self { device: PathBuf::from(device) })
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        drop(Command::new("losetup").arg("--detach").arg(&self.device).output());
-    }
+/// A loop device over a file, where there can be one.
+pub(crate) fn loop_device(file: &Path) -> Result<LoopDevice, Absent> {
+    root()?;
+    LoopDevice::new(file).map_err(|error| Absent::because(error.to_string()))
 }
 
 #[test]
@@ -229,21 +213,21 @@ fn a_block_device_is_written_in_place() {
     let backing = room.path("disk");
     let size = want.len() + (64 << 10);
     fs::write(&backing, vec![0xff; size]).unwrap();
-    let Some(disk) = need("an image on a block device", Loop::new(&backing)) else { return };
-    room.build(&flags, &disk.device).assert_done();
+    let Some(disk) = need("an image on a block device", loop_device(&backing)) else { return };
+    room.build(&flags, disk.path()).assert_done();
     let mut found = vec![0; size];
-    File::open(&disk.device).unwrap().read_exact_at(&mut found, 0).unwrap();
+    File::open(disk.path()).unwrap().read_exact_at(&mut found, 0).unwrap();
     assert!(found[..want.len()] == want[..], "the image differs from that in a file");
     assert!(found[want.len()..].iter().all(|&byte| byte == 0), "what was there before is gone");
 
     // A device that is too small is an error.
     fs::write(room.source().join("large"), content::noise(4, 1 << 20)).unwrap();
-    room.build(&flags, &disk.device).assert_refused(1, &format!("{}: ", disk.device.display()));
+    room.build(&flags, disk.path()).assert_refused(1, &format!("{}: ", disk.path().display()));
     // So is one that is in use.
-    let in_use = format!("{}: cannot be opened for writing", disk.device.display());
+    let in_use = format!("{}: cannot be opened for writing", disk.path().display());
     let holder = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::EXCL;
-    let held = rustix::fs::open(&disk.device, holder, rustix::fs::Mode::empty()).unwrap();
-    room.build(&flags, &disk.device).assert_refused(1, &in_use);
+    let held = rustix::fs::open(disk.path(), holder, rustix::fs::Mode::empty()).unwrap();
+    room.build(&flags, disk.path()).assert_refused(1, &in_use);
     drop(held);
 }
 

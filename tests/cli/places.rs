@@ -14,7 +14,7 @@ use erofs_testkit::content;
 use erofs_testkit::peers::run;
 use erofs_testkit::require::{Absent, need, root};
 
-use crate::output::Loop;
+use crate::output::loop_device;
 use crate::{MKFS, Ran, Room, SOMEONE, names, strace};
 
 const NO_FLAGS: &[&str] = &[];
@@ -205,7 +205,7 @@ fn temporary_files_of_outputs_in_place_are_in_tmpdir() {
     let room = Room::new();
     let backing = room.path("disk");
     File::create(&backing).unwrap().set_len(64 << 20).unwrap();
-    let Some(disk) = need("temporary files of an image on a block device", Loop::new(&backing)) else {
+    let Some(disk) = need("temporary files of an image on a block device", loop_device(&backing)) else {
         return;
     };
     // Fragments of more than 16 MiB do not wait in memory.
@@ -215,7 +215,7 @@ fn temporary_files_of_outputs_in_place_are_in_tmpdir() {
     fs::create_dir(room.path("tmp")).unwrap();
     let build = |tmp: &str| {
         let mut command = Command::new(MKFS);
-        command.args(["--quiet", "-zlz4", "-Eall-fragments"]).arg(&disk.device).arg(room.source());
+        command.args(["--quiet", "-zlz4", "-Eall-fragments"]).arg(disk.path()).arg(room.source());
         Ran::of(command.env("TMPDIR", room.path(tmp)))
     };
     build("tmp").assert_done();

@@ -8,7 +8,7 @@ use std::process::Command;
 use erofs_testkit::peers;
 use erofs_testkit::require::{Absent, need};
 
-use crate::output::Loop;
+use crate::output::loop_device;
 use crate::{Room, program};
 
 fn blkid() -> Result<PathBuf, Absent> {
@@ -53,14 +53,14 @@ fn older_signatures_on_a_block_device_are_wiped() {
         let at = if *at < 0 { SIZE.checked_add_signed(*at).unwrap() } else { at.unsigned_abs() };
         file.write_all_at(bytes, at).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
-    let Some(disk) = need("an image on a used block device", Loop::new(&backing)) else { return };
+    let Some(disk) = need("an image on a used block device", loop_device(&backing)) else { return };
     let Some(blkid) = need("signatures against blkid", blkid()) else { return };
-    assert_ne!(type_of(&blkid, &disk.device), "erofs");
+    assert_ne!(type_of(&blkid, disk.path()), "erofs");
     let image = room.image(&["-T0"]);
-    room.build(&["-T0", "--quiet"], &disk.device).assert_done();
-    assert_eq!(type_of(&blkid, &disk.device), "erofs");
+    room.build(&["-T0", "--quiet"], disk.path()).assert_done();
+    assert_eq!(type_of(&blkid, disk.path()), "erofs");
     let mut found = vec![0; usize::try_from(SIZE).unwrap()];
-    File::open(&disk.device).unwrap().read_exact_at(&mut found, 0).unwrap();
+    File::open(disk.path()).unwrap().read_exact_at(&mut found, 0).unwrap();
     assert!(found[..image.len()] == image[..]);
     let (front, back) = (8 << 20, found.len() - (2 << 20));
     assert!(
@@ -71,10 +71,10 @@ fn older_signatures_on_a_block_device_are_wiped() {
     // With an offset the rest of the device belongs to somebody else.
     file.write_all_at(b"\x01CD001\x01\0", 32_768).unwrap();
     drop(disk);
-    let Some(disk) = need("an image inside a block device", Loop::new(&backing)) else { return };
-    room.build(&["-T0", "--quiet", "--offset=1M"], &disk.device).assert_done();
+    let Some(disk) = need("an image inside a block device", loop_device(&backing)) else { return };
+    room.build(&["-T0", "--quiet", "--offset=1M"], disk.path()).assert_done();
     let mut kept = [0; 8];
-    File::open(&disk.device).unwrap().read_exact_at(&mut kept, 32_768).unwrap();
+    File::open(disk.path()).unwrap().read_exact_at(&mut kept, 32_768).unwrap();
     assert_eq!(kept, *b"\x01CD001\x01\0");
 }
 

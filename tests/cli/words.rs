@@ -4,6 +4,9 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
+use erofs_testkit::require::need;
+use erofs_testkit::{Backing, LoopDevice, Mount, mount, place};
+
 use crate::{MKFS, Ran, Room};
 
 fn mkfs(flags: &[&str]) -> Ran {
@@ -234,4 +237,123 @@ fn scripts_answer_when_asked_for_help() {
         }
     }
     assert!(scripts > 10, "{scripts}");
+}
+
+/// Words of messages that follow a number 1 and are no plural.
+const NO_PLURALS: [&str; 4] = ["is", "has", "was", "does"];
+
+/// The first count of one with a noun in the plural, such as `1 files`.
+fn one_with_plural(text: &str) -> Option<String> {
+    text.lines().find_map(one_with_plural_in)
+}
+
+fn one_with_plural_in(line: &str) -> Option<String> {
+    let words: Vec<&str> = line.split_whitespace().chain(["", ""]).collect();
+    words.windows(3).find_map(|words| {
+        let [number, first, second] = words else { return None };
+        if number.trim_start_matches('(') != "1" {
+            return None;
+        }
+        let plural = |word: &str| {
+            let word = word.trim_end_matches([',', ')', ':', ';', '.']);
+            word.len() > 2 && word.ends_with('s') && !word.ends_with("ss") && !NO_PLURALS.contains(&word)
+        };
+        // `1 inode has`, but `1 regular files`.
+        let adjectives = ["extended", "extra", "hidden", "regular", "special", "hard", "symbolic", "EROFS"];
+        let wrong = plural(first) || (adjectives.contains(first) && plural(second));
+        wrong.then(|| words.join(" "))
+    })
+}
+
+#[test]
+fn one_file_is_not_called_files() {
+    for (text, wrong) in [
+        ("x: 1 files left", true),
+        ("x (1 bytes), 2", true),
+        ("so 1 extended attributes skipped", true),
+        ("x: 1 file, 11 files, 0 bytes", false),
+        ("here 1 is had", false),
+    ] {
+        assert_eq!(one_with_plural(text).is_some(), wrong, "{text}");
+    }
+    let room = Room::new();
+    let source = room.path("one");
+    std::fs::create_dir(&source).unwrap();
+    std::fs::write(source.join("file"), "x").unwrap();
+    std::fs::hard_link(source.join("file"), source.join("name")).unwrap();
+    symlink("file", source.join("symlink")).unwrap();
+    let fifo = Command::new("mkfifo").arg(source.join("fifo")).status().unwrap();
+    assert!(fifo.success());
+    std::fs::write(room.path("trace"), "one.img /file 0 1 read\n").unwrap();
+    std::fs::write(room.path("scenario.toml"), ONE_READ).unwrap();
+    let mut lines = 0;
+    let mut check = |program: &str, line: &str| {
+        let output = Command::new(program).current_dir(room.path("")).args(line.split(' ')).output().unwrap();
+        let text = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+        assert_eq!(one_with_plural(&text), None, "{line}: {text}");
+        assert!(!text.is_empty(), "{line}");
+        lines += text.lines().count();
+    };
+    check(MKFS, "-T0 --ishare-key one.img one");
+    check(MKFS, "-T0 --ishare-key -zlz4 -m4096:lz4 --verity compressed.img one");
+    for line in [
+        "inspect one.img",
+        "inspect compressed.img",
+        "ls -lR --xattrs one.img",
+        "extract -o out one.img",
+        "extract -o out --overwrite one.img /file",
+        "index -o meta.img one.img",
+        "inspect meta.img",
+        "verify one.img",
+        "verify --verity compressed.img",
+        "verify --domain one.img",
+        "verify --profile=hardened meta.img",
+        "simulate one.img",
+        "simulate --verify one.img compressed.img",
+        "simulate --max-marginal 0 one.img",
+        "simulate --access trace:trace one.img",
+        "simulate --scenario scenario.toml",
+        "measure one",
+        "doctor",
+        "domain check 1",
+    ] {
+        check(crate::ISHARE, line);
+    }
+    assert!(lines > 100, "{lines}");
+}
+
+/// A scenario with a single read of one byte.
+const ONE_READ: &str = r#"title = "one"
+event = [
+  { do = "mount", mount = "m", image = "a", domain = "d" },
+  { do = "read", mount = "m", path = "/file", length = 1 },
+]
+
+[images]
+a = "one.img"
+"#;
+
+/// `tools/test.sh` compares these lists before and after all tests.
+#[test]
+fn mounts_and_loop_devices_of_tests_are_listed() {
+    let check = "the list of mounts and loop devices of tests";
+    let Some(()) = need(check, mount::supported(Backing::Loop)) else { return };
+    let target = place::target_dir();
+    let list = || {
+        let mut bash = Command::new("bash");
+        bash.current_dir(place::workspace()).args(["-c", ". tools/left.sh && kernel_objects \"$1\"", "bash"]);
+        Ran::of(bash.arg(&target)).assert_done().stdout.clone()
+    };
+    let dir = place::disk_scratch().unwrap();
+    let file = dir.path().join("disk");
+    std::fs::write(&file, vec![0; 1 << 20]).unwrap();
+    let device = LoopDevice::new(&file).unwrap();
+    let mounted = Mount::with_options("tmpfs", Path::new("none"), "size=1m").unwrap();
+    let name = device.path().file_name().unwrap().to_str().unwrap();
+    let loop_line = format!("loop device {name} of {}\n", file.display());
+    let mount_line = format!("mount of tmpfs on {}\n", mounted.path().display());
+    let text = list();
+    assert!(text.contains(&loop_line) && text.contains(&mount_line), "{text}");
+    drop(mounted);
+    assert!(!list().contains(&mount_line));
 }

@@ -213,7 +213,7 @@ const ROWS: [Row; 20] = [
             maker.superblock.xattr_prefix_start = u32::MAX;
             maker.bytes()
         },
-        error: "xattr_long_prefix at byte 17179869180: found 1 bytes, want an end within the image, which has 4096 bytes",
+        error: "xattr_long_prefix at byte 17179869180: found 1 byte, want an end within the image, which has 4096 bytes",
     },
 ];
 

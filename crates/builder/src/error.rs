@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use erofs_format::FormatError;
+use erofs_format::words;
 use erofs_tree::TreeError;
 
 /// Why no image was built.
@@ -68,7 +69,10 @@ pub enum BuildError {
         name: String,
     },
     /// Fingerprints were to come from the source, and this file has none or a wrong one.
-    #[error("{path}: the fingerprint xattr {name} of the source has {found} bytes, want 1 to {want}")]
+    #[error(
+        "{path}: the fingerprint xattr {name} of the source has {}, want 1 to {want}",
+        words::bytes(*found)
+    )]
     SourceFingerprint {
         /// The file.
         path: String,
@@ -92,7 +96,11 @@ pub enum BuildError {
         why: &'static str,
     },
     /// A file was shorter or longer than the scan had seen.
-    #[error("{}: changed while it was read: found {found} bytes, want {want}", erofs_tree::show_path(path))]
+    #[error(
+        "{}: changed while it was read: found {}, want {want}",
+        erofs_tree::show_path(path),
+        words::bytes(*found)
+    )]
     Resized {
         /// The file.
         path: PathBuf,

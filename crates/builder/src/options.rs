@@ -5,6 +5,7 @@ use erofs_format::BlockBits;
 use erofs_format::compression::PCLUSTER_MAX_SIZE;
 use erofs_format::feature::{self, KernelVersion, incompat};
 use erofs_format::superblock::LABEL_MAX;
+use erofs_format::words;
 use erofs_tree::ShapeOptions;
 use uuid::Uuid;
 
@@ -459,8 +460,9 @@ impl BuildOptions {
                 || !u64::from(pcluster_size).is_multiple_of(block)
             {
                 return wrong(format!(
-                    "pcluster of the metadata: found {pcluster_size} bytes, want a multiple of {block} (the block size) \
-                     up to {PCLUSTER_MAX_SIZE}"
+                    "pcluster of the metadata: found {}, want a multiple of {block} (the block size) up to \
+                     {PCLUSTER_MAX_SIZE}",
+                    words::bytes(pcluster_size)
                 ));
             }
         }

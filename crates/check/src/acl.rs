@@ -1,6 +1,8 @@
 //! POSIX ACLs as attributes store them: a version, then 8 bytes for each entry (`struct
 //! posix_acl_xattr_entry`).
 
+use erofs_format::words;
+
 /// The only version (`POSIX_ACL_XATTR_VERSION`).
 const VERSION: u32 = 2;
 const HEADER_SIZE: usize = 4;
@@ -24,14 +26,14 @@ const OTHER: u16 = 0x20;
 /// (`posix_acl_valid`): one that could not have been set is not evaluated as its author wanted.
 pub(crate) fn wrong(value: &[u8]) -> Option<String> {
     let Some((version, entries)) = value.split_first_chunk::<HEADER_SIZE>() else {
-        return Some(format!("{} bytes", value.len()));
+        return Some(words::bytes(value.len()));
     };
     let version = u32::from_le_bytes(*version);
     if version != VERSION {
         return Some(format!("version {version}"));
     }
     if entries.len() % ENTRY_SIZE != 0 {
-        return Some(format!("{} bytes of entries", entries.len()));
+        return Some(format!("{} of entries", words::bytes(entries.len())));
     }
     let (mut last, mut met) = (None, 0);
     for entry in entries.chunks_exact(ENTRY_SIZE) {

@@ -2,6 +2,7 @@
 //! an error.
 
 use erofs_format::filetype::FileType;
+use erofs_format::words;
 use erofs_format::xattr::{
     INDEX_ACL_ACCESS, INDEX_ACL_DEFAULT, INDEX_SECURITY, INDEX_USER, NAME_MAX, filter_bit, split_name,
 };
@@ -45,7 +46,8 @@ pub(crate) fn check(inode: &Inode, attributes: &[Xattr], filter: Option<u32>) ->
 /// by its number alone).
 pub(crate) fn misread(inodes: u64) -> Option<Finding> {
     let wanted = "them in the metabox (shared_ea_in_metabox), because Linux may read other bytes for them";
-    let found = format!("{inodes} inodes in the metabox with shared attributes outside of it");
+    let noun = words::noun(inodes, "inode", "inodes");
+    let found = format!("{inodes} {noun} in the metabox with shared attributes outside of it");
     (inodes > 0).then(|| Finding::new(Code::XattrMisread, "superblock.feature_compat", found, wanted))
 }
 
@@ -107,10 +109,10 @@ fn of_value(attribute: &Xattr) -> Option<Wrong> {
 /// What Linux refuses in file capabilities (`cap_inode_getsecurity`).
 fn wrong_capability(value: &[u8]) -> Option<String> {
     let word = |at: usize| value.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
-    let Some(magic) = word(0) else { return Some(format!("{} bytes", value.len())) };
+    let Some(magic) = word(0) else { return Some(words::bytes(value.len())) };
     let form = magic & !CAPABILITY_EFFECTIVE;
     if !CAPABILITY_FORMS.contains(&(form, value.len())) {
-        return Some(format!("{} bytes of form {form:#x}", value.len()));
+        return Some(format!("{} of form {form:#x}", words::bytes(value.len())));
     }
     (word(CAPABILITY_USER_AT) == Some(u32::MAX)).then(|| "no user".to_owned())
 }

@@ -1,6 +1,7 @@
 //! Several images in one domain: equal fingerprints have to stand for equal contents, or whoever is looked up last supplies the
 //! bytes of everybody (Linux's `erofs_ishare_fill_inode`).
 
+use erofs_format::words;
 use erofs_image::printable;
 use hashbrown::HashMap;
 
@@ -26,10 +27,10 @@ pub fn conflicts(images: &[(&str, &Report)]) -> Vec<Finding> {
             }
             let other_name = images.get(first).map_or("", |image| image.0);
             let what = format!("fingerprint {}", shown(&content.value));
-            let found = format!("{} bytes with digest {}", content.size, digest(content));
+            let found = format!("{} with digest {}", words::bytes(content.size), digest(content));
             let wanted = format!(
-                "{} bytes with digest {}, those of {other_name}:{}",
-                other.size,
+                "{} with digest {}, those of {other_name}:{}",
+                words::bytes(other.size),
                 digest(other),
                 printable(&other.path)
             );

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use erofs_format::FormatError;
+use erofs_format::words;
 use erofs_image::{Cause, ImageError, printable};
 
 /// The part of a check to which a code belongs.
@@ -208,18 +209,18 @@ impl Finding {
                 (format!("{field} at byte {at}"), found.clone(), want.clone())
             }
             Cause::Format(FormatError::Short { structure, at, found, want }) => {
-                (format!("{structure} at byte {at}"), format!("{found} bytes"), format!("at least {want}"))
+                (format!("{structure} at byte {at}"), words::bytes(*found), format!("at least {want}"))
             }
             Cause::Format(FormatError::Limit { what, found, limit }) => {
                 ((*what).to_owned(), found.clone(), limit.clone())
             }
             Cause::Beyond { what, space, at, length, end } => (
                 format!("{what} at byte {at}"),
-                format!("{length} bytes"),
-                format!("an end within {space}, which has {end} bytes"),
+                words::bytes(*length),
+                format!("an end within {space}, which has {}", words::bytes(*end)),
             ),
             Cause::Decode { start, length, at, source } => (
-                format!("{length} bytes at byte {start} of the file, stored at byte {at}"),
+                format!("{} at byte {start} of the file, stored at byte {at}", words::bytes(*length)),
                 source.to_string(),
                 "data that can be decoded".to_owned(),
             ),

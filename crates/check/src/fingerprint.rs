@@ -1,6 +1,7 @@
 //! The fingerprint of a file: which of its attributes is one, and whether it is that of the content.
 
 use erofs_algo::fingerprint::{self as algo, Fingerprint as Computed, FingerprintKind, Hasher};
+use erofs_format::words;
 use erofs_format::xattr;
 use erofs_format::xattr_prefix::LongPrefix;
 use erofs_image::{Image, ImageError, Inode, Xattr, printable};
@@ -89,7 +90,7 @@ pub(crate) fn of_attributes(
     let length = first.value.len();
     if length == 0 || length > key.limit {
         let wanted = format!("1 to {} bytes, a block", key.limit);
-        told(Code::FingerprintLength, format!("{length} bytes"), &wanted);
+        told(Code::FingerprintLength, words::bytes(length), &wanted);
         return None;
     }
     Some(first.value.clone())
@@ -201,7 +202,7 @@ fn untagged(value: &[u8], computed: &[(FingerprintKind, Computed)]) -> Option<Fi
     }
     let kind = algo::TABLE.into_iter().find(|kind| value.starts_with(kind.tag))?;
     let length = value.len().saturating_sub(kind.tag.len());
-    let found = format!("{length} bytes behind {}", printable(kind.tag));
+    let found = format!("{} behind {}", words::bytes(length), printable(kind.tag));
     Some(Finding::new(Code::FingerprintLength, kind.name, found, kind.digest_len))
 }
 

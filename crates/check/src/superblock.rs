@@ -3,6 +3,7 @@
 use erofs_format::Nid;
 use erofs_format::feature::{self, compat};
 use erofs_format::superblock::{self, Superblock};
+use erofs_format::words;
 use erofs_image::{Image, ReadAt};
 
 use crate::finding::{Code, Finding};
@@ -41,8 +42,8 @@ pub(crate) fn check(image: &Image, primary: &dyn ReadAt) -> Vec<Finding> {
     }
     let bytes = superblock.blocks.saturating_mul(superblock.block_bits.size());
     if bytes > image.primary_len() {
-        let found = format!("{} bytes", image.primary_len());
-        let wanted = format!("{} blocks, which are {bytes} bytes", superblock.blocks);
+        let found = words::bytes(image.primary_len());
+        let wanted = format!("{}, which are {bytes} bytes", words::blocks(superblock.blocks));
         findings.push(Finding::new(Code::Truncated, "the image", found, wanted));
     }
     findings
@@ -54,7 +55,7 @@ fn checksum(superblock: &Superblock, primary: &dyn ReadAt) -> Option<Finding> {
     }
     let mut covered = vec![0; superblock::checksum_span(superblock.block_bits)];
     if primary.read_at(superblock::OFFSET, &mut covered).is_err() {
-        let found = format!("an image of {} bytes", primary.len());
+        let found = format!("an image of {}", words::bytes(primary.len()));
         return Some(Finding::new(Code::Checksum, "superblock.checksum", found, "the block that it covers"));
     }
     let found = superblock::verify_checksum(superblock, &covered).err()?;

@@ -1,5 +1,6 @@
 //! Raw DEFLATE, by `miniz_oxide`.
 
+use erofs_format::words::noun;
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
@@ -26,10 +27,10 @@ fn run(input: &[u8], output: &mut [u8], more: bool) -> Result<(), Wrong> {
         TINFLStatus::Done => Err(Wrong::Length(found)),
         TINFLStatus::HasMoreOutput => Err(Wrong::Length(found.saturating_add(1))),
         TINFLStatus::FailedCannotMakeProgress | TINFLStatus::NeedsMoreInput => {
-            Err(Wrong::corrupt(format!("ends after {found} decoded bytes")))
+            Err(Wrong::corrupt(format!("ends after {found} decoded {}", noun(found, "byte", "bytes"))))
         }
         TINFLStatus::BadParam | TINFLStatus::Adler32Mismatch | TINFLStatus::Failed | _ => {
-            Err(Wrong::corrupt(format!("wrong after {found} decoded bytes")))
+            Err(Wrong::corrupt(format!("wrong after {found} decoded {}", noun(found, "byte", "bytes"))))
         }
     }
 }

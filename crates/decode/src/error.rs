@@ -1,12 +1,16 @@
 //! What can be wrong with compressed bytes.
 
 use erofs_format::compression::Algorithm;
+use erofs_format::words;
 
 /// Why bytes could not be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// There is nothing but padding where the data should start.
-    #[error("compressed data: found {found} zero bytes at its start, want data in the first {window}")]
+    #[error(
+        "compressed data: found {found} zero {} at its start, want data in the first {window}",
+        words::noun(*found, "byte", "bytes")
+    )]
     OnlyPadding {
         /// Zero bytes that were found.
         found: usize,
@@ -14,7 +18,7 @@ pub enum DecodeError {
         window: usize,
     },
     /// The data does not follow the rules of its algorithm, or ends too early.
-    #[error("{} data of {input} bytes: {reason}", .algorithm.name())]
+    #[error("{} data of {}: {reason}", .algorithm.name(), words::bytes(*input))]
     Corrupt {
         /// The algorithm.
         algorithm: Algorithm,
@@ -24,7 +28,12 @@ pub enum DecodeError {
         reason: String,
     },
     /// The data decodes to another length than was wanted.
-    #[error("{} data of {input} bytes: found {found} bytes when decoded, want {want}", .algorithm.name())]
+    #[error(
+        "{} data of {}: found {} when decoded, want {want}",
+        .algorithm.name(),
+        words::bytes(*input),
+        words::bytes(*found)
+    )]
     Length {
         /// The algorithm.
         algorithm: Algorithm,

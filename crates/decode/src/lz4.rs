@@ -4,6 +4,7 @@
 use lz4_flex::block::{DecompressError, decompress_into};
 
 use crate::error::Wrong;
+use erofs_format::words;
 
 /// The shortest match.
 const MATCH_MIN: usize = 4;
@@ -47,7 +48,8 @@ pub(crate) fn part(input: &[u8], output: &mut [u8], window: u32) -> Result<(), W
         let long = length(token & MORE, &mut input).ok_or_else(ends)?.saturating_add(MATCH_MIN);
         let near = u32::try_from(offset).is_ok_and(|offset| offset <= window);
         let copied = if near { copy_match(output, at, offset, long) } else { None };
-        at = copied.ok_or_else(|| Wrong::corrupt(format!("a match {offset} bytes back at byte {at}")))?;
+        at = copied
+            .ok_or_else(|| Wrong::corrupt(format!("a match {} back at byte {at}", words::bytes(offset))))?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use lzma_rust2::LzmaReader;
 
 use crate::error::Wrong;
+use erofs_format::words;
 
 /// The most bits of literal context and position together, as in LZMA2 and in Linux.
 const LITERAL_BITS_MAX: u8 = 4;
@@ -37,7 +38,7 @@ pub(crate) fn whole(input: &[u8], output: &mut [u8], window: u32) -> Result<(), 
         fill(&mut reader, output)?;
         unused(reader)
     };
-    if left > 0 { Err(Wrong::corrupt(format!("{left} bytes are left at its end"))) } else { Ok(()) }
+    if left > 0 { Err(Wrong::corrupt(format!("{} left at its end", words::bytes(left)))) } else { Ok(()) }
 }
 
 /// Fills `output` with the first bytes that `input` decodes to.

@@ -7,6 +7,7 @@ use ruzstd::decoding::StreamingDecoder;
 use twox_hash::XxHash64;
 
 use crate::error::Wrong;
+use erofs_format::words;
 
 /// `ZSTD_MAGICNUMBER`.
 const MAGIC: u32 = 0xfd2f_b528;
@@ -91,7 +92,7 @@ impl<'a> Frame<'a> {
             return Err(Wrong::corrupt("a reserved bit in the header of the frame"));
         }
         if let Some(stated) = self.length.filter(|stated| u64::try_from(length) != Ok(*stated)) {
-            return Err(Wrong::corrupt(format!("a content of {stated} bytes by its header")));
+            return Err(Wrong::corrupt(format!("a content of {} by its header", words::bytes(stated))));
         }
         let mut rest = self.blocks;
         while let Some((block, behind)) = Block::of(rest) {

@@ -4,6 +4,7 @@
 
 use erofs_decode::{Amount, DecodeError, decode, strip_padding, widest};
 use erofs_format::compression::Algorithm;
+use erofs_format::words;
 use lzma_rust2::{LzmaOptions, MicroLzmaEncoder};
 
 /// Numbers that look random and are the same in every run.
@@ -219,7 +220,7 @@ fn lzma_has_one_end() {
         for more in [&[0][..], &[1], &[0; 40]] {
             let message = whole(&[&encoded, more].concat()).unwrap_err();
             assert!(
-                message.ends_with(&format!("{} bytes are left at its end", more.len())),
+                message.ends_with(&format!("{} left at its end", words::bytes(more.len()))),
                 "{what}: {message}"
             );
         }

@@ -1,5 +1,7 @@
 //! What can be wrong with bytes of the format, and with values that are to become bytes.
 
+use crate::words;
+
 /// A rule of the format that bytes or values break. Every message names the place, what was found and what was wanted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
@@ -26,7 +28,7 @@ pub enum FormatError {
         want: String,
     },
     /// A structure is longer than the bytes that are there for it.
-    #[error("{structure} at byte {at}: found {found} bytes, want at least {want}")]
+    #[error("{structure} at byte {at}: found {}, want at least {want}", words::bytes(*found))]
     Short {
         /// The structure.
         structure: &'static str,

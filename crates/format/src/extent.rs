@@ -4,6 +4,7 @@
 use crate::compression::{Algorithm, PCLUSTER_MAX_DSIZE, PCLUSTER_MAX_SIZE};
 use crate::error::FormatError;
 use crate::units::BlockBits;
+use crate::words;
 
 /// Where the bytes of an extent are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +105,7 @@ impl ZExtent {
     pub fn check(&self, size: u64) -> Result<(), FormatError> {
         let Stored::Pcluster { byte, length: stored } = self.stored else { return self.check_inline() };
         let wrong = |found: u64, want: &str| {
-            let found = format!("{found} bytes at byte {} of the file", self.start);
+            let found = format!("{} at byte {} of the file", words::bytes(found), self.start);
             Err(FormatError::field("pcluster", byte, found, want))
         };
         if stored == 0 || stored > PCLUSTER_MAX_SIZE {
@@ -130,7 +131,7 @@ impl ZExtent {
         let Stored::Inline { byte, length } = self.stored else { return Ok(()) };
         let plain = !matches!(self.coding, Coding::Compressed(_));
         if self.length > PCLUSTER_MAX_DSIZE || (plain && self.length > u64::from(length)) {
-            let found = format!("{length} bytes for {} of the file", self.length);
+            let found = format!("{} for {} of the file", words::bytes(length), self.length);
             return Err(FormatError::field("inline pcluster", byte, found, "bytes for the whole extent"));
         }
         Ok(())

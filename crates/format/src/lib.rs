@@ -45,6 +45,7 @@ pub mod inode;
 pub mod map_header;
 pub mod superblock;
 pub mod units;
+pub mod words;
 pub mod xattr;
 pub mod xattr_prefix;
 

@@ -10,6 +10,7 @@
 //! page cache sharing (`ishare_xattr_prefix_id`): a fingerprint is the xattr whose name is that prefix exactly.
 
 use crate::error::FormatError;
+use crate::words;
 use crate::xattr;
 
 /// How many prefixes an image can have; entries have 7 bits for the number.
@@ -36,7 +37,7 @@ impl LongPrefix {
     /// (base index 0), as mkfs.erofs does. 1 to 255 bytes without NUL; the ACL names cannot be prefixes.
     pub fn of(name: &[u8]) -> Result<Self, FormatError> {
         if name.is_empty() || name.len() > INFIX_MAX || name.contains(&0) {
-            let shown = format!("{:?} ({} bytes)", String::from_utf8_lossy(name), name.len());
+            let shown = format!("{:?} ({})", String::from_utf8_lossy(name), words::bytes(name.len()));
             return Err(FormatError::limit("xattr name prefix", shown, "1 to 255 bytes without NUL"));
         }
         let (base_index, infix) = xattr::split_name(name).unwrap_or((xattr::INDEX_NONE, name));

@@ -10,6 +10,7 @@ use erofs_format::datalayout::lcluster::{Index, Lcluster, Shape};
 use erofs_format::datalayout::{DataLayout, compact, full};
 use erofs_format::extent::{Coding, Stored, ZExtent};
 use erofs_format::map_header::{self, ExtentsHeader, IndexHeader, MapHeader, RecordSize};
+use erofs_format::words;
 use erofs_format::{BlockBits, FormatError};
 
 use crate::budget::Work;
@@ -117,7 +118,7 @@ impl Map {
         let end = index_end(&shape, layout, &header).ok_or_else(|| too_far(shape.size))?;
         if end > space.len() {
             let found = format!("an index up to byte {end}");
-            let want = format!("an end within {} bytes", space.len());
+            let want = format!("an end within {}", words::bytes(space.len()));
             return Err(FormatError::field("compressed index", at, found, want).into());
         }
         let mut window = Window::new(end, Arc::clone(&context.work));

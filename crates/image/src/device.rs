@@ -198,13 +198,13 @@ mod tests {
                 &split,
                 0,
                 8,
-                "file data at byte 4096: found 1 bytes, want an end within the image, which has 2048 bytes",
+                "file data at byte 4096: found 1 byte, want an end within the image, which has 2048 bytes",
             ),
             (
                 &split,
                 1,
                 2,
-                "file data at byte 1024: found 1 bytes, want an end within device 1, which has 1024 bytes",
+                "file data at byte 1024: found 1 byte, want an end within device 1, which has 1024 bytes",
             ),
             (
                 &split,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use erofs_decode::DecodeError;
 use erofs_format::map_header::ALGORITHM_FIELD;
+use erofs_format::words;
 use erofs_format::{FormatError, Nid};
 
 /// An error of reading an image. It prints as one line: path, nid, cause.
@@ -27,7 +28,7 @@ pub enum Cause {
     #[error(transparent)]
     Format(#[from] FormatError),
     /// The bytes could not be read.
-    #[error("{what}: {length} bytes at byte {at} of {space}: {source}")]
+    #[error("{what}: {} at byte {at} of {space}: {source}", words::bytes(*length))]
     Io {
         /// What was being read.
         what: &'static str,
@@ -41,7 +42,11 @@ pub enum Cause {
         source: Arc<io::Error>,
     },
     /// Something is said to lie past the end of a device.
-    #[error("{what} at byte {at}: found {length} bytes, want an end within {space}, which has {end} bytes")]
+    #[error(
+        "{what} at byte {at}: found {}, want an end within {space}, which has {}",
+        words::bytes(*length),
+        words::bytes(*end)
+    )]
     Beyond {
         /// What was to be read.
         what: &'static str,
@@ -78,7 +83,7 @@ pub enum Cause {
         wanted: usize,
     },
     /// Compressed data could not be decoded.
-    #[error("{length} bytes at byte {start} of the file, stored at byte {at}: {source}")]
+    #[error("{} at byte {start} of the file, stored at byte {at}: {source}", words::bytes(*length))]
     Decode {
         /// First byte of the extent in the file.
         start: u64,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use erofs_format::compression::{Algorithm, Configs};
 use erofs_format::feature::{compat, incompat};
 use erofs_format::superblock::{self, Superblock};
+use erofs_format::words;
 use erofs_format::xattr_prefix::{self, LongPrefix};
 use erofs_format::{BlkAddr, FormatError, Nid, compression};
 
@@ -245,7 +246,7 @@ impl Image {
         };
         let length = usize::try_from(inode.size()).ok().filter(|length| (1..=SYMLINK_MAX).contains(length));
         let Some(length) = length.filter(|_| inode.is_symlink()) else {
-            return Err(wrong(format!("a {} of {} bytes", inode.file_type.name(), inode.size())));
+            return Err(wrong(format!("a {} of {}", inode.file_type.name(), words::bytes(inode.size()))));
         };
         let mut target = vec![0; length];
         self.data(inode)?.read_range(0, &mut target)?;

@@ -4,6 +4,7 @@ use erofs_format::datalayout::DataLayout;
 use erofs_format::datalayout::chunk::{ChunkAddress, ChunkFormat, decode_entry};
 use erofs_format::datalayout::flat::Flat;
 use erofs_format::extent::{Extent, Place};
+use erofs_format::words;
 use erofs_format::{BlkAddr, FormatError};
 
 use crate::device::Devices;
@@ -17,7 +18,7 @@ const BATCH: u64 = 512;
 /// The extent of `inode` that holds byte `offset`, which must be below its size. The extent may start before it.
 pub(crate) fn map(devices: &Devices, space: &Space, inode: &Inode, offset: u64) -> Result<Extent> {
     if offset >= inode.size() {
-        let limit = format!("{} bytes", inode.size());
+        let limit = words::bytes(inode.size());
         return Err(FormatError::limit("offset in a file", offset, limit).into());
     }
     match inode.layout() {
@@ -66,8 +67,9 @@ impl<'a> Chunks<'a> {
         // The whole table must be there, so that the number of extents is bounded by the size of the image.
         let end = chunks.entry_at(count).ok_or_else(too_far)?;
         if end > space.len() {
-            let found = format!("{count} entries up to byte {end}");
-            let want = format!("an end within {} bytes", space.len());
+            let entries = words::noun(count, "entry", "entries");
+            let found = format!("{count} {entries} up to byte {end}");
+            let want = format!("an end within {}", words::bytes(space.len()));
             return Err(FormatError::field("chunk table", at, found, want).into());
         }
         Ok(chunks)

@@ -7,6 +7,7 @@ use erofs_decode::{Amount, decode, strip_padding, widest};
 use erofs_format::FormatError;
 use erofs_format::compression::Algorithm;
 use erofs_format::extent::{Coding, Stored, ZExtent, interlace_head_at, interlace_split};
+use erofs_format::words;
 
 use crate::budget::Work;
 use crate::compressed::{Compression, Map, in_memory, part_of};
@@ -159,8 +160,9 @@ impl Compressed {
                 let at = offset.saturating_add(skip);
                 let wanted = buf.len();
                 if packed.read_range(at, buf)? != wanted {
-                    let want = format!("an end within the packed inode, which has {} bytes", packed.len());
-                    return Err(FormatError::field("fragment", at, format!("{wanted} bytes"), want).into());
+                    let want =
+                        format!("an end within the packed inode, which has {}", words::bytes(packed.len()));
+                    return Err(FormatError::field("fragment", at, words::bytes(wanted), want).into());
                 }
             }
             Stored::Inline { byte, .. } => {

@@ -326,7 +326,7 @@ fn inodes_and_prefixes_live_in_the_metabox() {
     let message = short.open().unwrap_err().to_string();
     assert_eq!(
         message,
-        "xattr_long_prefix at byte 512: found 1 bytes, want an end within the metabox, which has 80 bytes"
+        "xattr_long_prefix at byte 512: found 1 byte, want an end within the metabox, which has 80 bytes"
     );
     let mut none = with_metabox(Inode { i_u: 6, ..inode(REG, DataLayout::FlatPlain, 1024) });
     none.superblock.incompat = 0;

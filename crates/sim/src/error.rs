@@ -2,6 +2,8 @@
 
 use std::io;
 
+use erofs_format::words::noun;
+
 /// Why a trace cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
@@ -23,7 +25,8 @@ pub enum TraceError {
     },
     /// A line has another number of fields.
     #[error(
-        "line {line}: found {found} fields, want 5 or 6: image, path, offset, length, method, bytes per call"
+        "line {line}: found {found} {}, want 5 or 6: image, path, offset, length, method, bytes per call",
+        noun(*found, "field", "fields")
     )]
     Fields {
         /// The line, from 1 on.

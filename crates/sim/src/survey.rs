@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::hash::BuildHasher as _;
 
+use erofs_format::words;
 use hashbrown::hash_map::Entry;
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
 
@@ -326,7 +327,7 @@ fn kind_of(value: &[u8]) -> String {
     let word = colon.and_then(|end| value.get(..end)).and_then(|word| std::str::from_utf8(word).ok());
     match word.filter(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
         Some(word) => word.to_owned(),
-        None => format!("{} bytes without a name", value.len()),
+        None => format!("{} without a name", words::bytes(value.len())),
     }
 }
 

@@ -83,7 +83,7 @@ fn pairs_at_one_path_are_compared() {
     assert_eq!(found.hints.len(), 2);
     assert_eq!(
         found.mixed_kinds,
-        [("d".to_owned(), vec!["sha256".to_owned(), "1 bytes without a name".to_owned()])]
+        [("d".to_owned(), vec!["sha256".to_owned(), "1 byte without a name".to_owned()])]
     );
     assert!(!found.paths_left_out);
 }

@@ -35,4 +35,4 @@ pub mod trees;
 pub use compare::{Expect, compare};
 pub use error::{Error, Result};
 pub use fingerprint::{Digest, Fingerprint};
-pub use mount::{Backing, Mount};
+pub use mount::{Backing, LoopDevice, Mount};

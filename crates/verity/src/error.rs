@@ -38,7 +38,7 @@ pub enum VerityError {
         want: String,
     },
     /// There is less than the superblock speaks of.
-    #[error("{what}: found {found} bytes, want at least {want}")]
+    #[error("{what}: found {found} of at least {want} bytes")]
     Short {
         /// The data or the hash area.
         what: &'static str,

@@ -146,7 +146,10 @@ impl RootHash {
         let digest = from_hex(text.trim()).and_then(|bytes| Digest::try_from(bytes).ok());
         digest.map(Self).ok_or_else(|| VerityError::Range {
             what: "root hash",
-            found: format!("{} characters", text.trim().chars().count()),
+            found: match text.trim().chars().count() {
+                1 => "1 character".to_owned(),
+                count => format!("{count} characters"),
+            },
             want: "64 hexadecimal digits (sha256)",
         })
     }

@@ -51,7 +51,8 @@ pub(crate) fn may_issue(certificate: &Certificate, between: usize) -> Refusal {
         Ok(Some((_, BasicConstraints { ca: true, path_len_constraint })))
             if path_len_constraint.is_none_or(|limit| between <= usize::from(limit)) => {}
         Ok(Some((_, BasicConstraints { ca: true, .. }))) => {
-            return refuse(&format!("{between} authorities under it"), "as many as its path length allows");
+            let authorities = if between == 1 { "authority" } else { "authorities" };
+            return refuse(&format!("{between} {authorities} under it"), "as many as its path length allows");
         }
         Ok(Some(_) | None) => return refuse("no authority", "CA:TRUE in its basic constraints"),
         Err(_) => return refuse("damaged basic constraints", "CA:TRUE in them"),

@@ -170,7 +170,7 @@ fn what_cannot_be_is_an_error() {
     let out = Mutex::default();
     for (blocks, offset, words) in [
         (0, 0, "data blocks: found 0"),
-        (4, 0, "data: found 12288 bytes, want at least 16384"),
+        (4, 0, "data: found 12288 of at least 16384 bytes"),
         (u64::MAX, 0, "data blocks: found"),
         (3, 100, "hash offset: found 100, want a multiple of 512"),
     ] {
@@ -181,8 +181,8 @@ fn what_cannot_be_is_an_error() {
     let (area, _) = made(&data, &params, 0);
     let short = &area[..area.len() - 1];
     for (data, hashes, words) in [
-        (&data[..8192], area.as_slice(), "data: found 8192 bytes, want at least 12288"),
-        (&data, short, "hash area: found 8191 bytes, want at least 8192"),
+        (&data[..8192], area.as_slice(), "data: found 8192 of at least 12288 bytes"),
+        (&data, short, "hash area: found 8191 of at least 8192 bytes"),
         (&data, &area[..100], "verity superblock at byte 0"),
     ] {
         let (data, hashes) = (data.to_vec(), hashes.to_vec());

@@ -154,7 +154,10 @@ fn alone(id: &str, of_machine: &[String]) -> Vec<(&'static str, String)> {
     }
     let bits = bits(id);
     if bits < BITS_MIN {
-        found.push(("short", format!("at most {bits} bits, want {BITS_MIN}: others could try them all")));
+        found.push((
+            "short",
+            format!("at most {bits} of the {BITS_MIN} bits that are wanted: others could try them all"),
+        ));
     }
     if let Some(why) = guessable(id, of_machine) {
         found.push(("guessable", why));

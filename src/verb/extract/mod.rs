@@ -24,6 +24,7 @@ use super::Done;
 use super::source::{ImageArgs, shown};
 use crate::exit::one_line;
 use crate::output;
+use crate::words::counted;
 
 /// Copy files out of an image
 ///
@@ -340,19 +341,20 @@ impl Extraction<'_> {
         } else if !self.args.quiet {
             let skipped = match summary.xattrs_skipped {
                 0 => String::new(),
-                count => {
-                    format!(", {count} extended attributes skipped, which only root or the owner can have")
-                }
+                count => format!(
+                    ", {} skipped, which only root or the owner can have",
+                    counted(count, "extended attribute", "extended attributes")
+                ),
             };
             let text = format!(
-                "{}: {} files ({} bytes), {} directories, {} symbolic links, {} special files, {} hard links{skipped}\n",
+                "{}: {} ({}), {}, {}, {}, {}{skipped}\n",
                 shown(&self.args.output),
-                summary.files,
-                summary.bytes,
-                summary.directories,
-                summary.symlinks,
-                summary.special_files,
-                summary.hard_links,
+                counted(summary.files, "file", "files"),
+                counted(summary.bytes, "byte", "bytes"),
+                counted(summary.directories, "directory", "directories"),
+                counted(summary.symlinks, "symbolic link", "symbolic links"),
+                counted(summary.special_files, "special file", "special files"),
+                counted(summary.hard_links, "hard link", "hard links"),
             );
             io::Write::write_all(&mut out, text.as_bytes())?;
         }

@@ -22,6 +22,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use erofs_builder::ImageFile;
+use erofs_format::words;
 use erofs_sim::kernel::{self, KernelModel};
 
 use super::Done;
@@ -189,7 +190,7 @@ fn gate(args: &Args, report: &Report) -> Done {
         let path = one_line(&last.path);
         output::complain(
             super::NAME,
-            &format!("{path}: adds {} bytes, want at most {most}", last.marginal_bytes),
+            &format!("{path}: adds {}, want at most {most}", words::bytes(last.marginal_bytes)),
         );
         done = Done::Gate;
     }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
+use erofs_format::words;
 use erofs_sim::facts::{self, ImageFacts};
 use erofs_sim::kernel::KernelModel;
 use erofs_sim::pages::bytes_of;
@@ -189,7 +190,8 @@ fn check(
         if end > file.size {
             let size = file.size;
             return Err(wrong(format!(
-                "found bytes {offset} to {end}, want an end within the {size} bytes of {path}"
+                "found bytes {offset} to {end}, want an end within the {} of {path}",
+                words::bytes(size)
             )));
         }
     }
@@ -291,7 +293,7 @@ fn describe(event: &Event) -> String {
     let text = |path: &str, offset: u64, length: Option<u64>| match (offset, length) {
         (0, None) => path.to_owned(),
         (offset, None) => format!("{path} from {offset}"),
-        (offset, Some(length)) => format!("{path} from {offset}, {length} bytes"),
+        (offset, Some(length)) => format!("{path} from {offset}, {}", words::bytes(length)),
     };
     let name = serde_json::to_value(event).ok().and_then(|value| Some(value.get("do")?.as_str()?.to_owned()));
     let name = name.unwrap_or_default();

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 use erofs_builder::image_file::Stream;
+use erofs_format::words;
 use erofs_image::{Follow, Image, printable};
 use erofs_sim::error::TraceError;
 use erofs_sim::facts::{self, ImageFacts};
@@ -219,7 +220,8 @@ impl<'a> Run<'a> {
         if self.strict && (end > known.size || record.offset > known.size) {
             let (from, size) = (record.offset, known.size);
             return Err(line.wrong(&format!(
-                "range: found bytes {from} to {end}, want an end within the {size} bytes of {}",
+                "range: found bytes {from} to {end}, want an end within the {} of {}",
+                words::bytes(size),
                 printable(&record.path)
             )));
         }

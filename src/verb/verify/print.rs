@@ -11,7 +11,7 @@ use super::verity::Proved;
 use super::{Args, Checked};
 use crate::exit::one_line;
 use crate::output;
-use crate::words::size;
+use crate::words::{counted, counted_items, size};
 
 /// How many findings of an image people get to see; JSON has them all.
 const LINES_MAX: usize = 200;
@@ -33,19 +33,18 @@ pub(super) fn text(
         let verdict = match report.findings.len() {
             0 if checked.errors.is_empty() => "right".to_owned(),
             0 => "not wholly read".to_owned(),
-            1 => "1 finding".to_owned(),
-            count => format!("{count} findings"),
+            _ => counted_items(&report.findings, "finding", "findings"),
         };
-        write!(out, "{}: {verdict} ({} inodes", one_line(&checked.name), report.inodes)?;
+        let inodes = counted(report.inodes, "inode", "inodes");
+        write!(out, "{}: {verdict} ({inodes}", one_line(&checked.name))?;
         if report.fingerprints {
-            write!(out, ", {} fingerprints held against {}", report.judged, size(report.bytes))?;
+            let fingerprints = counted(report.judged, "fingerprint", "fingerprints");
+            write!(out, ", {fingerprints} held against {}", size(report.bytes))?;
         } else {
             write!(out, ", no fingerprints announced")?;
         }
-        match report.warnings.len() {
-            0 => {}
-            1 => write!(out, ", 1 warning")?,
-            count => write!(out, ", {count} warnings")?,
+        if !report.warnings.is_empty() {
+            write!(out, ", {}", counted_items(&report.warnings, "warning", "warnings"))?;
         }
         if report.unjudged > 0 {
             write!(out, ", {} of a kind that cannot be made again", report.unjudged)?;
@@ -66,9 +65,13 @@ pub(super) fn text(
     if let Some(findings) = domain {
         lines(out, "domain", "", findings)?;
         let files: usize = checked.iter().map(|checked| checked.report.contents.len()).sum();
-        let verdict =
-            if findings.is_empty() { "right".to_owned() } else { format!("{} conflicts", findings.len()) };
-        writeln!(out, "domain: {verdict} ({} images, {files} files with fingerprints)", checked.len())?;
+        let files = counted(u64::try_from(files).unwrap_or(u64::MAX), "file", "files");
+        let images = counted_items(checked, "image", "images");
+        let verdict = match findings {
+            [] => "right".to_owned(),
+            _ => counted_items(findings, "conflict", "conflicts"),
+        };
+        writeln!(out, "domain: {verdict} ({images}, {files} with fingerprints)")?;
     }
     Ok(())
 }

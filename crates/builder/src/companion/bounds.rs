@@ -6,6 +6,7 @@ use erofs_format::datalayout::{DataLayout, extents};
 use erofs_format::feature::incompat;
 use erofs_format::map_header::MapHeader;
 use erofs_format::units::INODE_SLOT_SIZE;
+use erofs_format::words;
 use erofs_format::{BlockBits, FormatError};
 use erofs_image::budget::ENTRY_BYTES;
 use erofs_image::{Budget, FileData, Image};
@@ -54,8 +55,8 @@ impl Bounds {
         if byte.checked_add(length).is_some_and(|end| end <= self.original_bytes()) {
             return Ok(());
         }
-        let want = format!("an end within the {} blocks of the image", self.blocks);
-        Err(FormatError::field("extent", byte, format!("{length} bytes"), want))
+        let want = format!("an end within the {} of the image", words::blocks(self.blocks));
+        Err(FormatError::field("extent", byte, words::bytes(length), want))
     }
 
     /// Counts blocks that are copied.

@@ -26,6 +26,7 @@ use erofs_format::device::{DeviceSlot, SLOT_SIZE};
 use erofs_format::feature::incompat;
 use erofs_format::inode::EXTENDED_SIZE;
 use erofs_format::superblock;
+use erofs_format::words::noun;
 use erofs_image::{Budget, FileData, Image};
 use erofs_tree::{Kind, Progress, Stage, Tree};
 use uuid::Uuid;
@@ -221,7 +222,7 @@ fn check(original: &Image, form: &Form) -> Result<(), BuildError> {
     if extra != 0 && matches!(form, Form::Index { .. }) {
         return Err(BuildError::Refer {
             path: "/".to_owned(),
-            found: format!("data on {extra} extra devices of the image"),
+            found: format!("data on {extra} extra {} of the image", noun(extra, "device", "devices")),
             want: "all data in the image itself, because the companion has the image as its only device",
         });
     }

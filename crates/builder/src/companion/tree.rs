@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use erofs_format::Nid;
 use erofs_format::filetype::FileType;
+use erofs_format::words::noun;
 use erofs_format::xattr;
 use erofs_format::xattr_prefix::LongPrefix;
 use erofs_image::{Image, Step};
@@ -189,12 +190,14 @@ impl Gathering<'_> {
     fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.hidden != 0 {
-            warnings.push(format!("{} hidden xattrs left out: nothing can read them", self.hidden));
+            let xattrs = noun(self.hidden, "xattr", "xattrs");
+            warnings.push(format!("{} hidden {xattrs} left out: nothing can read them", self.hidden));
         }
         if self.overlay && self.whiteouts != 0 {
             warnings.push(format!(
-                "{} character devices with number 0:0 will not be seen: overlayfs takes them for deleted files",
-                self.whiteouts
+                "{} {} with number 0:0 will not be seen: overlayfs takes such a device for a deleted file",
+                self.whiteouts,
+                noun(self.whiteouts, "character device", "character devices")
             ));
         }
         warnings

@@ -218,7 +218,7 @@ impl<'t> Headers<'t> {
                 let Inode { uid, gid, links, mtime, .. } = inode;
                 let size = self.size_of(inode);
                 let found = format!(
-                    "size {size}, uid {uid}, gid {gid}, {links} links, mtime {}.{:09}",
+                    "size {size}, uid {uid}, gid {gid}, links {links}, mtime {}.{:09}",
                     mtime.sec, mtime.nsec
                 );
                 let limit = format!(

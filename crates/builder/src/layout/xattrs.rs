@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use erofs_format::FormatError;
+use erofs_format::words;
 use erofs_format::xattr::{self, BodyHeader, Entry};
 use erofs_format::xattr_prefix;
 use erofs_tree::{Inode, Tree};
@@ -81,7 +82,8 @@ pub(crate) fn sift(
     }
     for (name, count) in unknown {
         let name = String::from_utf8_lossy(&name).into_owned();
-        warnings.push(format!("xattr {name} of {count} inodes left out: the format has no such namespace"));
+        let inodes = words::noun(count, "inode", "inodes");
+        warnings.push(format!("xattr {name} of {count} {inodes} left out: the format has no such namespace"));
     }
     Ok(dropped)
 }
@@ -226,8 +228,11 @@ impl<'t> Xattrs<'t> {
             } else {
                 let entry = self.entry(&own.name, &own.value)?;
                 if own.value.len() > xattr::VALUE_MAX || entry.name.len() > xattr::NAME_MAX {
-                    let shown =
-                        format!("{} with {} bytes", String::from_utf8_lossy(&own.name), own.value.len());
+                    let shown = format!(
+                        "{} with {}",
+                        String::from_utf8_lossy(&own.name),
+                        words::bytes(own.value.len())
+                    );
                     return Err(FormatError::limit(
                         "xattr",
                         shown,

@@ -16,6 +16,7 @@ use crate::datalayout::lcluster::{Shape, check_cover};
 use crate::error::{FormatError, units_u64};
 use crate::extent::{Coding, Stored, ZExtent};
 use crate::map_header::{self, ExtentsHeader, LCLUSTER_BITS_ABOVE_MAX, MapHeader, RecordSize};
+use crate::words;
 
 /// The length of the address before records of 4 bytes.
 pub const START_SIZE: usize = 8;
@@ -97,7 +98,7 @@ pub fn map<E: From<FormatError>>(
 ) -> Result<ZExtent, E> {
     let size = shape.size;
     if offset >= size {
-        return Err(FormatError::limit("offset in a file", offset, format!("{size} bytes")).into());
+        return Err(FormatError::limit("offset in a file", offset, words::bytes(size)).into());
     }
     let all = count(header, size);
     if header.record.is_even() {
@@ -152,7 +153,7 @@ pub fn check<E: From<FormatError>>(
     for number in 0..header.count {
         let start = load(number)?.start;
         if start >= shape.size || last.is_some_and(|last| start <= last) {
-            let want = format!("starts that ascend, below {} bytes", shape.size);
+            let want = format!("starts that ascend, below {}", words::bytes(shape.size));
             return Err(FormatError::limit("start of an extent record", start, want).into());
         }
         last = Some(start);

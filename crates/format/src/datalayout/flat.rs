@@ -4,6 +4,7 @@
 use crate::error::FormatError;
 use crate::extent::{Extent, Place};
 use crate::units::{BlkAddr, BlockBits};
+use crate::words;
 
 /// The address of a flat file that is one hole (`EROFS_NULL_ADDR`), in the 32 bits of an inode without the 48-bit
 /// layout.
@@ -43,7 +44,7 @@ impl Flat {
     /// a block.
     pub fn map(&self, offset: u64) -> Result<Extent, FormatError> {
         if offset >= self.size {
-            return Err(FormatError::limit("offset in a file", offset, format!("{} bytes", self.size)));
+            return Err(FormatError::limit("offset in a file", offset, words::bytes(self.size)));
         }
         if self.hole {
             return Ok(Extent { start: 0, length: self.size, place: Place::Hole });
@@ -61,7 +62,7 @@ impl Flat {
             Some(at) if offset >= blocks_end => {
                 if !inline_fits(at, tail, self.block_bits) {
                     let want = "a tail that ends in the block in which it starts";
-                    return Err(FormatError::field("inline data", at, format!("{tail} bytes"), want));
+                    return Err(FormatError::field("inline data", at, words::bytes(tail), want));
                 }
                 Ok(Extent { start: blocks_end, length: tail, place: Place::Inline { byte: at } })
             }

@@ -20,6 +20,7 @@ use crate::error::FormatError;
 use crate::extent::{Coding, Stored, ZExtent};
 use crate::map_header::{IndexHeader, Tail};
 use crate::units::BlockBits;
+use crate::words;
 
 /// The bit that turns a distance into a count of blocks (`Z_EROFS_LI_D0_CBLKCNT`).
 pub const BLOCK_COUNT_BIT: u16 = 1 << 11;
@@ -333,13 +334,9 @@ impl Index {
                 let end = shape.block_bits.within(index_end).checked_add(u64::from(length));
                 if end.is_none_or(|end| end > shape.block_bits.size()) {
                     let want = "a pcluster that ends in the block in which it starts";
-                    return Err(FormatError::field(
-                        "inline pcluster",
-                        index_end,
-                        format!("{length} bytes"),
-                        want,
-                    )
-                    .into());
+                    return Err(
+                        FormatError::field("inline pcluster", index_end, words::bytes(length), want).into()
+                    );
                 }
                 Stored::Inline { byte: index_end, length }
             }
@@ -357,7 +354,7 @@ impl Index {
     ) -> Result<ZExtent, E> {
         let size = self.shape.size;
         if offset >= size {
-            return Err(FormatError::limit("offset in a file", offset, format!("{size} bytes")).into());
+            return Err(FormatError::limit("offset in a file", offset, words::bytes(size)).into());
         }
         let found = self.find(offset, load)?;
         let start = self.shape.start_of(found.lcluster).saturating_add(u64::from(found.head.offset));
