@@ -15,10 +15,6 @@ const CHECK: usize = 512;
 const SKIPPED: usize = 384;
 /// How much of its end.
 const ENTERED: usize = 128;
-/// Positions that the chains hold.
-const CHAIN: usize = 1 << 18;
-/// Slots of the hash table.
-const SLOTS: usize = 1 << 17;
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c55;
 
 /// How hard the parser tries.
@@ -34,8 +30,9 @@ pub(super) struct Effort {
     pub(super) min: u32,
 }
 
-/// The tables; see [`super::doublefast::DoubleFast`] for how positions count.
-pub(super) struct Chain {
+/// The tables: chains that hold the last `CHAIN` positions, and a hash table of `SLOTS` slots; both are
+/// powers of two. See [`super::doublefast::DoubleFast`] for how positions count.
+pub(super) struct Chain<const CHAIN: usize, const SLOTS: usize> {
     heads: Box<[u32]>,
     links: Box<[u32]>,
     base: u32,
@@ -67,7 +64,7 @@ impl Candidate {
     }
 }
 
-struct Search<'a> {
+struct Search<'a, const CHAIN: usize, const SLOTS: usize> {
     heads: &'a mut [u32; SLOTS],
     links: &'a mut [u32; CHAIN],
     base: u32,
@@ -79,7 +76,7 @@ struct Search<'a> {
     entered: usize,
 }
 
-impl Search<'_> {
+impl<const CHAIN: usize, const SLOTS: usize> Search<'_, CHAIN, SLOTS> {
     #[inline(always)]
     fn slot(&self, at: usize) -> usize {
         let bytes = load64(self.src, at) << (64 - 8 * self.effort.min);
@@ -177,14 +174,27 @@ impl Search<'_> {
     }
 }
 
-impl Chain {
-    pub(super) fn new(window: u32, effort: Effort) -> Self {
+/// A parser whose matches reach `window` bytes back: a power of two up to 1 MiB, the largest dictionary size
+/// of zstd.
+///
+/// The chains hold a window. With 256 KiB for each of them, windows of 1 MiB made joined fragments of C
+/// headers larger by up to 2 %, because equal parts of files stand that far apart.
+pub(super) fn parser(window: u32, effort: Effort) -> Box<dyn Parser> {
+    match window {
+        ..=0x4_0000 => Box::new(Chain::<{ 1 << 18 }, { 1 << 17 }>::new(window, effort)),
+        0x4_0001..=0x8_0000 => Box::new(Chain::<{ 1 << 19 }, { 1 << 18 }>::new(window, effort)),
+        _ => Box::new(Chain::<{ 1 << 20 }, { 1 << 19 }>::new(window, effort)),
+    }
+}
+
+impl<const CHAIN: usize, const SLOTS: usize> Chain<CHAIN, SLOTS> {
+    fn new(window: u32, effort: Effort) -> Self {
         let table = |size| vec![0_u32; size].into_boxed_slice();
         Self { heads: table(SLOTS), links: table(CHAIN), base: 1, window, effort }
     }
 }
 
-impl Parser for Chain {
+impl<const CHAIN: usize, const SLOTS: usize> Parser for Chain<CHAIN, SLOTS> {
     fn begin(&mut self, length: usize) {
         if self.base.checked_add(length as u32 + 1).is_none_or(|end| end > u32::MAX - (1 << 20)) {
             self.heads.fill(0);
@@ -204,7 +214,8 @@ impl Parser for Chain {
         let (Some(heads), Some(links)) = (self.heads.first_chunk_mut(), self.links.first_chunk_mut()) else {
             return;
         };
-        let mut search = Search { heads, links, base, window, effort, src, end, entered: run.at };
+        let mut search =
+            Search::<'_, CHAIN, SLOTS> { heads, links, base, window, effort, src, end, entered: run.at };
         let mut anchor = run.anchor;
         let mut at = run.at.max(1);
         let [mut first, mut second] = run.recent;
