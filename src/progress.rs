@@ -67,9 +67,12 @@ impl Shown {
         }
         // Read from left to right: files, bytes, rate, time.
         let [left, amount, files, rate] = parts;
-        let behind: String =
-            [files, amount, rate, left].into_iter().flatten().map(|part| format!("  {part}")).collect();
-        format!("{begin}{}{end}{behind}", bar(percent, BAR_MIN + room))
+        let mut line = format!("{begin}{}{end}", bar(percent, BAR_MIN + room));
+        for part in [files, amount, rate, left].into_iter().flatten() {
+            line.push_str("  ");
+            line.push_str(&part);
+        }
+        line
     }
 }
 

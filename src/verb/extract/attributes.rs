@@ -147,10 +147,9 @@ impl On<'_> {
         match self {
             Self::Open(fd) => File::from(fd.try_clone_to_owned()?).set_permissions(mode),
             Self::Place(fd) => {
-                std::fs::set_permissions(Self::path(fd), mode).map_err(|error| match error.kind() {
-                    io::ErrorKind::NotFound => needs_proc(Errno::NOENT),
-                    _ => error,
-                })
+                let absent = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+                std::fs::set_permissions(Self::path(fd), mode)
+                    .map_err(|error| if absent(&error) { needs_proc(Errno::NOENT) } else { error })
             }
         }
     }

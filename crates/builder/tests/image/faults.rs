@@ -49,7 +49,7 @@ impl Failing {
         let number = self.done.operations.fetch_add(1, Ordering::SeqCst);
         match self.fault {
             Fault::Operation(first) if number >= first => Err(io::Error::from_raw_os_error(5)),
-            _ => Ok(()),
+            Fault::None | Fault::Operation(_) | Fault::Full(_) | Fault::Crash(_) => Ok(()),
         }
     }
 }
@@ -63,7 +63,9 @@ impl Target for Failing {
         match self.fault {
             Fault::Full(room) if end > room => Err(io::ErrorKind::StorageFull.into()),
             Fault::Crash(first) if number >= first => Ok(()),
-            _ => self.inner.write_at(at, pieces),
+            Fault::None | Fault::Operation(_) | Fault::Full(_) | Fault::Crash(_) => {
+                self.inner.write_at(at, pieces)
+            }
         }
     }
 
@@ -155,7 +157,7 @@ fn whatever_is_refused_the_older_image_stays_and_nothing_else() {
             let error = built.expect_err(&format!("{name}: {fault:?} of {operations}"));
             let wanted = match fault {
                 Fault::Full(_) => "no storage space",
-                _ => "Input/output error",
+                Fault::None | Fault::Operation(_) | Fault::Crash(_) => "Input/output error",
             };
             assert!(error.contains(wanted) && error.lines().count() == 1, "{name}: {fault:?}: {error}");
             let names: Vec<_> =
