@@ -268,7 +268,7 @@ mod tests {
         let plain = Class::Plain { chunk_bits: None };
         for (extents, size, layout, i_u, entries) in [
             (vec![(5000, Some((0, 8192)))], 5000, DataLayout::FlatPlain, 2, 0),
-            (vec![(5000, Some((1, 8192)))], 5000, DataLayout::FlatPlain, 1002, 0),
+            (vec![(5000, Some((1, 8192)))], 5000, DataLayout::ChunkBased, 0x33, 2),
             (vec![(8192, Some((0, 8192))), (100, None)], 8292, DataLayout::ChunkBased, 1, 2),
             (vec![(4096, Some((1, 8192))), (100, Some((0, 4096)))], 4196, DataLayout::ChunkBased, 0x20, 4),
         ] {
