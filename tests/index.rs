@@ -551,7 +551,7 @@ fn what_cannot_be_done_is_refused_in_one_line() {
         ),
         (&plain, &["-m4096:zstd", "--plain-metadata"], 2, "cannot be used with"),
         (&plain, &["-m4096:1"], 2, "-m: found algorithm 1"),
-        (&plain, &["-m1000:zstd"], 1, "pcluster of the metadata: found 1000 bytes"),
+        (&plain, &["-m1000:zstd"], 1, "pcluster size of the metadata: found 1000 bytes"),
         (&companion, &[], 1, "found data on 1 extra device"),
         (&plain, &["--overlay", "--ishare-digest=sha256"], 2, "cannot be used with"),
         (&plain, &["--ishare-digest=uuid"], 2, "needs --ishare-namespace"),

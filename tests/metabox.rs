@@ -242,8 +242,8 @@ fn what_cannot_be_meant_is_refused_in_one_line() {
     let target = source.path().join("image");
     let rows: [(&[&str], &str); 9] = [
         (&["-zlz4", "--zD=2"], "--zD"),
-        (&["-m0"], "pcluster of the metadata: found 0 bytes, want a multiple of 4096"),
-        (&["-m5000:zstd"], "pcluster of the metadata: found 5000 bytes"),
+        (&["-m0"], "-m: found 0 bytes, want a multiple of 4096"),
+        (&["-m5000:zstd"], "-m: found 5000 bytes"),
         (&["-m2097152:zstd"], "up to 1048576"),
         (&["-mx"], "-m: "),
         (&["-m4096:none"], "-m: found the algorithm \"none\""),

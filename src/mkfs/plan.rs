@@ -7,6 +7,7 @@ use erofs_algo::fingerprint;
 use erofs_builder::options::{
     BuildOptions, ChunkOptions, DEFAULT_XATTR_TOLERANCE, FingerprintOptions, FingerprintValue, UuidRule,
 };
+use erofs_builder::{Field, OptionError};
 use erofs_format::BlockBits;
 use erofs_format::xattr_prefix::LongPrefix;
 use erofs_tree::{DirOptions, Exclude, ShapeOptions, TimeRule, Timestamp, Unmapped};
@@ -55,7 +56,7 @@ impl Plan {
         let mut warnings = warnings(args);
         content(args, &mut build)?;
         layout(args, &mut build, &mut warnings)?;
-        build.check().map_err(|error| error.to_string())?;
+        build.check().map_err(|error| named(&error))?;
         let source = DirOptions {
             hard_dereference: args.contents.hard_dereference,
             read_xattrs: args.layout.xattr_tolerance.is_none_or(|tolerance| tolerance >= 0),
@@ -217,6 +218,24 @@ fn warnings(args: &Args) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// An option that cannot be met, with the flag that sets it.
+fn named(error: &OptionError) -> String {
+    let flag = match error.field {
+        Field::VolumeLabel => "-L",
+        Field::ChunkSize => "--chunksize",
+        Field::SecondAlgorithm => "-E head2",
+        Field::PclusterSize => "-C",
+        Field::Encoder => "-z",
+        Field::Dedupe => "-E dedupe",
+        Field::PackedDirectories => "--zD",
+        Field::MetadataPclusterSize => "-m",
+        Field::Fingerprint => "--ishare-digest",
+        Field::FingerprintNamespace => "--ishare-namespace",
+        _ => return error.to_string(),
+    };
+    format!("{flag}: {}", error.rule)
 }
 
 #[cfg(test)]
@@ -476,12 +495,12 @@ mod tests {
             (None, &["--tar=f", "--aufs"], "--tar: tarballs as sources are not in this version"),
             (None, &["--compress-class=always"], "--compress-class=always: needs -z"),
             (None, &["-Enosbcrc,dot-omitted=1"], "-E dot-omitted=1: found an unknown word"),
-            (None, &["-m5000"], "pcluster of the metadata: found 5000 bytes"),
+            (None, &["-m5000"], "-m: found 5000 bytes"),
             (None, &["-m4096:2", "-zlz4:zstd"], "-m: found algorithm 2, want a number below 2"),
             (
                 None,
                 &["-b1024", "--chunksize=1024", "--ishare-key"],
-                "chunk size: found 1024 bytes, want at least 4096 with fingerprints",
+                "--chunksize: found 1024 bytes, want at least 4096 with fingerprints",
             ),
             (None, &["-Efoo"], "-E foo: found an unknown word, want force-inode-compact, "),
             (None, &["-E^nosbcrc"], "-E ^nosbcrc: found an unknown word"),
@@ -489,13 +508,17 @@ mod tests {
             (
                 None,
                 &["-b4096", "--chunksize=2048"],
-                "chunk size: found 2^11 bytes, want 2^12 (the block size)",
+                "--chunksize: found 2^11 bytes, want 2^12 (the block size)",
             ),
-            (None, &["-L", "sixteen bytes is"], "volume label: found 16 bytes, want at most 15"),
+            (None, &["-L", "sixteen bytes is"], "-L: found 16 bytes, want at most 15"),
             (None, &["--ishare-key="], "--ishare-key: xattr name prefix: "),
             (None, &["--ishare-key=system.posix_acl_access"], "--ishare-key: xattr name prefix: "),
             (None, &["--xattr-prefix="], "--xattr-prefix: xattr name prefix: "),
-            (None, &["--ishare-key", "--ishare-digest=uuid"], "fingerprints of kind uuid need a namespace"),
+            (
+                None,
+                &["--ishare-key", "--ishare-digest=uuid"],
+                "--ishare-namespace: found none, want one for fingerprints of kind uuid",
+            ),
             (
                 None,
                 &["--ishare-key", "--ishare-namespace=6ba7b811-9dad-11d1-80b4-00c04fd430c8"],

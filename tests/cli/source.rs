@@ -98,7 +98,7 @@ fn long_holes_take_no_time() {
     log.set_len(i64::MAX as u64).unwrap();
     let found = "/lastlog: found a file of 9223372036854775807 bytes, want at most ";
     for (flags, line) in [
-        (&[][..], "70368744177664: there is no room for more chunks, but --chunksize makes them longer"),
+        (&[][..], "70368744177664: there is no room for more chunks, but longer ones would do"),
         (&["--chunksize=2G"], "144115188075855872: there is no room for more chunks of this length"),
         (&["--ishare-key"], "17592186044416: fingerprints of longer ones take hours"),
         (&["-zlz4"], "8796093022208: an index has no room for more blocks"),

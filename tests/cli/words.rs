@@ -87,8 +87,7 @@ fn wrong_command_lines_end_with_2() {
     let tip = mkfs(&["--ishare-key", "trusted.key", "img", "dir"]).stderr;
     assert!(tip.contains("tip: NAME is given after an equals sign: --ishare-key=trusted.key"), "{tip}");
     let room = Room::new();
-    room.build(&["-L", "sixteen bytes is"], &room.path("img"))
-        .assert_refused(2, "volume label: found 16 bytes");
+    room.build(&["-L", "sixteen bytes is"], &room.path("img")).assert_refused(2, "-L: found 16 bytes");
     let mut command = Command::new(MKFS);
     let output =
         command.env("SOURCE_DATE_EPOCH", "1.5").arg(room.path("img")).arg(room.source()).output().unwrap();

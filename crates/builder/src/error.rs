@@ -8,6 +8,8 @@ use erofs_format::FormatError;
 use erofs_format::words;
 use erofs_tree::TreeError;
 
+use crate::option_error::OptionError;
+
 /// Why no image was built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -58,8 +60,8 @@ pub enum BuildError {
         what: String,
     },
     /// Options that exclude each other, or values out of range.
-    #[error("{0}")]
-    Options(String),
+    #[error(transparent)]
+    Options(#[from] OptionError),
     /// A file must not carry the xattr that names the fingerprint (`--strict`).
     #[error("{path}: the source has an xattr {name}, which is the key of the fingerprints")]
     OwnFingerprint {

@@ -85,6 +85,7 @@
 pub mod companion;
 pub mod error;
 pub mod image_file;
+pub mod option_error;
 pub mod options;
 pub mod output;
 pub mod summary;
@@ -106,6 +107,7 @@ use erofs_tree::{Inode, InodeId, Kind, Progress, Source, Stage, Stream, Streamed
 
 pub use error::BuildError;
 pub use image_file::ImageFile;
+pub use option_error::{Field, OptionError};
 pub use options::BuildOptions;
 pub use summary::Summary;
 
@@ -174,8 +176,8 @@ pub fn build_stream(
     let begun = Begun::new(image, options, progress)?;
     let work = begun.work();
     if work.dedupe {
-        let text = "dedupe: found a source that is read once, want one that can be read twice";
-        return Err(BuildError::Options(text.into()));
+        let found = "a source that is read once";
+        return Err(OptionError::new(Field::Dedupe, found, "one that can be read twice").into());
     }
     let phase = begun.phase(&Once);
     let room = TailRoom::new(options);

@@ -9,7 +9,7 @@ use erofs_format::words;
 use erofs_tree::ShapeOptions;
 use uuid::Uuid;
 
-use crate::error::BuildError;
+use crate::option_error::{Field, OptionError};
 
 /// The xattr name of fingerprints where none is given: the hidden name of mkfs.erofs.
 pub const DEFAULT_ISHARE_KEY: &str = "erofs.fingerprint.v1";
@@ -112,17 +112,17 @@ impl CompressionOptions {
         hints.chain(fragments).fold(self.pcluster_size, u32::max)
     }
 
-    fn check_head2(&self) -> Result<(), BuildError> {
+    fn check_head2(&self) -> Result<(), OptionError> {
         let Some(percent) = self.head2 else { return Ok(()) };
-        let wrong = |text: String| Err(BuildError::Options(text));
+        let wrong = |found: &str, want: &str| Err(OptionError::new(Field::SecondAlgorithm, found, want));
         match self.algorithms.as_slice() {
-            _ if percent > 100 => wrong(format!("-E head2: found {percent} percent, want 0 to 100")),
-            [first, second, ..] if first.algorithm.number == second.algorithm.number => wrong(format!(
-                "-E head2: found {} and {}, which are one format, want two in -z",
-                first.algorithm.name, second.algorithm.name
-            )),
+            _ if percent > 100 => wrong(&format!("{percent} percent"), "0 to 100"),
+            [first, second, ..] if first.algorithm.number == second.algorithm.number => {
+                let names = [first, second].map(|row| row.algorithm.name).join(" and ");
+                wrong(&format!("{names}, which are one format"), "two")
+            }
             [_, _, ..] => Ok(()),
-            [..] => wrong("-E head2: found one algorithm in -z, want two, as in -z zstd:lz4".to_owned()),
+            [..] => wrong("one algorithm", "two, as in zstd:lz4"),
         }
     }
 }
@@ -413,69 +413,76 @@ impl BuildOptions {
     }
 
     /// Refuses options that exclude each other and values out of range.
-    pub fn check(&self) -> Result<(), BuildError> {
-        let wrong = |text: String| Err(BuildError::Options(text));
-        if self.layout.volume_label.len() > LABEL_MAX || self.layout.volume_label.contains(&0) {
-            return wrong(format!(
-                "volume label: found {} bytes, want at most {LABEL_MAX} without NUL",
-                self.layout.volume_label.len()
-            ));
+    ///
+    /// # Errors
+    /// The first field that is wrong.
+    pub fn check(&self) -> Result<(), OptionError> {
+        let label = &self.layout.volume_label;
+        if label.len() > LABEL_MAX || label.contains(&0) {
+            let want = format!("at most {LABEL_MAX} without NUL");
+            return Err(OptionError::new(Field::VolumeLabel, words::bytes(label.len()), want));
         }
-        if let Some(chunks) = self.content.chunks {
-            let block = self.content.block_bits.bits();
-            if (block..self.least_chunk_bits()).contains(&chunks.bits) {
-                return wrong(format!(
-                    "chunk size: found {} bytes, want at least {} with fingerprints: Linux 7.2 and 7.3 return wrong data or \
-                     crash where a shared page has several chunks",
-                    1_u64 << chunks.bits,
-                    1_u64 << PAGE_BITS
-                ));
-            }
-            let least = block;
-            if !(least..=erofs_format::datalayout::chunk::CHUNK_BITS_MAX).contains(&chunks.bits) {
-                return wrong(format!(
-                    "chunk size: found 2^{} bytes, want 2^{least} (the block size) to 2^{}",
-                    chunks.bits,
-                    erofs_format::datalayout::chunk::CHUNK_BITS_MAX
-                ));
-            }
-        }
-        if let Some(compression) = &self.content.compression {
-            compression.check_head2()?;
-            let (most, block) = (compression.largest_pcluster(), self.content.block_bits.size());
-            // `CBLKCNT` is a bit beside them, so an index tells up to 2047 blocks.
-            if compression.index != IndexForm::Extents && u64::from(most) / block > 2047 {
-                return wrong(format!(
-                    "pcluster: found {most} bytes, want at most 2047 blocks of {block} bytes, or -E 48bit"
-                ));
-            }
-        }
-        if self.layout.pack_directories && self.content.compression.is_none() {
-            return wrong("compressed directories: want compressed contents beside them".to_owned());
-        }
-        if let Some(MetaboxOptions { pcluster_size, .. }) = self.layout.metabox {
-            let block = self.content.block_bits.size();
-            if pcluster_size == 0
-                || pcluster_size > PCLUSTER_MAX_SIZE
-                || !u64::from(pcluster_size).is_multiple_of(block)
-            {
-                return wrong(format!(
-                    "pcluster of the metadata: found {}, want a multiple of {block} (the block size) up to \
-                     {PCLUSTER_MAX_SIZE}",
-                    words::bytes(pcluster_size)
-                ));
-            }
-        }
+        self.check_chunks()?;
+        self.check_compression()?;
+        self.check_metabox()?;
         if let Some(FingerprintOptions { value: FingerprintValue::Computed { kind, namespace }, .. }) =
             &self.content.fingerprint
             && kind.needs_namespace
             && namespace.is_nil()
         {
-            return wrong(format!(
-                "fingerprints of kind {} need a namespace (--ishare-namespace)",
-                kind.name
-            ));
+            let want = format!("one for fingerprints of kind {}", kind.name);
+            return Err(OptionError::new(Field::FingerprintNamespace, "none", want));
         }
         Ok(())
+    }
+
+    fn check_chunks(&self) -> Result<(), OptionError> {
+        const MOST: u8 = erofs_format::datalayout::chunk::CHUNK_BITS_MAX;
+        let Some(ChunkOptions { bits }) = self.content.chunks else { return Ok(()) };
+        let block = self.content.block_bits.bits();
+        if (block..self.least_chunk_bits()).contains(&bits) {
+            let found = words::bytes(1_u64 << bits);
+            let want = format!(
+                "at least {} with fingerprints: Linux 7.2 and 7.3 return wrong data or crash where a shared \
+                 page has several chunks",
+                1_u64 << PAGE_BITS
+            );
+            return Err(OptionError::new(Field::ChunkSize, found, want));
+        }
+        if !(block..=MOST).contains(&bits) {
+            let want = format!("2^{block} (the block size) to 2^{MOST}");
+            return Err(OptionError::new(Field::ChunkSize, format!("2^{bits} bytes"), want));
+        }
+        Ok(())
+    }
+
+    fn check_compression(&self) -> Result<(), OptionError> {
+        let Some(compression) = &self.content.compression else {
+            let wanted = self.layout.pack_directories;
+            let error = || {
+                let want = "compressed contents beside them";
+                OptionError::new(Field::PackedDirectories, "contents that are not compressed", want)
+            };
+            return if wanted { Err(error()) } else { Ok(()) };
+        };
+        compression.check_head2()?;
+        let (most, block) = (compression.largest_pcluster(), self.content.block_bits.size());
+        // `CBLKCNT` is a bit beside them, so an index tells up to 2047 blocks.
+        if compression.index != IndexForm::Extents && u64::from(most) / block > 2047 {
+            let want = format!("at most 2047 blocks of {block} bytes, or extent records");
+            return Err(OptionError::new(Field::PclusterSize, words::bytes(most), want));
+        }
+        Ok(())
+    }
+
+    fn check_metabox(&self) -> Result<(), OptionError> {
+        let Some(MetaboxOptions { pcluster_size, .. }) = self.layout.metabox else { return Ok(()) };
+        let block = self.content.block_bits.size();
+        let is_whole = pcluster_size != 0 && u64::from(pcluster_size).is_multiple_of(block);
+        if is_whole && pcluster_size <= PCLUSTER_MAX_SIZE {
+            return Ok(());
+        }
+        let want = format!("a multiple of {block} (the block size) up to {PCLUSTER_MAX_SIZE}");
+        Err(OptionError::new(Field::MetadataPclusterSize, words::bytes(pcluster_size), want))
     }
 }

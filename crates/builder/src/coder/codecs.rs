@@ -5,6 +5,7 @@ use erofs_format::compression::{Algorithm, PCLUSTER_MAX_SIZE};
 
 use super::pcluster::{Coder, Sizes};
 use crate::error::BuildError;
+use crate::option_error::{Field, OptionError};
 use crate::options::{
     AlgorithmOptions, BuildOptions, CompressClass, CompressHint, CompressionOptions, FragmentOptions,
     IndexForm,
@@ -216,7 +217,7 @@ pub(crate) fn refused(cause: &EncodeError) -> BuildError {
     if matches!(cause, EncodeError::Memory { .. }) {
         BuildError::Memory { what }
     } else {
-        BuildError::Options(what)
+        BuildError::Options(OptionError { field: Field::Encoder, rule: what })
     }
 }
 

@@ -42,8 +42,8 @@ use crate::key;
 use crate::layout::headers::Headers;
 use crate::layout::place::Layout;
 use crate::layout::prefixes::Prefixes;
-use crate::layout::table::Tables;
-use crate::layout::table::block_32;
+use crate::layout::table::{Tables, block_32};
+use crate::option_error::{Field, OptionError};
 use crate::options::{BuildOptions, FingerprintOptions, FingerprintValue, MetaboxOptions};
 use crate::pipeline::{self, Phase};
 use crate::store::{Area, Spool};
@@ -227,9 +227,7 @@ fn check(original: &Image, form: &Form) -> Result<(), BuildError> {
         });
     }
     if let Form::Index { fingerprint: FingerprintOptions { value: FingerprintValue::Source, .. } } = form {
-        return Err(BuildError::Options(
-            "fingerprints of a companion: found source, want a kind that is computed".to_owned(),
-        ));
+        return Err(OptionError::new(Field::Fingerprint, "source", "a kind that is computed").into());
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ pub(crate) fn check(
     } else {
         let bits = phase.plain.chunk_bits.unwrap_or_else(|| phase.plain.piece_bits(file.size));
         let why = match phase.plain.chunk_bits {
-            None => "there is no room for more chunks, but --chunksize makes them longer",
+            None => "there is no room for more chunks, but longer ones would do",
             Some(_) => "there is no room for more chunks of this length",
         };
         (1 << bits, CHUNKS_MAX, why)

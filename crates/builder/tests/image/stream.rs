@@ -205,5 +205,8 @@ fn parts_of_a_stream_cannot_be_found_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("image");
     let error = build(&mut source, &path, &options, 0).unwrap_err().to_string();
-    assert_eq!(error, "dedupe: found a source that is read once, want one that can be read twice");
+    assert_eq!(
+        error,
+        "equal parts of files: found a source that is read once, want one that can be read twice"
+    );
 }
