@@ -9,7 +9,7 @@ use crate::source::{Crate, Import};
 const STEPS: usize = 16;
 
 /// Names by the file that takes them and the file that defines them.
-pub type Arrows = BTreeMap<(String, String), BTreeSet<String>>;
+pub(crate) type Arrows = BTreeMap<(String, String), BTreeSet<String>>;
 
 /// What a path leads to.
 enum Target {
@@ -19,22 +19,42 @@ enum Target {
 }
 
 /// The arrows between the files of a crate.
-pub fn arrows(krate: &Crate) -> Arrows {
+pub(crate) fn arrows(krate: &Crate) -> Arrows {
     let mut arrows = Arrows::new();
     for (number, module) in krate.modules.iter().enumerate() {
         // A name that is only passed on is no use of it.
         let used = |import: &&Import| !import.is_public || module.words.contains(&import.name);
         let imported = module.imports.iter().filter(used).map(|import| &import.path);
+        let mut add = |target: Target, name: &str| {
+            if let Target::Item(target) = target
+                && krate.modules[target].file != module.file
+            {
+                let files = (module.file.clone(), krate.modules[target].file.clone());
+                arrows.entry(files).or_default().insert(name.to_owned());
+            }
+        };
         for path in imported.chain(&module.paths) {
-            if let Some((Target::Item(target), name)) = follow(krate, number, path, STEPS) {
-                let target = &krate.modules[target].file;
-                if *target != module.file {
-                    arrows.entry((module.file.clone(), target.clone())).or_default().insert(name.to_owned());
-                }
+            if let Some((target, name)) = follow(krate, number, path, STEPS) {
+                add(target, name);
+            }
+        }
+        for word in &module.words {
+            if let Some(target) = through_globs(krate, number, word, STEPS) {
+                add(target, word);
             }
         }
     }
     arrows
+}
+
+/// What a name means inside a module because of its imports of all names of others.
+fn through_globs(krate: &Crate, at: usize, name: &str, steps: usize) -> Option<Target> {
+    let globs = krate.modules[at].imports.iter().filter(|import| import.name == "*");
+    let mut targets = globs.filter_map(|import| match follow(krate, at, &import.path, steps)?.0 {
+        Target::Module(target) => look_up(krate, target, name, steps),
+        Target::Item(_) => None,
+    });
+    targets.next()
 }
 
 /// Follows a path as the module `from` writes it, and returns what it leads to and the name of that; none for what is not of
@@ -69,17 +89,20 @@ fn look_up(krate: &Crate, at: usize, name: &str, steps: usize) -> Option<Target>
         return Some(Target::Item(at));
     }
     let named = module.imports.iter().filter(|import| import.name == name);
-    let globs = module.imports.iter().filter(|import| import.name == "*");
-    let through_names = named.filter_map(|import| Some(follow(krate, at, &import.path, steps)?.0));
-    let through_globs = globs.filter_map(|import| match follow(krate, at, &import.path, steps)?.0 {
-        Target::Module(target) => look_up(krate, target, name, steps),
-        Target::Item(_) => None,
-    });
-    through_names.chain(through_globs).next()
+    let mut through_names = named.filter_map(|import| Some(follow(krate, at, &import.path, steps)?.0));
+    through_names.next().or_else(|| through_globs(krate, at, name, steps))
 }
 
-/// The sets of files that import each other in a circle, each with a line for every arrow in it.
-pub fn circles(arrows: &Arrows) -> Vec<String> {
+/// Files that import each other.
+#[derive(Debug)]
+pub(crate) struct Circle {
+    pub(crate) files: BTreeSet<String>,
+    /// A line for every arrow in it.
+    pub(crate) text: String,
+}
+
+/// The circles, each as large as it can be.
+pub(crate) fn circles(arrows: &Arrows) -> Vec<Circle> {
     let files: BTreeSet<&str> = arrows.keys().flat_map(|(from, to)| [from.as_str(), to.as_str()]).collect();
     let reached: BTreeMap<&str, BTreeSet<&str>> =
         files.iter().map(|file| (*file, reach(arrows, file))).collect();
@@ -89,7 +112,8 @@ pub fn circles(arrows: &Arrows) -> Vec<String> {
         let circle: BTreeSet<&str> =
             reached[file].iter().copied().filter(|other| reached[other].contains(file)).collect();
         if !circle.is_empty() {
-            circles.push(described(arrows, &circle));
+            let files = circle.iter().map(|file| (*file).to_owned()).collect();
+            circles.push(Circle { files, text: described(arrows, &circle) });
         }
         left.retain(|other| !circle.contains(other));
     }

@@ -10,11 +10,11 @@ mod source;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use circle::{arrows, circles};
+use circle::{Circle, arrows, circles};
 use source::Crate;
 
-/// Crates with circles that are still to be opened.
-const NOT_YET: &[&str] = &["crates/builder"];
+/// Where circles are still to be opened: a circle whose files all begin with one of these is passed over.
+const NOT_YET: &[&str] = &["crates/builder/", "crates/encode/src/zstd/"];
 
 /// The directories of the packages of the workspace, relative to its root: the top package is the empty path.
 fn packages() -> Vec<PathBuf> {
@@ -40,32 +40,29 @@ fn roots(package: &Path) -> Vec<PathBuf> {
     roots
 }
 
-/// The circles of a package.
-fn circles_of(package: &Path) -> Vec<String> {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join(package);
-    let roots = roots(&package);
+/// The circles of a package, with its directory before the names of files.
+fn circles_of(package: &Path) -> Vec<Circle> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let roots = roots(&root.join(package));
     assert!(!roots.is_empty(), "{}: neither a library nor a program", package.display());
-    let load = |file: &str| fs::read_to_string(package.join(file)).ok();
-    let crates = roots.iter().map(|root| {
-        let root = root.strip_prefix(&package).unwrap().to_str().unwrap();
-        Crate::read(root, &load)
-    });
+    let load = |file: &str| fs::read_to_string(root.join(file)).ok();
+    let crates =
+        roots.iter().map(|file| Crate::read(file.strip_prefix(root).unwrap().to_str().unwrap(), &load));
     crates.flat_map(|krate| circles(&arrows(&krate))).collect()
 }
 
 #[test]
 fn files_of_a_crate_import_each_other_in_no_circle() {
-    let mut text = String::new();
-    for package in packages() {
-        let circles = circles_of(&package);
-        if NOT_YET.iter().any(|name| package == Path::new(name)) {
-            assert!(!circles.is_empty(), "{}: without circles, take it off the list", package.display());
-            continue;
-        }
-        for circle in circles {
-            text += &format!("{}: {circle}", package.display());
-        }
+    let circles: Vec<Circle> = packages().iter().flat_map(|package| circles_of(package)).collect();
+    let is_in = |circle: &Circle, place: &str| circle.files.iter().all(|file| file.starts_with(place));
+    for place in NOT_YET {
+        assert!(
+            circles.iter().any(|circle| is_in(circle, place)),
+            "{place}: no circle, take it off the list"
+        );
     }
+    let wrong = circles.iter().filter(|circle| !NOT_YET.iter().any(|place| is_in(circle, place)));
+    let text: String = wrong.map(|circle| circle.text.as_str()).collect();
     assert!(text.is_empty(), "\n{text}");
 }
 
@@ -81,7 +78,10 @@ const SMALL: &[(&str, &str)] = &[
         "src/b.rs",
         "use crate::A as Renamed; pub fn name() -> &'static str { \"\" } #[cfg(test)] mod tests { use crate::c::start; }",
     ),
-    ("src/c.rs", "use super::{b::{self as other}, deep::*}; pub(crate) fn start() { other::name(); Low; }"),
+    (
+        "src/c.rs",
+        "use super::{b::{self as other}, deep::*}; pub(crate) fn start() -> &'static Low { other::name() }",
+    ),
     ("src/deep/mod.rs", "mod low; mod high; pub use low::Low; pub struct Own;"),
     ("src/deep/low.rs", "pub struct Low; pub trait T {}"),
     ("src/deep/high.rs", "use super::{Low, Own}; impl super::low::T for Own {}"),
@@ -95,9 +95,13 @@ fn small(changed: &[(&str, &str)]) -> Crate {
     Crate::read("src/lib.rs", &load)
 }
 
+fn texts(krate: &Crate) -> Vec<String> {
+    circles(&arrows(krate)).into_iter().map(|circle| circle.text).collect()
+}
+
 #[test]
 fn a_circle_through_a_re_export_and_a_macro_is_found() {
-    let found = circles(&arrows(&small(&[])));
+    let found = texts(&small(&[]));
     let wanted = "2 files import each other in a circle:\n  \
                   src/a.rs -> src/b.rs: name\n  src/b.rs -> src/a.rs: A\n";
     assert_eq!(found, [wanted]);
@@ -114,6 +118,7 @@ fn arrows_run_to_the_file_that_defines_the_name() {
         "src/a.rs src/b.rs name",
         "src/b.rs src/a.rs A",
         "src/c.rs src/b.rs name",
+        "src/c.rs src/deep/low.rs Low",
         "src/deep/high.rs src/deep/low.rs Low,T",
         "src/deep/high.rs src/deep/mod.rs Own",
         "src/lib.rs src/c.rs start",
@@ -126,11 +131,11 @@ fn a_module_that_uses_what_it_passes_on_is_part_of_a_circle() {
     let deep =
         "mod low; mod high; pub use low::Low; pub struct Own; pub use high::High; pub fn f(h: High) {}";
     let high = "use super::Own; pub struct High;";
-    let found = circles(&arrows(&small(&[
+    let found = texts(&small(&[
         ("src/deep/mod.rs", deep),
         ("src/deep/high.rs", high),
         ("src/a.rs", "pub struct A;"),
-    ])));
+    ]));
     let wanted = "2 files import each other in a circle:\n  \
                   src/deep/high.rs -> src/deep/mod.rs: Own\n  src/deep/mod.rs -> src/deep/high.rs: High\n";
     assert_eq!(found, [wanted]);

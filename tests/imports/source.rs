@@ -7,41 +7,41 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// One name that a `use` line brings into a module, or all names of a module (`name` is `*`).
 #[derive(Debug)]
-pub struct Import {
+pub(crate) struct Import {
     /// The name in the module.
-    pub name: String,
+    pub(crate) name: String,
     /// The segments of the path as written.
-    pub path: Vec<String>,
+    pub(crate) path: Vec<String>,
     /// Whether `pub` stands before it: others may take the name from here.
-    pub is_public: bool,
+    pub(crate) is_public: bool,
 }
 
 #[derive(Debug, Default)]
-pub struct Module {
+pub(crate) struct Module {
     /// The number of the module that encloses it; the root has none.
-    pub parent: Option<usize>,
+    pub(crate) parent: Option<usize>,
     /// Its file, relative to the directory of the root file.
-    pub file: String,
+    pub(crate) file: String,
     /// Modules in it, by name.
-    pub children: BTreeMap<String, usize>,
+    pub(crate) children: BTreeMap<String, usize>,
     /// Names that are defined in it.
-    pub items: Vec<String>,
-    pub imports: Vec<Import>,
+    pub(crate) items: Vec<String>,
+    pub(crate) imports: Vec<Import>,
     /// Paths of at least two segments outside of `use` lines.
-    pub paths: Vec<Vec<String>>,
+    pub(crate) paths: Vec<Vec<String>>,
     /// Identifiers outside of `use` lines, as often as they occur.
-    pub words: Vec<String>,
+    pub(crate) words: Vec<String>,
 }
 
 /// The modules of a crate; the first is its root.
 #[derive(Debug)]
-pub struct Crate {
-    pub modules: Vec<Module>,
+pub(crate) struct Crate {
+    pub(crate) modules: Vec<Module>,
 }
 
 impl Crate {
     /// Reads the crate whose root is the file `root`. `load` gives the text of a file.
-    pub fn read(root: &str, load: &dyn Fn(&str) -> Option<String>) -> Self {
+    pub(crate) fn read(root: &str, load: &dyn Fn(&str) -> Option<String>) -> Self {
         let directory = root.rsplit_once('/').map_or("", |(directory, _)| directory);
         let mut reader = Reader { load, modules: Vec::new() };
         reader.file(None, root, directory);
@@ -86,7 +86,7 @@ impl Reader<'_> {
                 ("mod", name) if !name.is_empty() => self.module(rest, name, scope),
                 ("use", _) => self.import(rest, is_public(&tokens[..at]), scope),
                 (keyword, name) => {
-                    if let Some(name) = defined(keyword, name, rest) {
+                    if let Some(name) = defined(keyword, name, rest).filter(|_| begins_item(&tokens[..at])) {
                         self.modules[scope.module].items.push(name);
                     }
                     self.path(rest, scope)
@@ -211,6 +211,20 @@ fn is_public(before: &[TokenTree]) -> bool {
         all => all,
     };
     before.last().is_some_and(|token| matches!(token, TokenTree::Ident(ident) if ident == "pub"))
+}
+
+/// Whether an item can begin behind these tokens: `&'static str` and `*const u8` begin none.
+fn begins_item(before: &[TokenTree]) -> bool {
+    let in_front = |token: &&TokenTree| match token {
+        TokenTree::Ident(word) => {
+            ["pub", "unsafe", "async", "extern", "const"].iter().any(|known| word == known)
+        }
+        TokenTree::Group(group) => group.delimiter() != Delimiter::Brace,
+        TokenTree::Punct(mark) => matches!(mark.as_char(), '#' | '!'),
+        TokenTree::Literal(_) => true,
+    };
+    let last = before.iter().rev().find(|token| !in_front(token));
+    last.is_none_or(|token| is_mark(token, ';') || matches!(token, TokenTree::Group(_)))
 }
 
 /// The name that an item beginning here defines.

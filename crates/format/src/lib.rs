@@ -17,6 +17,7 @@
     deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions, clippy::panic)
 )]
 
+mod algorithm;
 pub mod compression;
 pub mod datalayout;
 pub mod device;

@@ -12,7 +12,7 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::compression::Algorithm;
+use crate::algorithm::Algorithm;
 use crate::error::FormatError;
 use crate::feature::{
     self, CORE_SINCE, KernelNeed, KernelVersion, SUBPAGE_BLOCKS_SINCE, check_incompat, incompat,

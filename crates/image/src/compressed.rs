@@ -4,33 +4,22 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use erofs_format::FormatError;
 use erofs_format::compression::Algorithm;
 use erofs_format::datalayout::extents::{self, Record};
 use erofs_format::datalayout::lcluster::{Index, Lcluster, Shape};
 use erofs_format::datalayout::{DataLayout, compact, full};
 use erofs_format::extent::{Coding, Stored, ZExtent};
 use erofs_format::map_header::{self, ExtentsHeader, IndexHeader, MapHeader, RecordSize};
-use erofs_format::{BlockBits, FormatError};
 
 use crate::budget::Work;
+use crate::context::{Compression, Context};
 use crate::error::Result;
 use crate::inode::Inode;
-use crate::pcluster::Context;
 use crate::space::{Space, length_of};
 
 /// How many bytes of an index are read at once.
 const WINDOW: usize = 4096;
-
-/// What a compressed file depends on besides its inode.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Compression {
-    /// Block size.
-    pub(crate) block_bits: BlockBits,
-    /// The bits of the algorithms that the image announces.
-    pub(crate) announced: u16,
-    /// Pclusters may be larger than a block.
-    pub(crate) big_pclusters: bool,
-}
 
 /// The map of a compressed file.
 #[derive(Debug)]

@@ -11,12 +11,11 @@ use erofs_format::{BlkAddr, FormatError, Nid, compression};
 
 use crate::budget::{Limits, Work};
 use crate::cache::Cached;
-use crate::compressed::Compression;
+use crate::context::{Compression, Context};
 use crate::data::FileData;
 use crate::device::{Devices, PRIMARY};
 use crate::error::{Cause, ImageError, Result};
 use crate::inode::Inode;
-use crate::pcluster::Context;
 use crate::read_at::{FileSource, OffsetView, ReadAt};
 use crate::space::{Space, read_exactly};
 
@@ -43,6 +42,7 @@ pub struct Image {
     devices: Arc<Devices>,
     configs: Configs,
     context: Arc<Context>,
+    packed: Option<FileData>,
     space: Space,
     metabox: Option<Space>,
     prefixes: Vec<LongPrefix>,
@@ -91,16 +91,26 @@ impl Image {
         let configs = read_configs(primary_of(&devices), &superblock)?;
         let work = Arc::new(Work::new(&limits_of(&superblock, &devices)));
         let context = Arc::new(context_of(&superblock, &configs, work));
-        let mut image =
-            Self { superblock, devices, configs, context, space, metabox: None, prefixes: Vec::new() };
+        let mut image = Self {
+            superblock,
+            devices,
+            configs,
+            context,
+            packed: None,
+            space,
+            metabox: None,
+            prefixes: Vec::new(),
+        };
         if image.has_incompat(incompat::METABOX) {
             let data = image.special_data(image.superblock.metabox_nid)?;
             image.metabox = Some(Space::new(Arc::new(data), METABOX, 0));
         }
         if image.has_incompat(incompat::FRAGMENTS) && image.superblock.packed_nid != Nid(0) {
             // The context of the packed inode has none, so that no fragment leads to a fragment.
-            let packed = Some(image.special_data(image.superblock.packed_nid)?);
+            let data = image.special_data(image.superblock.packed_nid)?;
+            let packed: Option<Arc<dyn ReadAt>> = Some(Arc::new(data.clone()));
             image.context = Arc::new(Context { packed, ..Context::clone(&image.context) });
+            image.packed = Some(data);
         }
         image.prefixes = image.read_prefixes()?;
         Ok(image)
@@ -126,7 +136,7 @@ impl Image {
             Space::new(Arc::clone(self.devices.primary()), PRIMARY, 0)
         } else if let Some(metabox) = &self.metabox {
             metabox.clone()
-        } else if let Some(packed) = &self.context.packed {
+        } else if let Some(packed) = &self.packed {
             Space::new(Arc::new(packed.clone()), "the packed inode", 0)
         } else {
             Space::new(Arc::clone(self.devices.primary()), PRIMARY, 0)
@@ -182,7 +192,7 @@ impl Image {
 
     /// The packed inode, where fragments are.
     pub fn packed(&self) -> Option<&FileData> {
-        self.context.packed.as_ref()
+        self.packed.as_ref()
     }
 
     /// The long prefix that names the fingerprints; `None` without the feature `ISHARE_XATTRS`.

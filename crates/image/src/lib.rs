@@ -5,7 +5,7 @@
 //! walk. What the bytes mean is decided in `erofs-format`; here they are fetched.
 //!
 //! Reading order: [`error`], [`budget`], [`read_at`], [`cache`], [`space`], [`device`], [`inode`], `map`,
-//! `compressed`, `pcluster`, [`data`], [`image`], [`dir`], [`xattr`],
+//! `context`, `compressed`, `pcluster`, [`data`], [`image`], [`dir`], [`xattr`],
 //! [`ishare`], [`walk`], [`census`].
 
 #![cfg_attr(
@@ -17,6 +17,7 @@ pub mod budget;
 pub mod cache;
 pub mod census;
 mod compressed;
+mod context;
 pub mod data;
 pub mod device;
 pub mod dir;

@@ -5,10 +5,11 @@
 //! values.
 //!
 //! Reading order: [`kernel`] (what differs between versions), [`facts`] (what is read from images), [`scenario`] (what
-//! happens), [`pages`] and [`readahead`] (how pages come into memory), [`world`] (who shares them, event by event),
+//! happens), [`pages`], [`cached`] and [`readahead`] (how pages come into memory), [`world`] (who shares them, event by event),
 //! [`run`] (a scenario in the model), [`tally`] (what a set of images costs when everything is read). Invariant: after
 //! [`facts`] no I/O; one kernel rule, one function.
 
+pub mod cached;
 pub mod error;
 pub mod facts;
 mod gaps;

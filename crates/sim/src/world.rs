@@ -7,10 +7,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
+use crate::cached::Cached;
 use crate::facts::ImageFacts;
 use crate::kernel::KernelModel;
 use crate::pages::{PAGE_SIZE, PageSet, pages_of, saturating_sum};
-use crate::readahead::{Cached, FileAccess, Geometry, Readahead};
+use crate::readahead::{FileAccess, Geometry, Readahead};
 use crate::scenario::{Backend, Method};
 
 /// The readahead window of a device of which nothing is said, and of mounts of image files, in pages

@@ -16,7 +16,7 @@ use erofs_image::{Image, Inode, Xattr, printable};
 use rustix::fs::{AtFlags, CWD, Gid, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::{Trouble, host};
+use super::trouble::{Trouble, host};
 
 /// The set-user-id and set-group-id bits.
 const SET_ID: u16 = 0o6000;

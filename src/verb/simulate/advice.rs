@@ -6,10 +6,10 @@ use erofs_sim::survey::{Findings, Group, Hint, Why};
 use erofs_sim::tally::Cause;
 use erofs_sim::world::{Class, Reason, class_of};
 
+use super::beside::Beside;
 use super::plan::Planned;
 use super::report::{Advice, Largest, largest};
 use super::verify::Content;
-use super::whole::Beside;
 use crate::words::{counted, size};
 
 /// How many files are named.

@@ -2,12 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
 use erofs_image::{Image, ImageError};
 use erofs_sim::facts::{ImageFacts, ImageFiles};
-use erofs_sim::scenario::{Backend, Method};
 
-use super::Args;
+use super::args::Args;
 use crate::exit::WrongUse;
 use crate::verb::source::{devices_of_each, shown};
 
@@ -47,81 +45,6 @@ impl Planned {
     /// The path as reports have it.
     pub(super) fn shown(&self) -> String {
         self.path.to_string_lossy().into_owned()
-    }
-}
-
-/// How files are read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum How {
-    /// All of them, completely, by this method; the name that was typed.
-    All(&'static str, Method),
-    /// As a list of accesses says.
-    Trace(PathBuf),
-    /// As a log of strace says.
-    Strace(PathBuf),
-}
-
-impl std::str::FromStr for How {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let file = |path: &str| Some(PathBuf::from(path)).filter(|path| !path.as_os_str().is_empty());
-        let all = [
-            ("all", Method::Read),
-            ("read", Method::Read),
-            ("mmap", Method::Mmap),
-            ("sendfile", Method::Sendfile),
-        ];
-        if let Some((name, method)) = all.into_iter().find(|row| row.0 == text) {
-            return Ok(Self::All(name, method));
-        }
-        let trace = text.strip_prefix("trace:").and_then(file).map(Self::Trace);
-        let strace = || text.strip_prefix("strace:").and_then(file).map(Self::Strace);
-        trace
-            .or_else(strace)
-            .ok_or_else(|| "want all, read, mmap, sendfile, trace:FILE, or strace:FILE".into())
-    }
-}
-
-/// What lies under the mounts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Under {
-    /// Block devices
-    Block,
-    /// Loop devices with direct I/O
-    Loop,
-    /// Loop devices without direct I/O, so that image files are cached as well
-    LoopBuffered,
-    /// dm-verity devices
-    DmVerity,
-    /// The image files themselves, which are cached as well
-    File,
-    /// The image files themselves, with the mount option directio
-    FileDirectio,
-}
-
-impl Under {
-    pub(super) fn backend(self) -> Backend {
-        match self {
-            Self::Block => Backend::Block,
-            Self::Loop => Backend::Loop,
-            Self::LoopBuffered => Backend::LoopBuffered,
-            Self::DmVerity => Backend::Verity,
-            Self::File => Backend::File,
-            Self::FileDirectio => Backend::FileDirectio,
-        }
-    }
-}
-
-/// The name of a backend on the command line.
-pub(super) fn backend_name(backend: Backend) -> &'static str {
-    match backend {
-        Backend::Block => "block",
-        Backend::Loop => "loop",
-        Backend::LoopBuffered => "loop-buffered",
-        Backend::Verity => "dm-verity",
-        Backend::File => "file",
-        Backend::FileDirectio => "file-directio",
     }
 }
 

@@ -16,10 +16,10 @@ use erofs_sim::world::WorldError;
 use serde::Deserialize;
 
 use super::advice::{self, Known};
+use super::args::{Args, keep_apart};
+use super::beside::Beside;
 use super::plan::{Planned, check_feature, every_path_once};
 use super::report::{EventReport, ImageReport, Report, Total, domains, not_shared};
-use super::whole::Beside;
-use super::{Args, keep_apart};
 use crate::exit::WrongUse;
 use crate::files::Item;
 use crate::verb::source::shown;

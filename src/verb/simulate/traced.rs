@@ -18,10 +18,11 @@ use erofs_sim::tally::Cause;
 use erofs_sim::trace::{self, How, Record};
 use erofs_sim::world::{MountOptions, World};
 
-use super::Args;
+use super::args::Args;
+use super::beside::Beside;
 use super::plan::{Planned, check_feature};
 use super::report::{ImageReport, Report};
-use super::whole::{Asked, Beside, finish};
+use super::whole::{Asked, finish};
 use crate::exit::{WrongUse, one_line};
 use crate::output;
 use crate::verb::source::shown;
