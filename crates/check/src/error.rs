@@ -1,8 +1,7 @@
 //! What can keep a check from being made. What is wrong with the image itself is a [`crate::Finding`].
 
 use erofs_image::DecodeError;
-use erofs_image::budget::DIRECTORIES;
-use erofs_image::{Cause, ImageError};
+use erofs_image::{Cause, Excess, ImageError};
 
 /// Why an image could not be checked, in whole or in part.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -18,7 +17,7 @@ pub(crate) fn is_operational(error: &ImageError) -> bool {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the other causes are about the image")]
     match error.cause() {
         Cause::Io { .. } | Cause::Source(_) | Cause::DeviceAbsent { .. } | Cause::DeviceCount { .. } => true,
-        Cause::TooMuch { what, .. } => *what != DIRECTORIES,
+        Cause::TooMuch { excess, .. } => *excess == Excess::TooLong,
         Cause::Decode { source: DecodeError::Memory { .. }, .. } => true,
         _ => false,
     }

@@ -34,5 +34,5 @@ pub mod units;
 pub mod xattr;
 pub mod xattr_prefix;
 
-pub use error::FormatError;
+pub use error::{FormatError, Rule};
 pub use units::{BlkAddr, BlockBits, Nid};

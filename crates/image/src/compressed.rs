@@ -4,13 +4,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use erofs_format::FormatError;
 use erofs_format::compression::Algorithm;
 use erofs_format::datalayout::extents::{self, Record};
 use erofs_format::datalayout::lcluster::{Index, Lcluster, Shape};
 use erofs_format::datalayout::{DataLayout, compact, full};
 use erofs_format::extent::{Coding, Stored, ZExtent};
 use erofs_format::map_header::{self, ExtentsHeader, IndexHeader, MapHeader, RecordSize};
+use erofs_format::{FormatError, Rule};
 
 use crate::budget::Work;
 use crate::context::{Compression, Context};
@@ -107,7 +107,7 @@ impl Map {
         if end > space.len() {
             let found = format!("an index up to byte {end}");
             let want = format!("an end within {} bytes", space.len());
-            return Err(FormatError::field("compressed index", at, found, want).into());
+            return Err(FormatError::field("compressed index", at, found, want).of(Rule::TableEnd).into());
         }
         let mut window = Window::new(end, Arc::clone(&context.work));
         let kind = match header {

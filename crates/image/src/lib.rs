@@ -37,7 +37,7 @@ pub use cache::Cached;
 pub use data::{FileData, Piece};
 pub use dir::{Entry, Follow};
 pub use erofs_decode::DecodeError;
-pub use error::{Cause, ImageError, printable};
+pub use error::{Cause, Excess, ImageError, printable};
 pub use image::{Image, OpenOptions};
 pub use inode::Inode;
 pub use ishare::{Fingerprint, Private};

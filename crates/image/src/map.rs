@@ -4,7 +4,7 @@ use erofs_format::datalayout::DataLayout;
 use erofs_format::datalayout::chunk::{ChunkAddress, ChunkFormat, decode_entry};
 use erofs_format::datalayout::flat::Flat;
 use erofs_format::extent::{Extent, Place};
-use erofs_format::{BlkAddr, FormatError};
+use erofs_format::{BlkAddr, FormatError, Rule};
 
 use crate::device::Devices;
 use crate::error::Result;
@@ -68,7 +68,7 @@ impl<'a> Chunks<'a> {
         if end > space.len() {
             let found = format!("{count} entries up to byte {end}");
             let want = format!("an end within {} bytes", space.len());
-            return Err(FormatError::field("chunk table", at, found, want).into());
+            return Err(FormatError::field("chunk table", at, found, want).of(Rule::TableEnd).into());
         }
         Ok(chunks)
     }
