@@ -9,19 +9,29 @@
 //! [`run`] (a scenario in the model), [`tally`] (what a set of images costs when everything is read). Invariant: after
 //! [`facts`] no I/O; one kernel rule, one function.
 
-pub mod cached;
+pub mod advice;
+mod cached;
+pub mod contents;
 pub mod error;
 pub mod facts;
 mod gaps;
 pub mod ground;
 pub mod kernel;
 mod keys;
+mod member;
+mod overheads;
 pub mod pages;
 pub mod readahead;
+mod replay;
 pub mod run;
 pub mod scenario;
+mod setup;
+mod simulated;
+mod simulation;
 pub mod strace;
 pub mod survey;
 pub mod tally;
+mod timeline;
 pub mod trace;
+mod whole;
 pub mod world;

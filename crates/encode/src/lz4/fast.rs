@@ -108,6 +108,7 @@ fn finish<const HASHED: u32>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::block::LAST_LITERALS;
     use super::super::ffi;
     use super::*;
 
