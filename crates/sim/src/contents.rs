@@ -23,15 +23,19 @@ const PIECE: usize = 1 << 18;
 type Digest = Vec<u8>;
 
 /// What the contents say, beyond what fingerprints say.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Contents {
+    /// What is stored more than once.
     pub duplicates: Duplicates,
     /// Files whose fingerprint another file with other content has.
     pub wrong: Vec<Named>,
+    /// How many of these there are; only the largest are named.
     pub wrong_files: u64,
     /// Files with the content of an earlier file, and another fingerprint or none.
     pub unmatched: Vec<Named>,
+    /// How many of these there are.
     pub unmatched_files: u64,
+    /// Their bytes.
     pub unmatched_bytes: u64,
     /// Files whose data this version cannot read.
     pub unread_files: u64,
@@ -48,7 +52,7 @@ struct Seen {
 
 #[derive(Debug, Default)]
 struct Reader {
-    content: Contentss,
+    content: Contents,
     digests: HashMap<Digest, Seen>,
     /// The digest of each fingerprint, by domain.
     values: HashMap<(String, Vec<u8>), Digest>,

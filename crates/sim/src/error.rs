@@ -115,10 +115,7 @@ pub enum AccessError {
         path: Vec<u8>,
     },
     /// The range is not in the file.
-    #[error(
-        "range: found bytes {from} to {end}, want an end within the {size} bytes of {}",
-        printable(path)
-    )]
+    #[error("range: found bytes {from} to {end}, want an end within the {size} bytes of {}", printable(path))]
     Range {
         /// The path.
         path: Vec<u8>,

@@ -37,8 +37,7 @@ impl Setup<'_> {
         findings: Findings,
     ) -> Result<Simulated, SimError> {
         overheads.add_across(findings.stored_across);
-        let contents =
-            if self.read_contents { Some(contents::read(self.members, &findings)?) } else { None };
+        let contents = if self.read_contents { Some(contents::read(self.members, &findings)?) } else { None };
         if let Some(contents) = &contents {
             overheads.duplicates = contents.duplicates;
         }

@@ -52,8 +52,7 @@ fn open(
             continue;
         }
         let path = directory.join(path);
-        let devices: Vec<PathBuf> =
-            devices_of(scenario, name).map(|device| directory.join(device)).collect();
+        let devices: Vec<PathBuf> = devices_of(scenario, name).map(|device| directory.join(device)).collect();
         let facts = facts::read(&path, &devices).map_err(|error| SimError::image(&path, error))?;
         check_feature(allow_unshared, &path, &facts)?;
         images.insert(name.clone(), facts);
@@ -72,10 +71,7 @@ fn devices_of<'a>(scenario: &'a Scenario, name: &str) -> impl Iterator<Item = &'
 
 /// Holds every name and every range against the images, before anything is run.
 #[expect(clippy::wildcard_enum_match_arm, reason = "only these events are about open files")]
-fn check(
-    scenario: &Scenario,
-    images: &BTreeMap<String, ImageFacts>,
-) -> Result<(), SimError> {
+fn check(scenario: &Scenario, images: &BTreeMap<String, ImageFacts>) -> Result<(), SimError> {
     let mut mounted: BTreeMap<&str, &str> = BTreeMap::new();
     let mut names: BTreeMap<&str, HashMap<&[u8], usize>> = BTreeMap::new();
     let mut streams: BTreeSet<(&str, &str, &str)> = BTreeSet::new();

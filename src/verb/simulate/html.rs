@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use super::chart::{self, Bar};
 use super::escape::escaped;
+use super::named::Largest;
 use super::print::{heading, image_set};
-use super::report::{Largest, Report, Total};
+use super::report::{Report, Total};
 use crate::words::{counted, grouped, size};
 
 /// How many images and events are listed; the charts have all of them.

@@ -1,38 +1,35 @@
 //! `erofs-ishare simulate`: how much page cache a set of images takes, with sharing and without.
 //!
 //! ```text
-//! plan ─┬─► whole ────┐
-//!       ├─► traced ───┼─► report ─► print, html
-//!       └─► scenario ─┘     ▲
-//!             survey, verify ─► advice
+//! args ─► plan ─┬─► Simulation::read_all ─┐
+//!               ├─► traced: replay ───────┼─► report, advice ─► print, html
+//!               └─► scenario: play ───────┘
 //! ```
 
 mod advice;
 mod args;
-mod beside;
 mod chart;
 mod escape;
 mod html;
+mod named;
 mod plan;
 mod print;
 mod report;
 mod scenario;
 mod traced;
-mod verify;
-mod whole;
 
 use std::io::Write as _;
 
 use erofs_builder::ImageFile;
+use erofs_sim::{Setup, Simulation};
 
 use super::Done;
 use crate::exit::{WrongUse, one_line};
 use crate::files::Item;
 use crate::output;
 pub use args::Args;
-use args::{How, keep_apart};
+use args::{How, backend_name, keep_apart};
 use report::Report;
-use whole::Asked;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     let report = report_of(args)?;
@@ -68,22 +65,25 @@ fn report_of(args: &Args) -> anyhow::Result<Report> {
         return scenario::run(args, path);
     }
     let plan = plan::plan(args)?;
-    let mut read: Vec<Item> = plan.iter().map(|planned| Item::new("IMAGE", &planned.path)).collect();
+    let mut read: Vec<Item> = plan.iter().map(|member| Item::new("IMAGE", &member.path)).collect();
     if let How::Trace(path) | How::Strace(path) = &args.access {
         read.push(Item::new("--access", path));
     }
     keep_apart(args, &read)?;
-    let asked = Asked {
-        plan: &plan,
+    let setup = Setup {
+        members: &plan,
         kernel: args.kernel,
         backend: args.backend.backend(),
         allow_unshared: args.allow_unshared,
-        verify: args.verify,
+        read_contents: args.verify,
     };
     match &args.access {
-        How::All(name, method) => whole::run(asked, name, *method),
-        How::Trace(path) => traced::run_trace(asked, args, path),
-        How::Strace(path) => traced::run_strace(asked, args, path),
+        How::All(name, method) => {
+            let simulated = Simulation::new(setup).read_all(*method).map_err(plan::failed)?;
+            Ok(Report::of(&simulated, (*name).to_owned(), Some(backend_name(setup.backend))))
+        }
+        How::Trace(path) => traced::run_trace(setup, args, path),
+        How::Strace(path) => traced::run_strace(setup, args, path),
     }
 }
 
