@@ -49,7 +49,7 @@ struct Report {
     kernel_to_mount: String,
     kernel_to_share: Option<String>,
     devices: Vec<DeviceReport>,
-    xattr_prefixes: Option<Vec<String>>,
+    xattr_prefixes: Vec<String>,
     ishare: Option<IshareReport>,
     counts: Option<Counts>,
     warnings: Vec<String>,
@@ -178,9 +178,8 @@ fn report(args: &ImageArgs, image: &Image, counts: Option<Counts>, warnings: Vec
         blocks: slot.blocks,
         unified_address: slot.uniaddr,
     });
-    let prefixes = image.prefixes().ok().map(|prefixes| {
-        prefixes.iter().map(|prefix| printable(&prefix.full(0).unwrap_or_default())).collect()
-    });
+    let prefixes = image.prefixes().iter();
+    let prefixes = prefixes.map(|prefix| printable(&prefix.full(0).unwrap_or_default())).collect();
     Report {
         image: shown(&args.image),
         image_bytes: image.primary_len(),
@@ -242,7 +241,7 @@ fn print(out: &mut dyn Write, report: &Report) -> anyhow::Result<()> {
         let place = format!("{} blocks at unified block {}", device.blocks, device.unified_address);
         line(&format!("device {}", device.number), &format!("{place}{tag}"))?;
     }
-    for prefix in report.xattr_prefixes.iter().flatten() {
+    for prefix in &report.xattr_prefixes {
         line("xattr prefix", prefix)?;
     }
     if let Some(counts) = &report.counts {

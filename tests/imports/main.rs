@@ -112,7 +112,9 @@ fn arrows_run_to_the_file_that_defines_the_name() {
     let arrows = arrows(&small(&[]));
     let found: Vec<String> = arrows
         .iter()
-        .map(|((from, to), names)| format!("{from} {to} {}", Vec::from_iter(names.iter().cloned()).join(",")))
+        .map(|((from, to), names)| {
+            format!("{from} {to} {}", names.iter().cloned().collect::<Vec<_>>().join(","))
+        })
         .collect();
     let wanted = [
         "src/a.rs src/b.rs name",

@@ -235,8 +235,7 @@ fn defined(keyword: &str, name: String, rest: &[TokenTree]) -> Option<String> {
         {
             Some(name)
         }
-        "static" => Some(word(rest, 2)),
-        "macro_rules" => Some(word(rest, 2)),
+        "static" | "macro_rules" => Some(word(rest, 2)),
         _ => None,
     }
 }

@@ -181,7 +181,7 @@ fn of_superblock(image: &Image) -> Vec<Range> {
         ranges.push(range(u64::from(value.devt_slotoff).saturating_mul(slot), slots.saturating_mul(slot)));
     }
     let inside = value.incompat & (incompat::METABOX | incompat::FRAGMENTS) != 0;
-    let prefixes = image.prefixes().unwrap_or_default();
+    let prefixes = image.prefixes();
     if !prefixes.is_empty() && (!inside || value.compat & feature::compat::PLAIN_XATTR_PFX != 0) {
         let length = prefixes.iter().fold(0_u64, |sum, prefix| sum.saturating_add(size(prefix.size())));
         ranges.push(range(u64::from(value.xattr_prefix_start).saturating_mul(START_UNIT), length));

@@ -16,9 +16,12 @@ pub enum CheckError {
 pub(crate) fn is_operational(error: &ImageError) -> bool {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the other causes are about the image")]
     match error.cause() {
-        Cause::Io { .. } | Cause::Source(_) | Cause::DeviceAbsent { .. } | Cause::DeviceCount { .. } => true,
+        Cause::Io { .. }
+        | Cause::Source(_)
+        | Cause::DeviceAbsent { .. }
+        | Cause::DeviceCount { .. }
+        | Cause::Decode { source: DecodeError::Memory { .. }, .. } => true,
         Cause::TooMuch { excess, .. } => *excess == Excess::TooLong,
-        Cause::Decode { source: DecodeError::Memory { .. }, .. } => true,
         _ => false,
     }
 }

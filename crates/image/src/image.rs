@@ -1,6 +1,6 @@
 //! Opening an image: superblock, checksum, devices, metabox, long xattr prefixes; and what is found by nid from there on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use erofs_format::compression::{Algorithm, Configs};
@@ -23,15 +23,75 @@ use crate::space::{Space, read_exactly};
 const METABOX: &str = "the metabox";
 
 /// How an image is opened.
-#[derive(Debug, Clone, Copy)]
+///
+/// ```no_run
+/// # use std::path::{Path, PathBuf};
+/// let image = erofs_image::OpenOptions::new().devices(["data.img"]).open(Path::new("meta.img"))?;
+/// # Ok::<(), erofs_image::ImageError>(())
+/// ```
+#[derive(Debug, Clone)]
 pub struct OpenOptions {
-    /// Compare the superblock's checksum, where it has one, as Linux does. On by default.
-    pub verify_checksum: bool,
+    devices: Vec<PathBuf>,
+    offset: u64,
+    cached: bool,
+    verify_checksum: bool,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { verify_checksum: true }
+        Self { devices: Vec::new(), offset: 0, cached: false, verify_checksum: true }
+    }
+}
+
+impl OpenOptions {
+    /// No extra devices, the image at the start of the file, nothing cached, and the checksum compared.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The extra devices, in the order of the device table: all of them, or none; see [`Image::open`].
+    #[must_use]
+    pub fn devices<P: Into<PathBuf>>(mut self, devices: impl IntoIterator<Item = P>) -> Self {
+        self.devices = devices.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// How many bytes into the file or block device the image starts.
+    #[must_use]
+    pub fn offset(mut self, bytes: u64) -> Self {
+        self.offset = bytes;
+        self
+    }
+
+    /// Whether small reads are served from windows of the image that are kept in memory (see [`crate::cache`]), which takes
+    /// 1 MiB more: for walks.
+    #[must_use]
+    pub fn cached(mut self, cached: bool) -> Self {
+        self.cached = cached;
+        self
+    }
+
+    /// Whether the superblock's checksum is compared, where it has one, as Linux does.
+    #[must_use]
+    pub fn verify_checksum(mut self, verify: bool) -> Self {
+        self.verify_checksum = verify;
+        self
+    }
+
+    /// Opens the image at `path`.
+    ///
+    /// # Errors
+    /// What [`Image::open`] refuses, and files that are neither regular files nor block devices.
+    pub fn open(&self, path: &Path) -> Result<Image> {
+        let primary = OffsetView::new(FileSource::open(path)?, self.offset);
+        let primary: Arc<dyn ReadAt> =
+            if self.cached { Arc::new(Cached::new(primary)) } else { Arc::new(primary) };
+        let mut devices: Vec<Arc<dyn ReadAt>> = Vec::new();
+        for device in &self.devices {
+            let named = |error: ImageError| Cause::Source(format!("{}: {error}", device.display()));
+            devices.push(Arc::new(FileSource::open(device).map_err(named)?));
+        }
+        Image::open(primary, devices, self)
     }
 }
 
@@ -49,28 +109,9 @@ pub struct Image {
 }
 
 impl Image {
-    /// Opens the image at `path`, which starts `offset` bytes into the file or block device, with its extra devices in
-    /// the order of the device table (all of them, or none; see [`Image::open`]).
+    /// Opens the image at `path`, which starts `offset` bytes into the file: [`OpenOptions::open`] in short.
     pub fn open_path(path: &Path, extra: &[impl AsRef<Path>], offset: u64) -> Result<Self> {
-        let primary = OffsetView::new(FileSource::open(path)?, offset);
-        Self::open_with(Arc::new(primary), extra)
-    }
-
-    /// The same as [`Image::open_path`], for walks: small reads are served from windows of the image that are kept in
-    /// memory (see [`crate::cache`]), which takes 1 MiB more.
-    pub fn open_path_cached(path: &Path, extra: &[impl AsRef<Path>], offset: u64) -> Result<Self> {
-        let primary = Cached::new(OffsetView::new(FileSource::open(path)?, offset));
-        Self::open_with(Arc::new(primary), extra)
-    }
-
-    fn open_with(primary: Arc<dyn ReadAt>, extra: &[impl AsRef<Path>]) -> Result<Self> {
-        let mut devices: Vec<Arc<dyn ReadAt>> = Vec::new();
-        for device in extra {
-            let device = device.as_ref();
-            let named = |error: ImageError| Cause::Source(format!("{}: {error}", device.display()));
-            devices.push(Arc::new(FileSource::open(device).map_err(named)?));
-        }
-        Self::open(primary, devices, OpenOptions::default())
+        OpenOptions::new().devices(extra.iter().map(AsRef::as_ref)).offset(offset).open(path)
     }
 
     /// Opens the image whose first byte is the first of `primary`. `extra` are the extra devices in the order of the
@@ -78,7 +119,11 @@ impl Image {
     ///
     /// Refused is what Linux refuses to mount: a wrong superblock, checksum, device count, compression configuration, or
     /// prefix table, and a packed or metabox inode that cannot be read.
-    pub fn open(primary: Arc<dyn ReadAt>, extra: Vec<Arc<dyn ReadAt>>, options: OpenOptions) -> Result<Self> {
+    pub fn open(
+        primary: Arc<dyn ReadAt>,
+        extra: Vec<Arc<dyn ReadAt>>,
+        options: &OpenOptions,
+    ) -> Result<Self> {
         let superblock = read_superblock(primary.as_ref())?;
         if options.verify_checksum && superblock.compat & compat::SB_CHKSUM != 0 {
             let mut covered = vec![0; superblock::checksum_span(superblock.block_bits)];
@@ -181,8 +226,8 @@ impl Image {
     }
 
     /// The table of long xattr prefixes. It was read when the image was opened.
-    pub fn prefixes(&self) -> Result<&[LongPrefix]> {
-        Ok(&self.prefixes)
+    pub fn prefixes(&self) -> &[LongPrefix] {
+        &self.prefixes
     }
 
     /// The configurations of the compression algorithms; none without the feature `COMPR_CFGS`.
@@ -201,7 +246,7 @@ impl Image {
             return Ok(None);
         }
         // The superblock's decoder has held the number against the count.
-        Ok(self.prefixes()?.get(usize::from(self.superblock.ishare_xattr_prefix_id)))
+        Ok(self.prefixes().get(usize::from(self.superblock.ishare_xattr_prefix_id)))
     }
 
     /// The compression algorithms that the image announces, for messages.

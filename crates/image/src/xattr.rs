@@ -235,7 +235,7 @@ impl Image {
             return Ok(entry.name_index == index && entry.name == name);
         };
         // A number without a prefix matches nothing, as in Linux.
-        let prefix = self.prefixes()?.get(usize::from(number));
+        let prefix = self.prefixes().get(usize::from(number));
         Ok(prefix.and_then(|prefix| prefix.strip(index, name)) == Some(entry.name.as_slice()))
     }
 
@@ -265,7 +265,7 @@ impl Image {
             )
         };
         if let Some(number) = xattr_prefix::number_of(entry.name_index) {
-            let prefixes = self.prefixes()?;
+            let prefixes = self.prefixes();
             let prefix: &LongPrefix = prefixes.get(usize::from(number)).ok_or_else(|| {
                 wrong(format!("a number below xattr_prefix_count, which is {}", prefixes.len()))
             })?;

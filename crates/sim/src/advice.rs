@@ -16,7 +16,6 @@ const STAMP_SHARE: u64 = 1000;
 
 /// What the advice is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Topic {
     /// Pages of files have their bytes in several places, which kernels that share read wrong.
     SplitPages,

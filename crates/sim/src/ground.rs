@@ -77,7 +77,7 @@ impl Surveyor {
             let slot = length_of(device::SLOT_SIZE);
             surveyor.device(u64::from(sb.devt_slotoff) * slot, u64::from(sb.extra_devices) * slot);
         }
-        let table = image.prefixes().unwrap_or_default().iter().map(|prefix| length_of(prefix.size())).sum();
+        let table = image.prefixes().iter().map(|prefix| length_of(prefix.size())).sum();
         surveyor.device(u64::from(sb.xattr_prefix_start) * xattr_prefix::START_UNIT, table);
         for nid in [sb.packed_nid, sb.metabox_nid] {
             let there = nid != Nid(0) && sb.incompat & (incompat::FRAGMENTS | incompat::METABOX) != 0;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use erofs_image::{Image, ImageError};
+use erofs_image::{Image, ImageError, OpenOptions};
 
 use crate::facts::ImageFiles;
 
@@ -39,7 +39,7 @@ impl Member {
     /// # Errors
     /// Those of the reader.
     pub fn open(&self) -> Result<Image, ImageError> {
-        Image::open_path(&self.path, &self.devices, 0)
+        OpenOptions::new().devices(&self.devices).open(&self.path)
     }
 }
 

@@ -197,7 +197,7 @@ fn needs_proc(error: Errno) -> io::Error {
 mod tests {
     use super::*;
     use crate::verb::extract::target::Target;
-    use erofs_image::Follow;
+    use erofs_image::{Follow, OpenOptions};
     use erofs_testkit::require::{Absent, need};
     use std::fs;
     use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -216,7 +216,7 @@ mod tests {
         let file = erofs_builder::ImageFile::create(&path, 0).unwrap();
         let options = erofs_builder::BuildOptions::default();
         erofs_builder::build(&mut source, file, &options, &erofs_tree::Silent).unwrap();
-        Image::open_path_cached(&path, &[] as &[&Path], 0).unwrap()
+        OpenOptions::new().cached(true).open(&path).unwrap()
     }
 
     #[test]

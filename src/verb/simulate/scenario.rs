@@ -57,9 +57,12 @@ pub(super) fn run(args: &Args, path: &Path) -> anyhow::Result<Report> {
     keep_apart(args, &images.iter().map(|image| Item::new("image", image)).collect::<Vec<_>>())?;
     every_path_once(images.iter().map(PathBuf::as_path))?;
     let simulated = Simulation::play(&scenario, directory, args.kernel, args.allow_unshared);
-    let simulated = simulated.map_err(|error| match error {
-        SimError::Event { event, problem } => source.wrong(event, &problem.to_string()).into(),
-        other => failed(other),
+    let simulated = simulated.map_err(|error| {
+        if let SimError::Event { event, problem } = &error {
+            source.wrong(*event, &problem.to_string()).into()
+        } else {
+            failed(error)
+        }
     })?;
     let events = scenario.events.iter().zip(&simulated.events).enumerate();
     let events = events.map(|(number, (event, cost))| EventReport {
