@@ -219,7 +219,7 @@ fn equal_files_of_two_algorithms() {
         let (_dir, image) = build(&options, source.path());
         let done = Command::new(ISHARE).arg("verify").arg(&image).output().unwrap();
         assert!(done.status.success(), "{more:?}: {}", String::from_utf8_lossy(&done.stdout));
-        let opened = erofs_image::Image::open_path(&image, &[] as &[&Path], 0).unwrap();
+        let opened = erofs_image::OpenOptions::new().open(&image).unwrap();
         for name in ["first", "second", "third", "second-again", "second-longer"] {
             let inode = opened.resolve(name.as_bytes(), erofs_image::Follow::All).unwrap();
             assert!(inode.layout().is_compressed(), "{more:?}: {name}");
@@ -229,7 +229,7 @@ fn equal_files_of_two_algorithms() {
 
 /// Whether a file of the root directory is stored compressed.
 fn is_compressed(image: &Path, name: &str) -> bool {
-    let image = erofs_image::Image::open_path(image, &[] as &[&Path], 0).unwrap();
+    let image = erofs_image::OpenOptions::new().open(image).unwrap();
     let inode = image.resolve(name.as_bytes(), erofs_image::Follow::All).unwrap();
     inode.layout().is_compressed()
 }

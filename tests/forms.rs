@@ -9,7 +9,7 @@ use std::process::Command;
 
 use erofs_format::Nid;
 use erofs_format::feature::incompat;
-use erofs_image::{Follow, Image};
+use erofs_image::{Follow, Image, OpenOptions};
 use erofs_testkit::compare::assert_same;
 use erofs_testkit::require::need;
 use erofs_testkit::{Backing, Expect, Mount, content, mount, peers, place};
@@ -22,7 +22,7 @@ const KEY_OPTION: &str = "--ishare-key=trusted.erofs.fingerprint";
 const MIB: usize = 1 << 20;
 
 fn open(image: &Path, devices: &[&Path]) -> Image {
-    Image::open_path(image, devices, 0).unwrap()
+    OpenOptions::new().devices(devices).open(image).unwrap()
 }
 
 fn index(options: &[&str], original: &Path) -> (tempfile::TempDir, PathBuf) {

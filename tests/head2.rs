@@ -12,7 +12,7 @@ use erofs_format::compression::Algorithm;
 use erofs_format::extent::{Coding, Stored, ZExtent};
 use erofs_format::feature::incompat;
 use erofs_format::map_header::MapHeader;
-use erofs_image::{FileData, Follow, Image};
+use erofs_image::{FileData, Follow, Image, OpenOptions};
 use erofs_testkit::compare::{assert_extracted, assert_same};
 use erofs_testkit::content::{Stream, edges, gaps, noise, text, write_lengths};
 use erofs_testkit::require::need;
@@ -74,7 +74,7 @@ fn build(options: &[&str], source: &Path) -> (tempfile::TempDir, PathBuf) {
 }
 
 fn opened(image: &Path) -> Image {
-    Image::open_path(image, &[] as &[&Path], 0).unwrap()
+    OpenOptions::new().open(image).unwrap()
 }
 
 fn data(image: &Image, name: &str) -> FileData {

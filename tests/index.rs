@@ -514,8 +514,7 @@ fn a_debian_root_file_system() {
 
 /// Gives the first pcluster of `/text` an address far behind the image.
 fn lie(image: &Path) {
-    let none: [&Path; 0] = [];
-    let opened = erofs_image::Image::open_path(image, &none, 0).unwrap();
+    let opened = erofs_image::OpenOptions::new().open(image).unwrap();
     let inode =
         opened.walk_all().unwrap().map(Result::unwrap).find(|step| step.path == b"/text").unwrap().inode;
     let at = (u64::from(opened.superblock().meta_blkaddr) << 12) + inode.nid.byte().unwrap();

@@ -52,8 +52,8 @@ fn look(image: &Image, path: &[u8], inode: &Inode, content: &mut u64, values: &m
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let options = OpenOptions { verify_checksum: false };
-    let Ok(image) = Image::open(Arc::new(bytes.to_vec()), Vec::new(), options) else { return };
+    let options = OpenOptions::new().verify_checksum(false);
+    let Ok(image) = Image::open(Arc::new(bytes.to_vec()), Vec::new(), &options) else { return };
     let _ = image.ishare_prefix().map(|prefix| prefix.map(|prefix| prefix.full(0)));
     let Ok(walk) = image.walk_all() else { return };
     let (mut content, mut values) = (CONTENT, VALUES);

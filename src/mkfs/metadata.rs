@@ -2,7 +2,7 @@
 
 use erofs_builder::options::{AlgorithmOptions, MetaboxOptions};
 
-use super::compression::algorithm;
+use super::algorithm::algorithm;
 use crate::value;
 
 /// Flags about metadata.

@@ -1,5 +1,6 @@
 //! `mkfs-erofs`: flags to options, one build, one summary.
 
+mod algorithm;
 mod args;
 mod compression;
 mod extended;

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::anyhow;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
@@ -12,7 +12,7 @@ use erofs_builder::companion::{self, Form};
 use erofs_builder::options::{DEFAULT_ISHARE_KEY, FingerprintOptions, FingerprintValue, MetaboxOptions};
 use erofs_builder::{BuildError, ImageFile, Summary};
 use erofs_format::xattr_prefix::LongPrefix;
-use erofs_image::Image;
+use erofs_image::{Image, OpenOptions};
 use erofs_tree::{Progress, Silent};
 use serde::Serialize;
 use uuid::Uuid;
@@ -120,9 +120,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     files::keep_apart(&read, &written)?;
     files::keep_apart(&read, &[Item::stdout()])?;
     let form = form(args).map_err(WrongUse)?;
-    let none: [&Path; 0] = [];
     let named = |error: &dyn std::fmt::Display| anyhow!("{}: {error}", shown(&args.image));
-    let original = Image::open_path_cached(&args.image, &none, 0).map_err(|error| named(&error))?;
+    let original = OpenOptions::new().cached(true).open(&args.image).map_err(|error| named(&error))?;
     let metabox = metabox(args, original.superblock().block_bits.size()).map_err(WrongUse)?;
     let target = ImageFile::create(&args.output, 0)?;
     let bars = if args.quiet { None } else { Bars::on_terminal() };

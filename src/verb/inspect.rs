@@ -174,8 +174,8 @@ fn report(args: &ImageArgs, image: &Image, counts: Option<Counts>, warnings: Vec
         blocks: slot.blocks,
         unified_address: slot.uniaddr,
     });
-    let prefixes = image.prefixes().unwrap_or_default();
-    let prefixes = prefixes.iter().map(|prefix| printable(&prefix.full(0).unwrap_or_default()));
+    let prefixes = image.prefixes().iter();
+    let prefixes = prefixes.map(|prefix| printable(&prefix.full(0).unwrap_or_default()));
     Report {
         image: shown(&args.image),
         image_bytes: image.primary_len(),

@@ -4,6 +4,7 @@ pub mod cat;
 mod cover;
 pub mod doctor;
 pub mod domain;
+mod done;
 pub mod extract;
 pub mod index;
 pub mod inspect;
@@ -24,11 +25,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
+pub use done::{Done, NAME};
+
 use crate::exit::{self, Failure};
 use crate::{output, signals};
-
-/// The program's name in messages.
-pub const NAME: &str = "erofs-ishare";
 
 /// Look into EROFS images without mounting them: what they are, what they hold, and which of their files can share page
 /// cache with the files of other images.
@@ -60,25 +60,6 @@ enum Verb {
     Sign(sign::Args),
     Domain(domain::Args),
     Verify(verify::Args),
-}
-
-/// Whether all that was asked for was done. What was not has been said on stderr.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Done {
-    /// Everything.
-    Whole,
-    /// Not everything.
-    Partly,
-    /// Everything, but the result is not what was asked for.
-    Gate,
-    /// What a verb with exit codes of its own says.
-    Code(u8),
-}
-
-impl Done {
-    fn unless(failed: bool) -> Self {
-        if failed { Self::Partly } else { Self::Whole }
-    }
 }
 
 fn dispatch(verb: Verb) -> anyhow::Result<Done> {

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use erofs_image::{Image, ImageError, printable};
+use erofs_image::{Image, ImageError, OpenOptions, printable};
 use rustix::fs::AtFlags;
 
 use crate::exit::{WrongUse, one_line};
@@ -32,7 +32,8 @@ impl ImageArgs {
     /// Opens the image. The error names its path. What is printed must not go to the image itself.
     pub(super) fn open(&self) -> anyhow::Result<Image> {
         files::keep_apart(&self.items(), &[Item::stdout()])?;
-        Image::open_path(&self.image, &self.device, self.offset).map_err(|error| self.wrap(&error))
+        let options = OpenOptions::new().devices(&self.device).offset(self.offset);
+        options.open(&self.image).map_err(|error| self.wrap(&error))
     }
 
     /// The files that are read.

@@ -268,7 +268,7 @@ fn images_made_to_do_harm_are_refused_by_name() {
         let kept = fs::read(&path).unwrap();
         assert!(kept == made, "{}: the file is not what its row makes; EROFS_UPDATE=1 writes it", row.name);
         let meter = Meter::new(kept, BUDGET);
-        let outcome = read_all(meter.clone(), OpenOptions::default());
+        let outcome = read_all(meter.clone(), &OpenOptions::default());
         meter.settle(row.name);
         assert_eq!(outcome.errors.first().map(String::as_str), Some(row.error), "{}", row.name);
     }

@@ -63,7 +63,7 @@ fn read_changed(image: &[u8], at: usize, byte: u8) -> Outcome {
     let mut bytes = image.to_vec();
     bytes[at] = byte;
     let meter = Meter::new(bytes, BUDGET);
-    let outcome = read_all(meter.clone(), OpenOptions { verify_checksum: false });
+    let outcome = read_all(meter.clone(), &OpenOptions::new().verify_checksum(false));
     meter.settle(&format!("byte {at} = {byte:#04x}"));
     outcome
 }
@@ -74,7 +74,7 @@ fn every_byte_may_be_wrong() {
         let image = image(options);
         assert!(image.len() < 20_000, "{name}: {} bytes are not a small image", image.len());
         let meter = Meter::new(image.clone(), BUDGET / 10);
-        let whole = read_all(meter.clone(), OpenOptions::default());
+        let whole = read_all(meter.clone(), &OpenOptions::default());
         meter.settle(name);
         assert_eq!(whole.errors, [""; 0], "{name}");
         let (mut errors, mut silent) = (0, 0);
@@ -106,7 +106,7 @@ fn the_checksum_finds_every_change_that_it_covers() {
     for at in start..start + checksum_span(bits) {
         let mut bytes = image.clone();
         bytes[at] ^= 0x04;
-        let outcome = read_all(Meter::new(bytes, BUDGET), OpenOptions::default());
+        let outcome = read_all(Meter::new(bytes, BUDGET), &OpenOptions::default());
         // Byte 8 holds the bit that says that there is a checksum, but this change is not to that bit.
         assert_eq!(outcome.errors.len(), 1, "{name}: byte {at}: {:?}", outcome.errors);
         assert_eq!(outcome.seen, [""; 0], "{name}: byte {at}");
@@ -117,10 +117,10 @@ fn the_checksum_finds_every_change_that_it_covers() {
 fn every_length_may_be_wrong() {
     for (name, options) in IMAGES {
         let image = image(options);
-        let whole = read_all(Meter::new(image.clone(), BUDGET), OpenOptions::default());
+        let whole = read_all(Meter::new(image.clone(), BUDGET), &OpenOptions::default());
         for length in (0..image.len()).step_by(7) {
             let meter = Meter::new(image[..length].to_vec(), BUDGET);
-            let outcome = read_all(meter.clone(), OpenOptions::default());
+            let outcome = read_all(meter.clone(), &OpenOptions::default());
             meter.settle(&format!("{name}: cut to {length} bytes"));
             let padding = image[length..].iter().all(|byte| *byte == 0);
             assert!(

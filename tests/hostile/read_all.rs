@@ -13,7 +13,7 @@ pub(crate) struct Outcome {
 }
 
 /// Opens the image and reads all of it.
-pub(crate) fn read_all(source: Arc<dyn ReadAt>, options: OpenOptions) -> Outcome {
+pub(crate) fn read_all(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Outcome {
     let mut outcome = Outcome::default();
     match Image::open(source, Vec::new(), options) {
         Ok(image) => outcome.image(&image),

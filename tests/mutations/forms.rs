@@ -45,7 +45,7 @@ impl Form {
         let mut kinds: Vec<_> = spots.iter().map(|spot| spot.kind).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        let opened = Image::open(std::sync::Arc::new(image.clone()), Vec::new(), OpenOptions::default());
+        let opened = Image::open(std::sync::Arc::new(image.clone()), Vec::new(), &OpenOptions::default());
         let superblock = opened.unwrap().superblock().clone();
         let (checksum, block_bits) = (superblock.compat & compat::SB_CHKSUM != 0, superblock.block_bits);
         Self { name, image, device, spots, kinds, checksum, block_bits, for_fsck }
@@ -229,7 +229,7 @@ fn attributes(dir: &Path) {
 /// The image with its metabox as a flat file, so that the inodes in it can be changed one by one: in a
 /// compressed one every change is one to compressed data.
 fn with_plain_metabox(mut bytes: Vec<u8>) -> Vec<u8> {
-    let image = Image::open(std::sync::Arc::new(bytes.clone()), Vec::new(), OpenOptions::default()).unwrap();
+    let image = Image::open(std::sync::Arc::new(bytes.clone()), Vec::new(), &OpenOptions::default()).unwrap();
     let superblock = image.superblock().clone();
     if superblock.incompat & incompat::METABOX == 0 {
         return bytes;

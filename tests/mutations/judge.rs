@@ -212,7 +212,7 @@ fn verified(image: &[u8], device: Option<&[u8]>) -> (Verified, Vec<Code>) {
 fn ours(image: &[u8], device: Option<&[u8]>) -> View {
     let (primary, extra) = sources(image, device);
     let mut view = View::default();
-    match Image::open(primary, extra, erofs_image::OpenOptions::default()) {
+    match Image::open(primary, extra, &erofs_image::OpenOptions::default()) {
         Err(error) => view.trouble("/", &format!("our reader: {error}")),
         Ok(image) => match image.root() {
             Err(error) => view.trouble("/", &format!("our reader: {error}")),

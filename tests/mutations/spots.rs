@@ -95,7 +95,7 @@ pub(crate) fn of(bytes: &[u8], device: Option<&[u8]>) -> Vec<Spot> {
         .into_iter()
         .map(|bytes| -> Arc<dyn erofs_image::ReadAt> { Arc::new(bytes.to_vec()) })
         .collect();
-    let image = Image::open(Arc::new(bytes.to_vec()), extra, OpenOptions::default()).unwrap();
+    let image = Image::open(Arc::new(bytes.to_vec()), extra, &OpenOptions::default()).unwrap();
     let mut finder = Finder { bytes, image, metabox: None, spots: Vec::new() };
     finder.metabox = finder.metabox_start();
     finder.all();

@@ -3,68 +3,24 @@
 use erofs_format::feature::{self, incompat};
 use erofs_format::superblock;
 use erofs_format::xattr_prefix::START_UNIT;
-use erofs_image::{Budget, Image, ImageError, printable};
+use erofs_image::{Budget, Image, printable};
 use hashbrown::HashMap;
-use uuid::Uuid;
 
 use crate::attributes;
 use crate::canonical::{self, Uses};
 use crate::domain::conflicts;
 use crate::error::{CheckError, is_operational};
 use crate::finding::{Code, Finding, Findings};
-use crate::fingerprint::{Content, Key};
+use crate::fingerprint::Key;
 use crate::metadata::Shared;
+use crate::options::{Options, Profile};
+use crate::outcome::Outcome;
 use crate::queue::{Batches, Ender, Queue};
 use crate::ranges::{EVERYBODY, Kind, NOBODY, Range, overlaps};
+use crate::report::Report;
 use crate::source::Source;
 use crate::walk::Walk;
-use crate::worker::{Budgets, Outcome, Worker};
-
-/// What an image has to keep to beyond the format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Profile {
-    /// The plain format: flat and chunk-based files, one device, no compression, 32-bit addresses.
-    Core,
-    /// That, in canonical form, with a checksum and a right fingerprint of every file with content.
-    Hardened,
-}
-
-/// How an image is checked.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// The profile that the image has to keep to.
-    pub profile: Option<Profile>,
-    /// The namespace of fingerprints that need one to be made again.
-    pub namespace: Option<Uuid>,
-    /// How many threads work; 0 is one per processor.
-    pub threads: usize,
-}
-
-/// What a check found.
-#[derive(Debug, Default)]
-pub struct Report {
-    /// What is wrong, in the order of the walk.
-    pub findings: Vec<Finding>,
-    /// How many findings and warnings there were beyond those that are kept; see
-    /// [`crate::finding::FINDINGS_MAX`].
-    pub left_out: u64,
-    /// What is not wrong and may still surprise, in the same order.
-    pub warnings: Vec<Finding>,
-    /// How many inodes there are.
-    pub inodes: u64,
-    /// How many bytes of content were read.
-    pub bytes: u64,
-    /// Whether the image announces fingerprints.
-    pub fingerprints: bool,
-    /// Fingerprints that were held against the content.
-    pub judged: u64,
-    /// Fingerprints of kinds that cannot be made again here; only equality among them is checked.
-    pub unjudged: u64,
-    /// Files with a fingerprint, for [`conflicts`].
-    pub contents: Vec<Content>,
-    /// What could not be read, and how often that was so; what there is of the report is about the rest.
-    pub failed: Option<(ImageError, u64)>,
-}
+use crate::worker::{Budgets, Worker};
 
 /// Checks an image.
 ///
@@ -225,7 +181,7 @@ fn of_superblock(image: &Image) -> Vec<Range> {
         ranges.push(range(u64::from(value.devt_slotoff).saturating_mul(slot), slots.saturating_mul(slot)));
     }
     let inside = value.incompat & (incompat::METABOX | incompat::FRAGMENTS) != 0;
-    let prefixes = image.prefixes().unwrap_or_default();
+    let prefixes = image.prefixes();
     if !prefixes.is_empty() && (!inside || value.compat & feature::compat::PLAIN_XATTR_PFX != 0) {
         let length = prefixes.iter().fold(0_u64, |sum, prefix| sum.saturating_add(size(prefix.size())));
         ranges.push(range(u64::from(value.xattr_prefix_start).saturating_mul(START_UNIT), length));

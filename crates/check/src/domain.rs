@@ -5,9 +5,9 @@ use erofs_format::words;
 use erofs_image::printable;
 use hashbrown::HashMap;
 
-use crate::check::Report;
 use crate::finding::{Code, Finding};
 use crate::fingerprint::{Content, shown};
+use crate::report::Report;
 
 /// Files with equal fingerprints and different contents. The images are given with the names that the findings have for them;
 /// the first file with a fingerprint is the one that the others are held against.

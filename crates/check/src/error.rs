@@ -1,8 +1,7 @@
 //! What can keep a check from being made. What is wrong with the image itself is a [`crate::Finding`].
 
 use erofs_image::DecodeError;
-use erofs_image::budget::DIRECTORIES;
-use erofs_image::{Cause, ImageError};
+use erofs_image::{Cause, Excess, ImageError};
 
 /// Why an image could not be checked, in whole or in part.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -22,7 +21,7 @@ pub(crate) fn is_operational(error: &ImageError) -> bool {
         | Cause::DeviceAbsent { .. }
         | Cause::DeviceCount { .. }
         | Cause::Decode { source: DecodeError::Memory { .. }, .. } => true,
-        Cause::TooMuch { what, .. } => *what != DIRECTORIES,
+        Cause::TooMuch { excess, .. } => *excess == Excess::TooLong,
         _ => false,
     }
 }

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use erofs_format::FormatError;
-use erofs_format::words;
+use erofs_format::{FormatError, Rule, words};
 use erofs_image::{Cause, ImageError, printable};
 
 /// The part of a check to which a code belongs.
@@ -205,7 +204,7 @@ impl Finding {
         let code = code_of(error, otherwise);
         #[expect(clippy::wildcard_enum_match_arm, reason = "the other causes print themselves")]
         let (what, found, wanted) = match error.cause() {
-            Cause::Format(FormatError::Field { field, at, found, want }) => {
+            Cause::Format(FormatError::Field { field, at, found, want, .. }) => {
                 (format!("{field} at byte {at}"), found.clone(), want.clone())
             }
             Cause::Format(FormatError::Short { structure, at, found, want }) => {
@@ -234,24 +233,29 @@ impl Finding {
 /// The code of what the reader refuses; `otherwise` is what was being read.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the other causes say nothing about the place")]
 fn code_of(error: &ImageError, otherwise: Code) -> Code {
-    let field = match error.cause() {
-        Cause::Format(FormatError::Field { field, .. }) => *field,
-        Cause::Beyond { .. } if otherwise == Code::Superblock => return Code::Superblock,
-        Cause::Beyond { .. } => return Code::Bounds,
-        Cause::Decode { .. } | Cause::NoPackedInode { .. } => return Code::Compressed,
-        Cause::DirectoryTwice { .. } => return Code::DirectoryLoop,
-        Cause::NoMetabox { .. } => return Code::FeatureMissing,
-        _ => return otherwise,
-    };
-    match field {
-        "superblock.checksum" => Code::Checksum,
-        "superblock.feature_incompat" => Code::UnknownFeature,
-        "directory block" => Code::DirectoryOrder,
+    match error.cause() {
+        Cause::Format(FormatError::Field { rule, .. }) => code_of_rule(*rule, otherwise),
+        Cause::Beyond { .. } if otherwise == Code::Superblock => Code::Superblock,
+        Cause::Beyond { .. } => Code::Bounds,
+        Cause::Decode { .. } | Cause::NoPackedInode { .. } => Code::Compressed,
+        Cause::DirectoryTwice { .. } => Code::DirectoryLoop,
+        Cause::NoMetabox { .. } => Code::FeatureMissing,
+        _ => otherwise,
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other rules say nothing about the place")]
+fn code_of_rule(rule: Rule, otherwise: Code) -> Code {
+    match rule {
+        Rule::Checksum => Code::Checksum,
+        Rule::Feature => Code::UnknownFeature,
+        Rule::NameOrder => Code::DirectoryOrder,
+        // What the superblock leads to, such as the packed inode, is part of it.
         _ if otherwise == Code::Superblock => Code::Superblock,
-        "chunk table" | "compressed index" | "file data" => Code::Bounds,
-        _ if field.starts_with("inode.") => Code::Inode,
-        _ if field.starts_with("dirent") => Code::Directory,
-        _ if field.starts_with("xattr") => Code::Xattr,
+        Rule::TableEnd => Code::Bounds,
+        Rule::Inode => Code::Inode,
+        Rule::Dirent => Code::Directory,
+        Rule::Xattr => Code::Xattr,
         _ => otherwise,
     }
 }
@@ -317,5 +321,26 @@ mod tests {
             finding.to_string(),
             "link-count: /a\\x0a: nid 36: link count: found 3, want 2, the number of names"
         );
+    }
+
+    #[test]
+    fn the_code_follows_the_rule_and_not_the_text() {
+        let error = |rule| ImageError::from(FormatError::field("any text", 0, 1, 2).of(rule));
+        for (rule, otherwise, want) in [
+            (Rule::Checksum, Code::Superblock, Code::Checksum),
+            (Rule::Feature, Code::Superblock, Code::UnknownFeature),
+            (Rule::Inode, Code::Superblock, Code::Superblock),
+            (Rule::Inode, Code::Map, Code::Inode),
+            (Rule::Dirent, Code::Inode, Code::Directory),
+            (Rule::NameOrder, Code::Directory, Code::DirectoryOrder),
+            (Rule::Xattr, Code::Inode, Code::Xattr),
+            (Rule::TableEnd, Code::Map, Code::Bounds),
+            (Rule::Algorithm, Code::Map, Code::Map),
+            (Rule::Value, Code::Symlink, Code::Symlink),
+        ] {
+            assert_eq!(Finding::of(&error(rule), otherwise).code, want, "{rule:?}");
+        }
+        let misleading = ImageError::from(FormatError::field("inode.i_size", 0, 1, 2));
+        assert_eq!(Finding::of(&misleading, Code::Map).code, Code::Map);
     }
 }

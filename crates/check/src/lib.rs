@@ -12,9 +12,9 @@
 //! directory is entered twice, no inode is looked at twice, no more is kept than its names and extents, and
 //! of contents that are far larger than the image not all is read, which the report says.
 //!
-//! Reading order: [`error`], [`finding`], `source`, `superblock`, `ranges`, `fingerprint`, `metadata`,
-//! `canonical`, `acl`, `attributes`, `pages`, `inode`, `content`, `held`, `worker`, `queue`, `walk`,
-//! [`mod@check`], [`domain`].
+//! Reading order: [`error`], [`finding`], `options`, `report`, `source`, `superblock`, `ranges`,
+//! `fingerprint`, `metadata`, `canonical`, `acl`, `attributes`, `pages`, `inode`, `content`, `held`, `job`,
+//! `outcome`, `worker`, `queue`, `walk`, [`mod@check`], [`domain`].
 //!
 //! # Example
 //!
@@ -54,18 +54,24 @@ pub mod finding;
 mod fingerprint;
 mod held;
 mod inode;
+mod job;
 mod metadata;
+mod options;
+mod outcome;
 mod pages;
 mod queue;
 mod ranges;
+mod report;
 mod source;
 mod superblock;
 mod walk;
 mod worker;
 
-pub use check::{Options, Profile, Report, check};
+pub use check::check;
 pub use domain::conflicts;
 pub use error::CheckError;
 pub use finding::{Area, Code, Finding};
 pub use fingerprint::Content;
+pub use options::{Options, Profile};
+pub use report::Report;
 pub use source::Source;

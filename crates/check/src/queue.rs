@@ -4,7 +4,7 @@
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::worker::Job;
+use crate::job::Job;
 
 /// How many inodes, and about how many bytes of content, a worker takes at once.
 const BATCH: (usize, u64) = (256, 4 << 20);

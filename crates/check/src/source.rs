@@ -53,7 +53,7 @@ impl Source {
     /// With it comes what it reads its primary device through.
     pub(crate) fn image(&self) -> Result<(Image, Arc<dyn ReadAt>), ImageError> {
         let primary: Arc<dyn ReadAt> = Arc::new(Cached::new(Arc::clone(&self.primary)));
-        let options = OpenOptions { verify_checksum: false };
-        Ok((Image::open(Arc::clone(&primary), self.extra.clone(), options)?, primary))
+        let options = OpenOptions::new().verify_checksum(false);
+        Ok((Image::open(Arc::clone(&primary), self.extra.clone(), &options)?, primary))
     }
 }

@@ -8,8 +8,9 @@ use erofs_image::{Budget, Cause, Entry, Image, Inode};
 use hashbrown::HashMap;
 
 use crate::finding::{Code, Finding};
+use crate::job::Job;
 use crate::metadata::unit;
-use crate::worker::{Job, Outcome};
+use crate::outcome::Outcome;
 
 /// With more subdirectories than this a link count of 1 stands for "many", as for other file systems.
 const LINKS_COUNTED: u64 = 65_535;

@@ -3,84 +3,22 @@
 use std::sync::Arc;
 
 use erofs_format::feature::compat;
-use erofs_image::{Budget, Fingerprint, Image, ImageError, Inode, Private, ReadAt, Xattr};
+use erofs_image::{Budget, Fingerprint, Image, ImageError, Private, ReadAt, Xattr};
 use uuid::Uuid;
 
 use crate::attributes;
-use crate::canonical::{self, Uses};
-use crate::check::{Options, Profile};
+use crate::canonical;
 use crate::content::{self, Window};
-use crate::error::is_operational;
-use crate::finding::{Code, Finding, Findings};
-use crate::fingerprint::{self, Content, Judge, Key, Verdict};
+use crate::finding::{Code, Finding};
+use crate::fingerprint::{self, Content, Judge, Key};
 use crate::held::Held;
 use crate::inode;
-use crate::metadata::{self, Shared};
+use crate::job::Job;
+use crate::metadata;
+use crate::options::{Options, Profile};
+use crate::outcome::Outcome;
 use crate::pages;
-use crate::ranges::Range;
 use crate::source::Source;
-
-/// An inode that waits for a worker.
-#[derive(Debug, Clone)]
-pub(crate) struct Job {
-    /// The place in the walk, from 1 on.
-    pub(crate) order: u64,
-    pub(crate) path: Vec<u8>,
-    pub(crate) inode: Inode,
-    /// Has no name: the packed inode or the metabox.
-    pub(crate) special: bool,
-}
-
-/// What a worker has found.
-#[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    pub(crate) findings: Findings,
-    pub(crate) ranges: Vec<Range>,
-    pub(crate) contents: Vec<Content>,
-    /// Fingerprints that were held against the content.
-    pub(crate) judged: u64,
-    /// Fingerprints of kinds that cannot be made again here.
-    pub(crate) unjudged: u64,
-    pub(crate) bytes: u64,
-    /// Inodes without a name.
-    pub(crate) special: u64,
-    pub(crate) uses: Uses,
-    pub(crate) shared: Shared,
-    /// The first thing that could not be read, and how many there were.
-    pub(crate) failed: Option<(ImageError, u64)>,
-}
-
-impl Outcome {
-    /// Notes an error of the reader.
-    pub(crate) fn note(&mut self, error: ImageError, job: (&[u8], u64, u64), otherwise: Code) {
-        let (path, nid, order) = job;
-        if is_operational(&error) {
-            let error = error.at_path(path);
-            let (first, count) = self.failed.take().unwrap_or((error, 0));
-            self.failed = Some((first, count.saturating_add(1)));
-        } else {
-            self.findings.push(Finding::of(&error, otherwise).at(path, nid).ordered(order));
-        }
-    }
-
-    /// Notes what came of a file's fingerprint.
-    fn judge(&mut self, content: Content, verdict: Verdict, profile: Option<Profile>) {
-        let Verdict { digest, mut finding, judged } = verdict;
-        if judged {
-            self.judged = self.judged.saturating_add(1);
-        } else if finding.is_none() {
-            self.unjudged = self.unjudged.saturating_add(1);
-            if profile == Some(Profile::Hardened) {
-                let wanted = "one that can be made again";
-                let found = fingerprint::shown(&content.value);
-                finding = Some(Finding::new(Code::NotFingerprinted, "fingerprint", found, wanted));
-            }
-        }
-        let here = |finding: Finding| finding.at(&content.path, content.nid).ordered(content.order);
-        self.findings.extend(finding.map(here));
-        self.contents.push(Content { digest, ..content });
-    }
-}
 
 /// What all workers together may use up.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Encoders for the compression algorithms of EROFS that fill an output of a fixed size.
 //!
-//! `codec` holds the trait and the parameters, `table` one row per algorithm; each algorithm is a module.
+//! `codec` holds the trait, what an algorithm says of itself, and the parameters; each algorithm is a module
+//! with a row of its own; `table` lists the rows.
 //!
 //! # Example
 //!
@@ -29,7 +30,7 @@ mod search;
 mod table;
 mod zstd;
 
-pub use codec::{MAX_INPUT, Params, Prefix, PrefixEncoder};
+pub use codec::{Algorithm, Dictionary, MAX_INPUT, Params, Prefix, PrefixEncoder};
 pub use error::EncodeError;
 pub use sample::is_noise;
-pub use table::{Algorithm, Dictionary, TABLE, by_name, encoder, encoder_stronger, memory};
+pub use table::{TABLE, by_name, encoder, encoder_stronger, memory};

@@ -1,64 +1,8 @@
 //! The table of algorithms: one row each, and the way from parameters to an encoder.
 
+pub(crate) use crate::codec::{Algorithm, Dictionary};
 use crate::codec::{Params, PrefixEncoder};
 use crate::error::EncodeError;
-
-/// What makes an encoder.
-pub(crate) type Open = fn(&Params) -> Result<Box<dyn PrefixEncoder>, EncodeError>;
-/// What makes a stronger one, if there is one.
-pub(crate) type OpenStronger = fn(&Params) -> Result<Option<Box<dyn PrefixEncoder>>, EncodeError>;
-
-/// The dictionary (window) of an algorithm.
-#[derive(Clone, Copy)]
-pub struct Dictionary {
-    /// Smallest size in bytes.
-    pub min: u32,
-    /// Largest size in bytes: `Z_EROFS_*_MAX_DICT_SIZE` of Linux.
-    pub max: u32,
-    /// Whether the size must be a power of two.
-    pub power_of_two: bool,
-    /// The size for pclusters of at most so many bytes, when the user names none.
-    pub default: fn(max_output: usize) -> u32,
-    /// The sizes in words, for help and errors.
-    pub help: &'static str,
-}
-
-/// One algorithm as the command line names it.
-#[derive(Clone, Copy)]
-pub struct Algorithm {
-    /// The name in `-z NAME`.
-    pub name: &'static str,
-    /// The number on disk: `Z_EROFS_COMPRESSION_*`.
-    pub number: u8,
-    /// Whether a level is one that the algorithm has.
-    pub has_level: fn(i32) -> bool,
-    /// The levels in words, for help and errors.
-    pub levels: &'static str,
-    /// The level when the user names none.
-    pub default_level: i32,
-    /// The dictionary, where there is a choice.
-    pub dictionary: Option<Dictionary>,
-    /// The first Linux that reads it: version and patch level.
-    pub first_kernel: (u8, u8),
-    /// One line for `-z help`.
-    pub help: &'static str,
-    pub(crate) open: Open,
-    pub(crate) open_stronger: OpenStronger,
-    /// About how many bytes of memory an encoder takes, at most.
-    pub(crate) memory: fn(&Params) -> usize,
-}
-
-impl std::fmt::Debug for Algorithm {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Algorithm({})", self.name)
-    }
-}
-
-impl std::fmt::Debug for Dictionary {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Dictionary({})", self.help)
-    }
-}
 
 /// Every algorithm, in the order of `-z help`.
 pub static TABLE: [Algorithm; 6] = [

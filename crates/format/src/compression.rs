@@ -1,5 +1,5 @@
-//! The compression algorithms and their configurations behind the superblock (`Z_EROFS_COMPRESSION_*` and `z_erofs_*_cfgs` of
-//! Linux's `erofs_fs.h`, read by `z_erofs_parse_cfgs`).
+//! The configurations of the compression algorithms, stored after the superblock (`z_erofs_*_cfgs` of Linux's `erofs_fs.h`,
+//! read by `z_erofs_parse_cfgs`).
 //!
 //! ```text
 //! each record, at a multiple of 4:  0 length:2, then so many bytes
@@ -11,8 +11,9 @@
 //!
 //! The records follow the superblock and its extension slots, in the order of the algorithms' numbers.
 
+pub use crate::algorithm::Algorithm;
 use crate::error::{FormatError, units_u64};
-use crate::feature::{KernelVersion, incompat};
+use crate::feature::incompat;
 use crate::superblock::{self, Superblock};
 use crate::units::BlockBits;
 
@@ -32,64 +33,6 @@ pub const ZSTD_WINDOWLOG_MAX: u8 = 20;
 pub const DEFLATE_WINDOWBITS_MAX: u8 = 15;
 /// The most bytes that the records can take: one of 65,536 bytes for each algorithm, with its length and padding.
 pub const RECORDS_MAX: usize = 4 * (65_536 + 4);
-
-/// A compression algorithm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Algorithm {
-    /// LZ4 blocks.
-    Lz4,
-    /// `MicroLZMA`.
-    Lzma,
-    /// Raw DEFLATE.
-    Deflate,
-    /// Zstandard frames.
-    Zstd,
-}
-
-/// Algorithm, number on disk, name, first kernel.
-const TABLE: [(Algorithm, u8, &str, KernelVersion); 4] = [
-    (Algorithm::Lz4, 0, "lz4", KernelVersion(5, 4)),
-    (Algorithm::Lzma, 1, "lzma", KernelVersion(5, 16)),
-    (Algorithm::Deflate, 2, "deflate", KernelVersion(6, 6)),
-    (Algorithm::Zstd, 3, "zstd", KernelVersion(6, 10)),
-];
-
-impl Algorithm {
-    /// Every algorithm, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Lz4, Self::Lzma, Self::Deflate, Self::Zstd];
-
-    fn row(self) -> (u8, &'static str, KernelVersion) {
-        TABLE
-            .iter()
-            .find(|row| row.0 == self)
-            .map_or((0, "", KernelVersion(0, 0)), |row| (row.1, row.2, row.3))
-    }
-
-    /// The number on disk.
-    pub fn number(self) -> u8 {
-        self.row().0
-    }
-
-    /// The name for people.
-    pub fn name(self) -> &'static str {
-        self.row().1
-    }
-
-    /// The first kernel that decodes it.
-    pub fn since(self) -> KernelVersion {
-        self.row().2
-    }
-
-    /// The algorithm behind a number on disk.
-    pub fn from_number(number: u8) -> Option<Self> {
-        TABLE.iter().find(|row| row.1 == number).map(|row| row.0)
-    }
-
-    /// Its bit in `available_compr_algs`.
-    pub fn bit(self) -> u16 {
-        1_u16.checked_shl(u32::from(self.number())).unwrap_or(0)
-    }
-}
 
 /// The algorithms that an image announces. Without compression configurations the bitmap's field holds LZ4's maximum
 /// distance, and LZ4 is the only algorithm; images from before the zero padding need a distance to say that they have it.

@@ -11,7 +11,7 @@
 use zerocopy::little_endian::{U16, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::error::FormatError;
+use crate::error::{FormatError, Rule};
 use crate::filetype::FileType;
 use crate::units::Nid;
 
@@ -137,7 +137,9 @@ impl<'a> DirBlock<'a> {
         let nameoff = usize::from(first.nameoff.get());
         if nameoff < ENTRY_SIZE || nameoff % ENTRY_SIZE != 0 || nameoff > bytes.len() {
             let want = format!("a multiple of 12 from 12 to {}", bytes.len());
-            return Err(FormatError::field("dirent.nameoff", at.saturating_add(8), nameoff, want));
+            return Err(
+                FormatError::field("dirent.nameoff", at.saturating_add(8), nameoff, want).of(Rule::Dirent)
+            );
         }
         Ok(Self { bytes, count: nameoff / ENTRY_SIZE, at })
     }
@@ -169,6 +171,7 @@ impl<'a> DirBlock<'a> {
             if start >= names_at { self.bytes.get(start..end) } else { None }.ok_or_else(|| {
                 let want = format!("an ascending offset from {names_at} to {}", self.bytes.len());
                 FormatError::field("dirent.nameoff", at.saturating_add(8), format!("{start} to {end}"), want)
+                    .of(Rule::Dirent)
             })?;
         if last {
             name = name.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -180,7 +183,8 @@ impl<'a> DirBlock<'a> {
                 at,
                 format!("{found:?}"),
                 "1 to 255 bytes without '/' and NUL",
-            ));
+            )
+            .of(Rule::Dirent));
         }
         Ok(Dirent { nid: Nid(record.nid.get()), file_type: FileType::from_number(record.file_type), name })
     }

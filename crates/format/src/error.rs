@@ -18,6 +18,8 @@ pub enum FormatError {
     /// A field holds a value that the format does not allow.
     #[error("{field} at byte {at}: found {found}, want {want}")]
     Field {
+        /// The kind of rule, for callers that act on it.
+        rule: Rule,
         /// The structure and the field, such as `superblock.blkszbits`.
         field: &'static str,
         /// Where the field starts, in bytes from the start of whatever was being read.
@@ -51,11 +53,45 @@ pub enum FormatError {
     },
 }
 
+/// What kind of rule a field breaks: the field's name is for people, this is for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rule {
+    /// None of the others: a value is not one of those that are allowed.
+    Value,
+    /// The superblock's checksum.
+    Checksum,
+    /// An incompatible feature bit that is not known.
+    Feature,
+    /// A compression algorithm that is not known.
+    Algorithm,
+    /// A field of an inode.
+    Inode,
+    /// An entry of a directory.
+    Dirent,
+    /// The order of the names of a directory.
+    NameOrder,
+    /// An extended attribute, or the table of long name prefixes.
+    Xattr,
+    /// A table must end where the space that holds it ends.
+    TableEnd,
+}
+
 impl FormatError {
     /// A [`FormatError::Field`] from values that print themselves.
     #[expect(clippy::needless_pass_by_value, reason = "callers hand over literals and numbers")]
     pub fn field(field: &'static str, at: u64, found: impl ToString, want: impl ToString) -> Self {
-        Self::Field { field, at, found: found.to_string(), want: want.to_string() }
+        let (found, want) = (found.to_string(), want.to_string());
+        Self::Field { rule: Rule::Value, field, at, found, want }
+    }
+
+    /// The same error with the kind of rule that is broken; only a [`FormatError::Field`] has one.
+    #[must_use]
+    pub fn of(mut self, broken: Rule) -> Self {
+        if let Self::Field { rule, .. } = &mut self {
+            *rule = broken;
+        }
+        self
     }
 
     /// A [`FormatError::Limit`] from values that print themselves.

@@ -3,7 +3,7 @@
 //! Compatible features may be ignored by a reader that does not know them, incompatible ones may not
 //! (`EROFS_FEATURE_COMPAT_*` and `EROFS_FEATURE_INCOMPAT_*` of Linux's `erofs_fs.h`).
 
-use crate::error::FormatError;
+use crate::error::{FormatError, Rule};
 
 /// A Linux version: major, minor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,7 +138,8 @@ pub fn check_incompat(bits: u32, at: u64) -> Result<(), FormatError> {
             at,
             format!("{bits:#x} with unknown bits {rest:#x}"),
             "bits 0x1 to 0x100 only",
-        )),
+        )
+        .of(Rule::Feature)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The file types of directory entries, and the type bits of `i_mode`.
 
-use crate::error::FormatError;
+use crate::error::{FormatError, Rule};
 
 /// The mask of the type bits in a mode (`S_IFMT`).
 pub const MODE_TYPE_MASK: u16 = 0o170_000;
@@ -69,6 +69,7 @@ impl FileType {
         let bits = mode & MODE_TYPE_MASK;
         TABLE.iter().find(|row| row.2 == bits).map(|row| row.0).ok_or_else(|| {
             FormatError::field("inode.i_mode", at, format!("{mode:#o}"), "one of the seven file types")
+                .of(Rule::Inode)
         })
     }
 }

@@ -14,7 +14,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::datalayout::{DataLayout, flat};
-use crate::error::FormatError;
+use crate::error::{FormatError, Rule};
 use crate::filetype::FileType;
 
 /// The length of a compact inode, in bytes.
@@ -188,11 +188,13 @@ impl Inode {
                 at,
                 format!("{i_format:#x}"),
                 "bits 0 to 4 only",
-            ));
+            )
+            .of(Rule::Inode));
         }
         let number = (i_format >> LAYOUT_SHIFT) & LAYOUT_MASK;
-        let layout = DataLayout::from_number(number)
-            .ok_or_else(|| FormatError::field("inode.i_format data layout", at, number, "0 to 4"))?;
+        let layout = DataLayout::from_number(number).ok_or_else(|| {
+            FormatError::field("inode.i_format data layout", at, number, "0 to 4").of(Rule::Inode)
+        })?;
         let mode = compact.i_mode.get();
         let file_type = FileType::from_mode(mode, at.saturating_add(4))?;
         let bit4 = i_format & BIT_4 != 0;
@@ -208,7 +210,8 @@ impl Inode {
                 at.saturating_add(8),
                 inode.size,
                 "less than 2^63",
-            ));
+            )
+            .of(Rule::Inode));
         }
         Ok(inode)
     }

@@ -32,6 +32,7 @@
     deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions, clippy::panic)
 )]
 
+mod algorithm;
 pub mod compression;
 pub mod datalayout;
 pub mod device;
@@ -49,5 +50,5 @@ pub mod words;
 pub mod xattr;
 pub mod xattr_prefix;
 
-pub use error::FormatError;
+pub use error::{FormatError, Rule};
 pub use units::{BlkAddr, BlockBits, Nid};

@@ -13,7 +13,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::compression::Algorithm;
 use crate::datalayout::DataLayout;
-use crate::error::FormatError;
+use crate::error::{FormatError, Rule};
 use crate::units::BlockBits;
 
 /// The length of a map header, in bytes; it stands at a multiple of as many.
@@ -251,12 +251,11 @@ impl MapHeader {
     }
 }
 
-/// The field of the error that names an algorithm of a newer version of the format.
-pub const ALGORITHM_FIELD: &str = "map header.h_algorithmtype";
-
 fn algorithm(number: u8, at: u64) -> Result<Algorithm, FormatError> {
     let at = at.saturating_add(6);
-    Algorithm::from_number(number).ok_or_else(|| FormatError::field(ALGORITHM_FIELD, at, number, "0 to 3"))
+    Algorithm::from_number(number).ok_or_else(|| {
+        FormatError::field("map header.h_algorithmtype", at, number, "0 to 3").of(Rule::Algorithm)
+    })
 }
 
 fn above(lcluster_bits: u8, block_bits: BlockBits) -> Result<u8, FormatError> {

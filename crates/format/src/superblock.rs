@@ -12,8 +12,8 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::compression::Algorithm;
-use crate::error::FormatError;
+use crate::algorithm::Algorithm;
+use crate::error::{FormatError, Rule};
 use crate::feature::{
     self, CORE_SINCE, KernelNeed, KernelVersion, SUBPAGE_BLOCKS_SINCE, check_incompat, incompat,
 };
@@ -430,7 +430,8 @@ pub fn verify_checksum(superblock: &Superblock, covered: &[u8]) -> Result<(), Fo
         return Ok(());
     }
     let found = format!("{:#010x}", superblock.checksum);
-    Err(FormatError::field("superblock.checksum", at(CHECKSUM_AT), found, format!("{want:#010x}")))
+    Err(FormatError::field("superblock.checksum", at(CHECKSUM_AT), found, format!("{want:#010x}"))
+        .of(Rule::Checksum))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! neither a packed nor a metabox inode exists, else of that inode. One of the prefixes may name the fingerprints of
 //! page cache sharing (`ishare_xattr_prefix_id`): a fingerprint is the xattr whose name is that prefix exactly.
 
-use crate::error::FormatError;
+use crate::error::{FormatError, Rule};
 use crate::words;
 use crate::xattr;
 
@@ -56,6 +56,7 @@ impl LongPrefix {
     pub fn full(&self, at: u64) -> Result<Vec<u8>, FormatError> {
         let base = xattr::namespace(self.base_index).ok_or_else(|| {
             FormatError::field("xattr_long_prefix.base_index", at, self.base_index, "0, 1 to 4, or 6")
+                .of(Rule::Xattr)
         })?;
         Ok([base, &self.infix].concat())
     }
@@ -91,7 +92,7 @@ impl LongPrefix {
         let (length, rest) = bytes.split_first_chunk::<LENGTH_SIZE>().ok_or_else(|| short(LENGTH_SIZE))?;
         let length = usize::from(u16::from_le_bytes(*length));
         if length == 0 || length > INFIX_MAX.saturating_add(1) {
-            return Err(FormatError::field("xattr_long_prefix.size", at, length, "1 to 256"));
+            return Err(FormatError::field("xattr_long_prefix.size", at, length, "1 to 256").of(Rule::Xattr));
         }
         let content = rest.get(..length).ok_or_else(|| short(length.saturating_add(LENGTH_SIZE)))?;
         let (base_index, infix) =

@@ -5,7 +5,7 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::error::{Cause, Result};
+use crate::error::{Cause, Excess, Result};
 
 /// So much always, and so much for each byte of the devices.
 type Rule = (u64, u64);
@@ -39,9 +39,6 @@ const INDEX_ENTRIES: Rule = (1 << 24, 256);
 
 /// The least that an entry of an index takes, in bytes: packs of 16 in 32.
 pub const ENTRY_BYTES: u64 = 2;
-
-/// What messages call directories.
-pub const DIRECTORIES: &str = "directories";
 
 /// The most that is read of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +87,7 @@ impl Limits {
 /// A limit that is used up, by several threads if need be.
 #[derive(Debug)]
 pub struct Budget {
+    excess: Excess,
     what: &'static str,
     unit: &'static str,
     limit: u64,
@@ -97,19 +95,24 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// So much of `unit`, for `what`; both are for messages.
+    /// So much of `unit`, for `what`, of which a right image can have more; both are for messages.
     pub fn new(what: &'static str, unit: &'static str, limit: u64) -> Self {
-        Self { what, unit, limit, left: AtomicU64::new(limit) }
+        Self { excess: Excess::TooLong, what, unit, limit, left: AtomicU64::new(limit) }
+    }
+
+    /// So much of the directories, of which no right image has more.
+    fn directories_of(unit: &'static str, limit: u64) -> Self {
+        Self { excess: Excess::Impossible, ..Self::new("directories", unit, limit) }
     }
 
     /// That of the entries of all directories.
     pub fn entries(limits: &Limits) -> Self {
-        Self::new(DIRECTORIES, "entries", limits.entries)
+        Self::directories_of("entries", limits.entries)
     }
 
     /// That of the bytes of all directories.
     pub fn directories(limits: &Limits) -> Self {
-        Self::new(DIRECTORIES, "bytes", limits.directory_bytes)
+        Self::directories_of("bytes", limits.directory_bytes)
     }
 
     /// That of the paths of all entries.
@@ -135,8 +138,8 @@ impl Budget {
     /// Takes so much; an error, and nothing is taken, if there is not so much left.
     pub fn take(&self, amount: u64) -> Result<()> {
         let taken = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(amount));
-        let &Self { what, unit, limit, .. } = self;
-        taken.map(|_| ()).map_err(|_| Cause::TooMuch { what, unit, limit }.into())
+        let &Self { excess, what, unit, limit, .. } = self;
+        taken.map(|_| ()).map_err(|_| Cause::TooMuch { excess, what, unit, limit }.into())
     }
 }
 

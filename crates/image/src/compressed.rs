@@ -10,28 +10,16 @@ use erofs_format::datalayout::lcluster::{Index, Lcluster, Shape};
 use erofs_format::datalayout::{DataLayout, compact, full};
 use erofs_format::extent::{Coding, Stored, ZExtent};
 use erofs_format::map_header::{self, ExtentsHeader, IndexHeader, MapHeader, RecordSize};
-use erofs_format::words;
-use erofs_format::{BlockBits, FormatError};
+use erofs_format::{FormatError, Rule, words};
 
 use crate::budget::Work;
+use crate::context::{Compression, Context};
 use crate::error::Result;
 use crate::inode::Inode;
-use crate::pcluster::Context;
 use crate::space::{Space, length_of};
 
 /// How many bytes of an index are read at once.
 const WINDOW: usize = 4096;
-
-/// What a compressed file depends on besides its inode.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Compression {
-    /// Block size.
-    pub(crate) block_bits: BlockBits,
-    /// The bits of the algorithms that the image announces.
-    pub(crate) announced: u16,
-    /// Pclusters may be larger than a block.
-    pub(crate) big_pclusters: bool,
-}
 
 /// The map of a compressed file.
 #[derive(Debug)]
@@ -119,7 +107,7 @@ impl Map {
         if end > space.len() {
             let found = format!("an index up to byte {end}");
             let want = format!("an end within {}", words::bytes(space.len()));
-            return Err(FormatError::field("compressed index", at, found, want).into());
+            return Err(FormatError::field("compressed index", at, found, want).of(Rule::TableEnd).into());
         }
         let mut window = Window::new(end, Arc::clone(&context.work));
         let kind = match header {

@@ -7,11 +7,12 @@ use erofs_format::compression::Algorithm;
 use erofs_format::extent::{Extent, Place, Stored, ZExtent};
 use erofs_format::map_header::MapHeader;
 
+use crate::context::Context;
 use crate::device::Devices;
 use crate::error::Result;
 use crate::inode::Inode;
 use crate::map;
-use crate::pcluster::{Compressed, Context, Run};
+use crate::pcluster::{Compressed, Run};
 use crate::read_at::ReadAt;
 use crate::space::{Space, length_of};
 

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use erofs_format::dirent::{DirBlock, Dirent, NAME_MAX};
 use erofs_format::filetype::FileType;
-use erofs_format::{FormatError, Nid};
+use erofs_format::{FormatError, Nid, Rule};
 
 use crate::data::FileData;
 use crate::error::{Cause, ImageError, Result, printable};
@@ -141,7 +141,9 @@ fn check_order(last: &[u8], name: &[u8], at: u64) -> Result<()> {
         return Ok(());
     }
     let found = format!("{} after {}", printable(name), printable(last));
-    Err(FormatError::field("directory block", at, found, "ascending, unique names").into())
+    Err(FormatError::field("directory block", at, found, "ascending, unique names")
+        .of(Rule::NameOrder)
+        .into())
 }
 
 fn owned(entry: &Dirent<'_>) -> Entry {

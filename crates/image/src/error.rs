@@ -5,9 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use erofs_decode::DecodeError;
-use erofs_format::map_header::ALGORITHM_FIELD;
-use erofs_format::words;
-use erofs_format::{FormatError, Nid};
+use erofs_format::{FormatError, Nid, Rule, words};
 
 /// An error of reading an image. It prints as one line: path, nid, cause.
 #[derive(Debug, Clone)]
@@ -141,6 +139,8 @@ pub enum Cause {
     /// More than is read of an image of this size; see [`crate::budget`].
     #[error("{what}: found more than {limit} {unit}, want no more than is read of an image of this size")]
     TooMuch {
+        /// What that says of the image.
+        excess: Excess,
         /// Of what there is too much.
         what: &'static str,
         /// What is counted.
@@ -148,6 +148,15 @@ pub enum Cause {
         /// How much there can be.
         limit: u64,
     },
+}
+
+/// What it says of an image that there is more of something than is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excess {
+    /// No right image of this size has so much: directories that overlap or are inside themselves.
+    Impossible,
+    /// A right image can have it, and reading it would take too long: a sparse file.
+    TooLong,
 }
 
 /// The tag of a device for messages.
@@ -200,7 +209,7 @@ impl ImageError {
 
     /// Whether this version cannot read something that may be right: a compression algorithm that it does not know.
     pub fn is_unsupported(&self) -> bool {
-        matches!(self.0.cause, Cause::Format(FormatError::Field { field: ALGORITHM_FIELD, .. }))
+        matches!(self.0.cause, Cause::Format(FormatError::Field { rule: Rule::Algorithm, .. }))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Opening an image: superblock, checksum, devices, metabox, long xattr prefixes; and what is found by nid from there on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use erofs_format::compression::{Algorithm, Configs};
@@ -12,12 +12,11 @@ use erofs_format::{BlkAddr, FormatError, Nid, compression};
 
 use crate::budget::{Limits, Work};
 use crate::cache::Cached;
-use crate::compressed::Compression;
+use crate::context::{Compression, Context};
 use crate::data::FileData;
 use crate::device::{Devices, PRIMARY};
 use crate::error::{Cause, ImageError, Result};
 use crate::inode::Inode;
-use crate::pcluster::Context;
 use crate::read_at::{FileSource, OffsetView, ReadAt};
 use crate::space::{Space, read_exactly};
 
@@ -25,15 +24,75 @@ use crate::space::{Space, read_exactly};
 const METABOX: &str = "the metabox";
 
 /// How an image is opened.
-#[derive(Debug, Clone, Copy)]
+///
+/// ```no_run
+/// # use std::path::{Path, PathBuf};
+/// let image = erofs_image::OpenOptions::new().devices(["data.img"]).open(Path::new("meta.img"))?;
+/// # Ok::<(), erofs_image::ImageError>(())
+/// ```
+#[derive(Debug, Clone)]
 pub struct OpenOptions {
-    /// Compare the superblock's checksum, where it has one, as Linux does. On by default.
-    pub verify_checksum: bool,
+    devices: Vec<PathBuf>,
+    offset: u64,
+    cached: bool,
+    verify_checksum: bool,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { verify_checksum: true }
+        Self { devices: Vec::new(), offset: 0, cached: false, verify_checksum: true }
+    }
+}
+
+impl OpenOptions {
+    /// No extra devices, the image at the start of the file, nothing cached, and the checksum compared.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The extra devices, in the order of the device table: all of them, or none; see [`Image::open`].
+    #[must_use]
+    pub fn devices<P: Into<PathBuf>>(mut self, devices: impl IntoIterator<Item = P>) -> Self {
+        self.devices = devices.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// How many bytes into the file or block device the image starts.
+    #[must_use]
+    pub fn offset(mut self, bytes: u64) -> Self {
+        self.offset = bytes;
+        self
+    }
+
+    /// Whether small reads are served from windows of the image that are kept in memory (see [`crate::cache`]), which takes
+    /// 1 MiB more: for walks.
+    #[must_use]
+    pub fn cached(mut self, cached: bool) -> Self {
+        self.cached = cached;
+        self
+    }
+
+    /// Whether the superblock's checksum is compared, where it has one, as Linux does.
+    #[must_use]
+    pub fn verify_checksum(mut self, verify: bool) -> Self {
+        self.verify_checksum = verify;
+        self
+    }
+
+    /// Opens the image at `path`.
+    ///
+    /// # Errors
+    /// What [`Image::open`] refuses, and files that are neither regular files nor block devices.
+    pub fn open(&self, path: &Path) -> Result<Image> {
+        let primary = OffsetView::new(FileSource::open(path)?, self.offset);
+        let primary: Arc<dyn ReadAt> =
+            if self.cached { Arc::new(Cached::new(primary)) } else { Arc::new(primary) };
+        let mut devices: Vec<Arc<dyn ReadAt>> = Vec::new();
+        for device in &self.devices {
+            let named = |error: ImageError| Cause::Source(format!("{}: {error}", device.display()));
+            devices.push(Arc::new(FileSource::open(device).map_err(named)?));
+        }
+        Image::open(primary, devices, self)
     }
 }
 
@@ -44,34 +103,16 @@ pub struct Image {
     devices: Arc<Devices>,
     configs: Configs,
     context: Arc<Context>,
+    packed: Option<FileData>,
     space: Space,
     metabox: Option<Space>,
     prefixes: Vec<LongPrefix>,
 }
 
 impl Image {
-    /// Opens the image at `path`, which starts `offset` bytes into the file or block device, with its extra devices in
-    /// the order of the device table (all of them, or none; see [`Image::open`]).
+    /// Opens the image at `path`, which starts `offset` bytes into the file: [`OpenOptions::open`] in short.
     pub fn open_path(path: &Path, extra: &[impl AsRef<Path>], offset: u64) -> Result<Self> {
-        let primary = OffsetView::new(FileSource::open(path)?, offset);
-        Self::open_with(Arc::new(primary), extra)
-    }
-
-    /// The same as [`Image::open_path`], for walks: small reads are served from windows of the image that are kept in
-    /// memory (see [`crate::cache`]), which takes 1 MiB more.
-    pub fn open_path_cached(path: &Path, extra: &[impl AsRef<Path>], offset: u64) -> Result<Self> {
-        let primary = Cached::new(OffsetView::new(FileSource::open(path)?, offset));
-        Self::open_with(Arc::new(primary), extra)
-    }
-
-    fn open_with(primary: Arc<dyn ReadAt>, extra: &[impl AsRef<Path>]) -> Result<Self> {
-        let mut devices: Vec<Arc<dyn ReadAt>> = Vec::new();
-        for device in extra {
-            let device = device.as_ref();
-            let named = |error: ImageError| Cause::Source(format!("{}: {error}", device.display()));
-            devices.push(Arc::new(FileSource::open(device).map_err(named)?));
-        }
-        Self::open(primary, devices, OpenOptions::default())
+        OpenOptions::new().devices(extra.iter().map(AsRef::as_ref)).offset(offset).open(path)
     }
 
     /// Opens the image whose first byte is the first of `primary`. `extra` are the extra devices in the order of the
@@ -79,7 +120,11 @@ impl Image {
     ///
     /// Refused is what Linux refuses to mount: a wrong superblock, checksum, device count, compression configuration, or
     /// prefix table, and a packed or metabox inode that cannot be read.
-    pub fn open(primary: Arc<dyn ReadAt>, extra: Vec<Arc<dyn ReadAt>>, options: OpenOptions) -> Result<Self> {
+    pub fn open(
+        primary: Arc<dyn ReadAt>,
+        extra: Vec<Arc<dyn ReadAt>>,
+        options: &OpenOptions,
+    ) -> Result<Self> {
         let superblock = read_superblock(primary.as_ref())?;
         if options.verify_checksum && superblock.compat & compat::SB_CHKSUM != 0 {
             let mut covered = vec![0; superblock::checksum_span(superblock.block_bits)];
@@ -92,16 +137,26 @@ impl Image {
         let configs = read_configs(primary_of(&devices), &superblock)?;
         let work = Arc::new(Work::new(&limits_of(&superblock, &devices)));
         let context = Arc::new(context_of(&superblock, &configs, work));
-        let mut image =
-            Self { superblock, devices, configs, context, space, metabox: None, prefixes: Vec::new() };
+        let mut image = Self {
+            superblock,
+            devices,
+            configs,
+            context,
+            packed: None,
+            space,
+            metabox: None,
+            prefixes: Vec::new(),
+        };
         if image.has_incompat(incompat::METABOX) {
             let data = image.special_data(image.superblock.metabox_nid)?;
             image.metabox = Some(Space::new(Arc::new(data), METABOX, 0));
         }
         if image.has_incompat(incompat::FRAGMENTS) && image.superblock.packed_nid != Nid(0) {
             // The context of the packed inode has none, so that no fragment leads to a fragment.
-            let packed = Some(image.special_data(image.superblock.packed_nid)?);
+            let data = image.special_data(image.superblock.packed_nid)?;
+            let packed: Option<Arc<dyn ReadAt>> = Some(Arc::new(data.clone()));
             image.context = Arc::new(Context { packed, ..Context::clone(&image.context) });
+            image.packed = Some(data);
         }
         image.prefixes = image.read_prefixes()?;
         Ok(image)
@@ -127,7 +182,7 @@ impl Image {
             Space::new(Arc::clone(self.devices.primary()), PRIMARY, 0)
         } else if let Some(metabox) = &self.metabox {
             metabox.clone()
-        } else if let Some(packed) = &self.context.packed {
+        } else if let Some(packed) = &self.packed {
             Space::new(Arc::new(packed.clone()), "the packed inode", 0)
         } else {
             Space::new(Arc::clone(self.devices.primary()), PRIMARY, 0)
@@ -172,8 +227,8 @@ impl Image {
     }
 
     /// The table of long xattr prefixes. It was read when the image was opened.
-    pub fn prefixes(&self) -> Result<&[LongPrefix]> {
-        Ok(&self.prefixes)
+    pub fn prefixes(&self) -> &[LongPrefix] {
+        &self.prefixes
     }
 
     /// The configurations of the compression algorithms; none without the feature `COMPR_CFGS`.
@@ -183,7 +238,7 @@ impl Image {
 
     /// The packed inode, where fragments are.
     pub fn packed(&self) -> Option<&FileData> {
-        self.context.packed.as_ref()
+        self.packed.as_ref()
     }
 
     /// The long prefix that names the fingerprints; `None` without the feature `ISHARE_XATTRS`.
@@ -192,7 +247,7 @@ impl Image {
             return Ok(None);
         }
         // The superblock's decoder has held the number against the count.
-        Ok(self.prefixes()?.get(usize::from(self.superblock.ishare_xattr_prefix_id)))
+        Ok(self.prefixes().get(usize::from(self.superblock.ishare_xattr_prefix_id)))
     }
 
     /// The compression algorithms that the image announces, for messages.

@@ -4,7 +4,7 @@ use erofs_format::datalayout::DataLayout;
 use erofs_format::filetype::{FileType, MODE_PERMISSION_MASK};
 use erofs_format::inode::{COMPACT_SIZE, EXTENDED_SIZE, Inode as Record, Mtime, decode_device};
 use erofs_format::superblock::Superblock;
-use erofs_format::{FormatError, Nid};
+use erofs_format::{FormatError, Nid, Rule};
 
 use crate::error::{ImageError, Result};
 use crate::space::Space;
@@ -45,7 +45,8 @@ impl Inode {
         };
         if nsec >= 1_000_000_000 {
             let wrong =
-                FormatError::field("inode.i_mtime_nsec", at.saturating_add(40), nsec, "0 to 999999999");
+                FormatError::field("inode.i_mtime_nsec", at.saturating_add(40), nsec, "0 to 999999999")
+                    .of(Rule::Inode);
             return Err(wrong.into());
         }
         let file_type = record.file_type()?;

@@ -8,7 +8,8 @@
 //! walk. What the bytes mean is decided in `erofs-format`; here they are fetched.
 //!
 //! Reading order: [`error`], [`budget`], [`read_at`], [`cache`], [`space`], [`device`], [`inode`], `map`,
-//! `compressed`, `pcluster`, [`data`], [`image`], [`dir`], [`xattr`], [`ishare`], [`walk`], [`census`].
+//! `context`, `compressed`, `pcluster`, [`data`], [`image`], [`dir`], [`xattr`], [`ishare`], [`walk`],
+//! [`census`].
 //!
 //! # Example
 //!
@@ -68,6 +69,7 @@ pub mod budget;
 pub mod cache;
 pub mod census;
 mod compressed;
+mod context;
 pub mod data;
 pub mod device;
 pub mod dir;
@@ -87,7 +89,7 @@ pub use cache::Cached;
 pub use data::{FileData, Piece};
 pub use dir::{Entry, Follow};
 pub use erofs_decode::DecodeError;
-pub use error::{Cause, ImageError, printable};
+pub use error::{Cause, Excess, ImageError, printable};
 pub use image::{Image, OpenOptions};
 pub use inode::Inode;
 pub use ishare::{Fingerprint, Private};

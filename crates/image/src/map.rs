@@ -4,8 +4,7 @@ use erofs_format::datalayout::DataLayout;
 use erofs_format::datalayout::chunk::{ChunkAddress, ChunkFormat, decode_entry};
 use erofs_format::datalayout::flat::Flat;
 use erofs_format::extent::{Extent, Place};
-use erofs_format::words;
-use erofs_format::{BlkAddr, FormatError};
+use erofs_format::{BlkAddr, FormatError, Rule, words};
 
 use crate::device::Devices;
 use crate::error::Result;
@@ -70,7 +69,7 @@ impl<'a> Chunks<'a> {
             let entries = words::noun(count, "entry", "entries");
             let found = format!("{count} {entries} up to byte {end}");
             let want = format!("an end within {}", words::bytes(space.len()));
-            return Err(FormatError::field("chunk table", at, found, want).into());
+            return Err(FormatError::field("chunk table", at, found, want).of(Rule::TableEnd).into());
         }
         Ok(chunks)
     }

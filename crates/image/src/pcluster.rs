@@ -1,6 +1,7 @@
 //! The bytes of a compressed file: pclusters are read and decoded, each once for reads in a row, and the last ones are kept.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use erofs_decode::{Amount, decode, strip_padding, widest};
@@ -9,31 +10,15 @@ use erofs_format::compression::Algorithm;
 use erofs_format::extent::{Coding, Stored, ZExtent, interlace_head_at, interlace_split};
 use erofs_format::words;
 
-use crate::budget::Work;
-use crate::compressed::{Compression, Map, in_memory, part_of};
-use crate::data::FileData;
+use crate::compressed::{Map, in_memory, part_of};
+use crate::context::Context;
 use crate::device::Devices;
-use crate::error::{Cause, Result};
+use crate::error::{Cause, ImageError, Result};
 use crate::inode::Inode;
-use crate::space::Space;
+use crate::space::{Space, length_of};
 
 /// How many decoded bytes of a file are kept, besides those of the extent that was decoded last.
 const KEPT: usize = 4 << 20;
-
-/// What compressed files of an image share.
-#[derive(Debug, Clone)]
-pub(crate) struct Context {
-    /// What the superblock says.
-    pub(crate) compression: Compression,
-    /// LZ4 data ends at the end of its pcluster, with zeros before it.
-    pub(crate) lz4_padding: bool,
-    /// How far back the data of each algorithm refers at most, in bytes; Linux has no more memory for it.
-    pub(crate) windows: [(Algorithm, u32); 4],
-    /// What reading compressed data may cost, all files together.
-    pub(crate) work: Arc<Work>,
-    /// The packed inode; none for itself and for the metabox.
-    pub(crate) packed: Option<FileData>,
-}
 
 /// The content of a compressed file.
 #[derive(Debug)]
@@ -158,12 +143,13 @@ impl Compressed {
             Stored::Fragment { offset } => {
                 let packed = self.context.packed.as_ref().ok_or(Cause::NoPackedInode { offset })?;
                 let at = offset.saturating_add(skip);
-                let wanted = buf.len();
-                if packed.read_range(at, buf)? != wanted {
+                let length = length_of(buf);
+                if at.checked_add(length).is_none_or(|end| end > packed.len()) {
                     let want =
                         format!("an end within the packed inode, which has {}", words::bytes(packed.len()));
-                    return Err(FormatError::field("fragment", at, words::bytes(wanted), want).into());
+                    return Err(FormatError::field("fragment", at, words::bytes(length), want).into());
                 }
+                packed.read_at(at, buf).map_err(|error| of_packed(error, at, length))?;
             }
             Stored::Inline { byte, .. } => {
                 self.space.read("inline pcluster", byte.saturating_add(skip), buf)?;
@@ -242,6 +228,14 @@ impl Compressed {
             Cause::Decode { start: extent.start, length: extent.length, at: byte, source }.into()
         })
     }
+}
+
+/// The error of reading the packed inode: it is a file of this image, so its own error says most.
+fn of_packed(error: io::Error, at: u64, length: u64) -> ImageError {
+    error.downcast().unwrap_or_else(|source| {
+        let space = "the packed inode".to_owned();
+        Cause::Io { what: "fragment", space, at, length, source: Arc::new(source) }.into()
+    })
 }
 
 fn copy(extent: &ZExtent, bytes: &[u8], offset: u64, buf: &mut [u8]) -> Result<usize> {

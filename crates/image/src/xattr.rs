@@ -4,7 +4,7 @@ use erofs_format::feature::compat;
 use erofs_format::inode::xattr_body_size;
 use erofs_format::xattr::{self, BodyHeader, ENTRY_SIZE, HEADER_SIZE, INDEX_NONE, SHARED_ID_SIZE};
 use erofs_format::xattr_prefix::{self, LongPrefix};
-use erofs_format::{FormatError, Nid};
+use erofs_format::{FormatError, Nid, Rule};
 
 use crate::error::{ImageError, Result};
 use crate::image::Image;
@@ -113,7 +113,9 @@ impl<'a> Stored<'a> {
         if size <= HEADER_SIZE {
             // Reserved by the format; Linux answers EOPNOTSUPP.
             let at = inode.at.saturating_add(2);
-            return Err(FormatError::field("inode.i_xattr_icount", at, icount, "0, or 2 and more").into());
+            return Err(FormatError::field("inode.i_xattr_icount", at, icount, "0, or 2 and more")
+                .of(Rule::Inode)
+                .into());
         }
         let body = space.read_vec("xattrs of an inode", start, size)?;
         let header = BodyHeader::decode(&body, start)?;
@@ -122,7 +124,7 @@ impl<'a> Stored<'a> {
         let ids = body.get(HEADER_SIZE..inline).ok_or_else(|| {
             let want = format!("what fits into {size} bytes of xattrs");
             let at = start.saturating_add(4);
-            FormatError::field("xattr header h_shared_count", at, header.shared_count, want)
+            FormatError::field("xattr header h_shared_count", at, header.shared_count, want).of(Rule::Xattr)
         })?;
         let stored_ids = ids.chunks_exact(SHARED_ID_SIZE);
         let mut ids = Vec::with_capacity(stored_ids.len());
@@ -146,7 +148,7 @@ impl<'a> Stored<'a> {
         let (entry, size) = StoredEntry::decode(self.space, at, rest, false)?;
         if size > rest.len() {
             let want = format!("at most {}, the end of the inode's xattrs", rest.len());
-            return Err(FormatError::field("xattr entry size", at, size, want).into());
+            return Err(FormatError::field("xattr entry size", at, size, want).of(Rule::Xattr).into());
         }
         self.next = self.next.saturating_add(size);
         Ok(entry)
@@ -233,7 +235,7 @@ impl Image {
             return Ok(entry.name_index == index && entry.name == name);
         };
         // A number without a prefix matches nothing, as in Linux.
-        let prefix = self.prefixes()?.get(usize::from(number));
+        let prefix = self.prefixes().get(usize::from(number));
         Ok(prefix.and_then(|prefix| prefix.strip(index, name)) == Some(entry.name.as_slice()))
     }
 
@@ -246,7 +248,9 @@ impl Image {
         let name = [beginning.as_slice(), &entry.name].concat();
         if name.contains(&0) {
             let found = crate::error::printable(&name);
-            return Err(FormatError::field("xattr name", entry.at, found, "a name without NUL").into());
+            return Err(FormatError::field("xattr name", entry.at, found, "a name without NUL")
+                .of(Rule::Xattr)
+                .into());
         }
         let hidden = base_index == INDEX_NONE;
         Ok(Some(Xattr { name, value: entry.value()?, hidden, shared: entry.shared }))
@@ -255,15 +259,13 @@ impl Image {
     fn beginning(&self, entry: &StoredEntry<'_>) -> Result<(u8, Vec<u8>)> {
         let wrong = |want: String| {
             let found = format!("{:#x}", entry.name_index);
-            ImageError::from(FormatError::field(
-                "xattr entry e_name_index",
-                entry.at.saturating_add(1),
-                found,
-                want,
-            ))
+            ImageError::from(
+                FormatError::field("xattr entry e_name_index", entry.at.saturating_add(1), found, want)
+                    .of(Rule::Xattr),
+            )
         };
         if let Some(number) = xattr_prefix::number_of(entry.name_index) {
-            let prefixes = self.prefixes()?;
+            let prefixes = self.prefixes();
             let prefix: &LongPrefix = prefixes.get(usize::from(number)).ok_or_else(|| {
                 wrong(format!("a number below xattr_prefix_count, which is {}", prefixes.len()))
             })?;

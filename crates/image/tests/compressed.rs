@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use erofs_image::{Follow, Image, ImageError, Piece};
+use erofs_image::{Follow, Image, ImageError, OpenOptions, Piece};
 use erofs_testkit::content::{Stream, noise};
 use erofs_testkit::peers::{self, Peers};
 use erofs_testkit::place;
@@ -134,8 +134,7 @@ impl Source {
     }
 
     fn assert_read(&self, path: &Path, what: &str) {
-        let image =
-            Image::open_path(path, &[] as &[&Path], 0).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let image = OpenOptions::new().open(path).unwrap_or_else(|error| panic!("{what}: {error}"));
         for (name, want) in &self.files {
             let found = whole(&image, name).unwrap_or_else(|error| panic!("{what}: {name}: {error}"));
             assert!(found == *want, "{what}: {name} is not what it was");

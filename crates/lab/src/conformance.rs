@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use erofs_sim::Runner;
 use erofs_sim::facts::{self, ImageFacts};
 use erofs_sim::kernel::KernelModel;
 use erofs_sim::pages::{PAGE_SIZE, pages_of};
-use erofs_sim::run::Runner;
 use erofs_sim::scenario::{Backend, Event, Method, Scenario};
 use erofs_sim::world::WorldError;
 
@@ -310,7 +310,12 @@ impl<'a> Comparison<'a> {
             Ok(_) => None,
             Err(WorldError::Refused { .. }) => Some(INVALID),
             Err(WorldError::Busy { .. }) => Some(BUSY),
-            Err(error @ (WorldError::Crash { .. } | WorldError::Name { .. } | WorldError::Steps { .. })) => {
+            Err(
+                error @ (WorldError::Crash { .. }
+                | WorldError::Name { .. }
+                | WorldError::Taken { .. }
+                | WorldError::Steps { .. }),
+            ) => {
                 return self.differ(format!("event {}: {error}", number + 1));
             }
         };

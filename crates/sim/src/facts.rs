@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use erofs_image::{Fingerprint, Image, ImageError, Inode};
+use erofs_image::{Fingerprint, Image, ImageError, Inode, OpenOptions};
 
 use crate::ground::{Ground, Surveyor};
 use crate::pages::{PAGE_SIZE, bytes_of, pages_of};
@@ -61,7 +61,8 @@ const THREADS_MAX: usize = 8;
 /// # Errors
 /// What cannot be read, with its place in the image.
 pub fn read(path: &Path, devices: &[impl AsRef<Path>]) -> Result<ImageFacts, ImageError> {
-    let image = Image::open_path_cached(path, devices, 0)?;
+    let devices = devices.iter().map(AsRef::as_ref);
+    let image = OpenOptions::new().devices(devices).cached(true).open(path)?;
     let mut facts =
         ImageFacts { announces_fingerprints: image.ishare_prefix()?.is_some(), ..ImageFacts::default() };
     let mut surveyor = Surveyor::new(&image)?;

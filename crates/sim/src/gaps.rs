@@ -5,7 +5,7 @@
 //! was asked for. From there on it looks at pages before the one that its index names, until it comes to another node of
 //! the tree. What it returns is its index, so both functions are wrong by a distance that the model has to repeat.
 
-use crate::readahead::Cached;
+use crate::cached::Cached;
 
 /// Slots of a node, and the bits of an index that choose one (`XA_CHUNK_SIZE`, `XA_CHUNK_SHIFT`).
 const SLOTS: u64 = 64;

@@ -43,7 +43,7 @@ pub struct Ground {
 
 /// Counts while an image is walked: every inode is handed over once.
 #[derive(Debug)]
-pub struct Surveyor {
+pub(crate) struct Surveyor {
     ground: Ground,
     /// Start of the metadata area in bytes.
     base: u64,
@@ -61,7 +61,7 @@ impl Surveyor {
     ///
     /// # Errors
     /// What cannot be read, with its place in the image.
-    pub fn new(image: &Image) -> Result<Self, ImageError> {
+    pub(crate) fn new(image: &Image) -> Result<Self, ImageError> {
         let sb = image.superblock();
         let base = sb.block_bits.byte_of(BlkAddr(u64::from(sb.meta_blkaddr)))?;
         let mut surveyor = Self {
@@ -77,7 +77,7 @@ impl Surveyor {
             let slot = length_of(device::SLOT_SIZE);
             surveyor.device(u64::from(sb.devt_slotoff) * slot, u64::from(sb.extra_devices) * slot);
         }
-        let table = image.prefixes().unwrap_or_default().iter().map(|prefix| length_of(prefix.size())).sum();
+        let table = image.prefixes().iter().map(|prefix| length_of(prefix.size())).sum();
         surveyor.device(u64::from(sb.xattr_prefix_start) * xattr_prefix::START_UNIT, table);
         for nid in [sb.packed_nid, sb.metabox_nid] {
             let there = nid != Nid(0) && sb.incompat & (incompat::FRAGMENTS | incompat::METABOX) != 0;
@@ -93,7 +93,7 @@ impl Surveyor {
     }
 
     /// Counts an inode that is met for the first time. `fingerprint` is its value, if it has one that counts.
-    pub fn visit(&mut self, image: &Image, inode: &Inode, fingerprint: Option<&[u8]>) {
+    pub(crate) fn visit(&mut self, image: &Image, inode: &Inode, fingerprint: Option<&[u8]>) {
         self.visit_header(inode);
         let body = length_of(xattr_body_size(inode.record.xattr_icount));
         let header_end = self.start_of(inode).saturating_add(length_of(inode.record.header_size()));
@@ -118,7 +118,7 @@ impl Surveyor {
     }
 
     /// What was counted.
-    pub fn finish(self) -> Ground {
+    pub(crate) fn finish(self) -> Ground {
         let device_pages = self.pages.count().saturating_add(pages_of(self.shared_xattrs));
         let metabox = bytes_of(self.metabox.count());
         let special_bytes = self.ground.special_bytes.saturating_add(metabox);

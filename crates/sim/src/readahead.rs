@@ -5,11 +5,11 @@
 //! Not modelled: a mapping that faults on more than a hundred pages that are not in memory loses its readahead
 //! (`MMAP_LOTSAMISS`), and `khugepaged`, which collects the pages of mappings that stay.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use crate::cached::Cached;
 use crate::gaps;
-use crate::pages::{PAGE_SIZE, PageSet, pages_of};
+use crate::pages::{PAGE_SIZE, pages_of};
 use crate::scenario::Method;
 
 /// By how much the order of folios grows whenever the window moves on (`page_cache_async_ra`).
@@ -22,87 +22,6 @@ const STEP_PAGES: u64 = 64;
 const COPY_UP: u64 = 1 << 20;
 /// How many pages a pipe takes, and so how many one round of `splice` moves (`PIPE_DEF_BUFFERS`).
 const PIPE_PAGES: u64 = 16;
-
-/// The pages of a file that are in memory.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cached {
-    resident: PageSet,
-    /// Folios of more than one page: the first page, and the number of pages. All other pages are folios of their own.
-    large: BTreeMap<u64, u64>,
-    /// The first pages of the folios whose use starts the next readahead (`PG_readahead`).
-    marked: BTreeSet<u64>,
-    /// What came in since this was last asked for, if it is written down.
-    fresh: Option<Vec<Range<u64>>>,
-}
-
-impl Cached {
-    /// Nothing, and what comes in is written down for [`Self::take_fresh`].
-    pub(crate) fn noted() -> Self {
-        Self { fresh: Some(Vec::new()), ..Self::default() }
-    }
-
-    /// Which pages are in memory.
-    pub fn resident(&self) -> &PageSet {
-        &self.resident
-    }
-
-    /// Brings in exactly these pages, each as a folio of its own; returns how many were not there.
-    pub fn insert(&mut self, pages: Range<u64>) -> u64 {
-        if let Some(fresh) = &mut self.fresh {
-            fresh.extend(self.resident.gaps(pages.clone()));
-        }
-        self.resident.insert(pages)
-    }
-
-    /// Pages that came in since this was last called, where they are written down.
-    pub(crate) fn take_fresh(&mut self) -> Vec<Range<u64>> {
-        self.fresh.as_mut().map(std::mem::take).unwrap_or_default()
-    }
-
-    /// Drops the folios that are wholly within a range of pages, and returns how many pages were dropped. A folio of
-    /// which a part is outside stays (`find_lock_entries`).
-    pub fn drop_pages(&mut self, pages: Range<u64>) -> u64 {
-        if pages.is_empty() {
-            return 0;
-        }
-        let (first, last) = (self.folio(pages.start), self.folio(pages.end - 1));
-        let start = if first.start < pages.start { first.end } else { pages.start };
-        let end = if last.end > pages.end { last.start } else { pages.end };
-        if start >= end {
-            return 0;
-        }
-        for folio in self.large.range(start..end).map(|(first, _)| *first).collect::<Vec<_>>() {
-            self.large.remove(&folio);
-        }
-        for mark in self.marked.range(start..end).copied().collect::<Vec<_>>() {
-            self.marked.remove(&mark);
-        }
-        self.resident.remove(start..end)
-    }
-
-    /// The folio that a page is in; the page itself if it is not in memory.
-    pub(crate) fn folio(&self, page: u64) -> Range<u64> {
-        let before = self.large.range(..=page).next_back();
-        let large = before.map(|(first, len)| *first..first + len);
-        large.filter(|folio| folio.contains(&page)).unwrap_or(page..page.saturating_add(1))
-    }
-
-    /// Takes the mark away from the folio of this page; that folio, if it had one.
-    fn take_mark(&mut self, page: u64) -> Option<Range<u64>> {
-        let folio = self.folio(page);
-        self.marked.remove(&folio.start).then_some(folio)
-    }
-
-    /// The first page from `page` on, before `end`, that is not in memory or whose folio has a mark: up to there, an
-    /// access changes nothing.
-    fn next_stop(&self, page: u64, end: u64) -> u64 {
-        let Some(run) = self.resident.run(page) else { return page };
-        if self.marked.contains(&self.folio(page).start) {
-            return page;
-        }
-        self.marked.range(page..run.end.max(page)).next().copied().unwrap_or(run.end).min(end)
-    }
-}
 
 /// The fixed sizes of one file.
 #[derive(Debug, Clone, Copy)]
@@ -274,7 +193,7 @@ impl Readahead {
         let mut fetched = 0;
         let mut page = cached.next_stop(pages.start, pages.end);
         while page < pages.end && self.steps < self.limit {
-            if !cached.resident.contains(page) {
+            if !cached.resident().contains(page) {
                 if splices && page > pages.start {
                     self.previous = Some(page);
                 }
@@ -310,7 +229,7 @@ impl Readahead {
             self.steps += 1;
             return cached.insert(page..page + 1);
         }
-        if cached.resident.contains(page) {
+        if cached.resident().contains(page) {
             // A folio with a mark is never mapped by the fault of a neighbour, so its first use is a fault of its own
             // (`next_uptodate_folio`, `do_async_mmap_readahead`).
             let Some(folio) = cached.take_mark(page) else { return 0 };
@@ -419,15 +338,15 @@ impl Readahead {
                 order -= 1;
             }
             let folio = at..at + (1 << order);
-            if cached.resident.touches(folio.clone()) {
+            if cached.resident().touches(folio.clone()) {
                 // What is there already leaves gaps, which single pages fill.
                 return fetched + fetch(cached, file, at..end, mark);
             }
             if mark.is_some_and(|mark| mark - mark % (1 << order) == at) {
-                cached.marked.insert(at);
+                cached.mark(at);
             }
             if order > 0 {
-                cached.large.insert(at, 1 << order);
+                cached.add_large(at, 1 << order);
             }
             fetched += cached.insert(folio);
             at += 1 << order;
@@ -439,8 +358,8 @@ impl Readahead {
 /// Fetches what is not there of `pages`, and marks a page of it (`page_cache_ra_unbounded`).
 fn fetch(cached: &mut Cached, file: Geometry, pages: Range<u64>, mark: Option<u64>) -> u64 {
     let pages = pages.start..pages.end.min(pages_of(file.size));
-    if let Some(mark) = mark.filter(|mark| pages.contains(mark) && !cached.resident.contains(*mark)) {
-        cached.marked.insert(mark);
+    if let Some(mark) = mark.filter(|mark| pages.contains(mark) && !cached.resident().contains(*mark)) {
+        cached.mark(mark);
     }
     cached.insert(pages)
 }
@@ -488,7 +407,7 @@ mod tests {
             fetched += state.read(&mut cached, file, at, now);
             at += now;
         }
-        assert_eq!(fetched, cached.resident.len());
+        assert_eq!(fetched, cached.resident().len());
         fetched
     }
 
@@ -587,11 +506,11 @@ mod tests {
                 for window in [0, 1, 2, 3, 32, 100, 1 << 40] {
                     let (mut cached, mut state) = (Cached::default(), Readahead::new(window));
                     state.read(&mut cached, file, 0, u64::MAX);
-                    assert_eq!(cached.resident.len(), pages_of(size), "{size}, window {window}");
+                    assert_eq!(cached.resident().len(), pages_of(size), "{size}, window {window}");
                     assert_eq!(state.read(&mut cached, file, size, 10), 0);
                     let mut cached = Cached::default();
                     state.touch(&mut cached, file, 0..u64::MAX, Mapped::Data);
-                    assert_eq!(cached.resident.len(), pages_of(size), "{size}, window {window}");
+                    assert_eq!(cached.resident().len(), pages_of(size), "{size}, window {window}");
                 }
             }
         }
@@ -612,7 +531,7 @@ mod tests {
             let window = [0, 1, 5, 32, 128, 2048][usize::try_from(random(6)).unwrap_or(0)];
             let (mut cached, mut state) = (Cached::default(), Readahead::new(window));
             for step in 0..60 {
-                let before = cached.resident.len();
+                let before = cached.resident().len();
                 let (offset, length) = (random(file.size), 1 + random(MIB));
                 let pages = offset / PAGE_SIZE..pages_of((offset + length).min(file.size));
                 let fetched = match random(5) {
@@ -622,12 +541,12 @@ mod tests {
                     3 => state.touch(&mut cached, file, pages.clone(), Mapped::Executable),
                     _ => {
                         let dropped = cached.drop_pages(pages);
-                        assert_eq!(cached.resident.len(), before - dropped, "round {round}, step {step}");
+                        assert_eq!(cached.resident().len(), before - dropped, "round {round}, step {step}");
                         continue;
                     }
                 };
-                assert_eq!(cached.resident.len(), before + fetched, "round {round}, step {step}");
-                assert!(pages.clone().all(|page| cached.resident.contains(page)), "round {round}");
+                assert_eq!(cached.resident().len(), before + fetched, "round {round}, step {step}");
+                assert!(pages.clone().all(|page| cached.resident().contains(page)), "round {round}");
             }
             cached.drop_pages(0..u64::MAX);
             assert_eq!(cached, Cached::default(), "round {round}");

@@ -316,4 +316,20 @@ impl Event {
             Self::Window { .. } | Self::DropCaches { .. } => None,
         }
     }
+
+    /// The file that it is about, the first byte, and how many bytes from there on; none is up to the end.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other event is about no file")]
+    pub fn subject(&self) -> Option<(&str, (u64, Option<u64>))> {
+        match self {
+            Self::Stat { path, .. }
+            | Self::Open { path, .. }
+            | Self::Close { path, .. }
+            | Self::Map { path, .. }
+            | Self::Unmap { path, .. }
+            // What is dropped may lie anywhere.
+            | Self::Dontneed { path, .. } => Some((path, (0, None))),
+            Self::Read { path, offset, length, .. } => Some((path, (*offset, *length))),
+            _ => None,
+        }
+    }
 }

@@ -7,10 +7,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
+use crate::cached::Cached;
 use crate::facts::ImageFacts;
 use crate::kernel::KernelModel;
 use crate::pages::{PAGE_SIZE, PageSet, pages_of, saturating_sum};
-use crate::readahead::{Cached, FileAccess, Geometry, Readahead};
+use crate::readahead::{FileAccess, Geometry, Readahead};
 use crate::scenario::{Backend, Method};
 
 /// The readahead window of a device of which nothing is said, and of mounts of image files, in pages
@@ -84,7 +85,13 @@ pub enum WorldError {
         /// The mount.
         mount: String,
     },
-    /// A name is used that nothing has, or twice.
+    /// A mount has a name that another one has.
+    #[error("mount {mount}: is there already")]
+    Taken {
+        /// The mount.
+        mount: String,
+    },
+    /// A name is used that nothing has.
     #[error("{what} {name}: {problem}")]
     Name {
         /// Mount, or file.
@@ -298,7 +305,7 @@ impl<'f> World<'f> {
 
     fn new_name(&self, name: &str) -> Result<(), WorldError> {
         if self.mounts.contains_key(name) {
-            return Err(WorldError::Name { what: "mount", name: name.into(), problem: "is there already" });
+            return Err(WorldError::Taken { mount: name.into() });
         }
         Ok(())
     }

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use erofs_sim::Runner;
 use erofs_sim::facts::{FileFacts, ImageFacts};
 use erofs_sim::kernel::KernelModel;
 use erofs_sim::readahead::{FileAccess, Mapped};
-use erofs_sim::run::Runner;
 use erofs_sim::scenario::{Event, Method, Scenario};
 use erofs_sim::strace::{self, Mountpoint};
 use erofs_sim::tally::{self, Tally};

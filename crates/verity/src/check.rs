@@ -5,7 +5,7 @@ use crate::error::VerityError;
 use crate::hash::Hasher;
 use crate::io::ReadAt;
 use crate::levels::Levels;
-use crate::params::{DIGEST_SIZE, Digest, RootHash};
+use crate::params::{DIGEST_SIZE, Digest, RootHash, SUPERBLOCK_SIZE};
 use crate::superblock::Superblock;
 use crate::threads::{BATCH, PIECE};
 
@@ -160,7 +160,7 @@ impl Walk<'_> {
     }
 
     fn padding(&self) -> Found {
-        let from = self.request.hash_offset + crate::superblock::SIZE;
+        let from = self.request.hash_offset + SUPERBLOCK_SIZE;
         let mut bytes = vec![0; usize::try_from(self.levels.start() - from).unwrap_or_default()];
         self.read_hashes(from, &mut bytes)?;
         let first = bytes.iter().position(|&byte| byte != 0);

@@ -1,8 +1,7 @@
 //! Where the blocks of a tree lie. The level that hashes the data is level 0; the one with a single block is the last,
 //! and lies first, right behind the superblock, as Linux computes it in `verity_ctr`.
 
-use crate::params::{BlockSize, DIGEST_SIZE};
-use crate::superblock;
+use crate::params::{BlockSize, DIGEST_SIZE, SUPERBLOCK_SIZE};
 
 /// A level: consecutive hash blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +39,7 @@ impl Levels {
             top >>= fanout_bits;
             counts.push(top + 1);
         }
-        let start =
-            hash_offset.checked_add(superblock::SIZE)?.checked_next_multiple_of(hash_block.bytes())?;
+        let start = hash_offset.checked_add(SUPERBLOCK_SIZE)?.checked_next_multiple_of(hash_block.bytes())?;
         let mut at = start;
         let mut levels = Vec::with_capacity(counts.len());
         for blocks in counts.into_iter().rev() {

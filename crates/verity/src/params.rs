@@ -11,6 +11,8 @@ use crate::error::VerityError;
 pub const DIGEST_SIZE: usize = 32;
 /// Name of the hash in a superblock: the kernel's name of the algorithm.
 pub const ALGORITHM: &str = "sha256";
+/// Bytes of a superblock (`struct verity_sb` of cryptsetup).
+pub const SUPERBLOCK_SIZE: u64 = 512;
 /// Most bytes of a salt (`struct verity_sb` of cryptsetup).
 pub const SALT_MAX: usize = 256;
 

@@ -16,10 +16,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::error::VerityError;
 use crate::io::ReadAt;
 use crate::levels::Levels;
-use crate::params::{ALGORITHM, BlockSize, Params, SALT_MAX, Salt};
+use crate::params::{ALGORITHM, BlockSize, Params, SALT_MAX, SUPERBLOCK_SIZE, Salt};
 
-/// Bytes of a superblock.
-pub const SIZE: u64 = size_of::<Raw>() as u64;
+const _: () = assert!(size_of::<Raw>() as u64 == SUPERBLOCK_SIZE);
 
 const SIGNATURE: [u8; 8] = *b"verity\0\0";
 const VERSION: u32 = 1;
@@ -95,7 +94,7 @@ impl Superblock {
         let raw = Raw::read_from_bytes(bytes).map_err(|_| VerityError::Short {
             what: "verity superblock",
             found: 0,
-            want: SIZE,
+            want: SUPERBLOCK_SIZE,
         })?;
         let wrong = |field, offset: u64, found: String, want: &str| {
             Err(VerityError::Superblock {

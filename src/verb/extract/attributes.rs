@@ -16,7 +16,7 @@ use erofs_image::{Image, Inode, Xattr, printable};
 use rustix::fs::{AtFlags, CWD, Gid, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::{Trouble, host};
+use super::trouble::{Trouble, host};
 
 /// The set-user-id and set-group-id bits.
 const SET_ID: u16 = 0o6000;
@@ -196,7 +196,7 @@ fn needs_proc(error: Errno) -> io::Error {
 mod tests {
     use super::*;
     use crate::verb::extract::target::Target;
-    use erofs_image::Follow;
+    use erofs_image::{Follow, OpenOptions};
     use erofs_testkit::require::{Absent, need};
     use std::fs;
     use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -215,7 +215,7 @@ mod tests {
         let file = erofs_builder::ImageFile::create(&path, 0).unwrap();
         let options = erofs_builder::BuildOptions::default();
         erofs_builder::build(&mut source, file, &options, &erofs_tree::Silent).unwrap();
-        Image::open_path_cached(&path, &[] as &[&Path], 0).unwrap()
+        OpenOptions::new().cached(true).open(&path).unwrap()
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod target;
+mod trouble;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -12,7 +13,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use erofs_format::Nid;
 use erofs_format::filetype::FileType;
 use erofs_image::{Budget, Cause, Follow, Image, ImageError, Inode, Piece, Step, printable};
@@ -20,6 +21,7 @@ use serde::Serialize;
 
 use self::attributes::{Attributes, On};
 use self::target::Target;
+use self::trouble::{Trouble, host};
 use super::Done;
 use super::source::{ImageArgs, shown};
 use crate::exit::one_line;
@@ -86,35 +88,6 @@ struct Summary {
     xattrs: u64,
     xattrs_skipped: u64,
     errors: u64,
-}
-
-/// Why something was not extracted.
-#[derive(Debug)]
-enum Trouble {
-    /// The image says something wrong.
-    Image(ImageError),
-    /// Data is on a device that was not given.
-    DeviceAbsent(ImageError),
-    /// The host refuses; the rest may still work.
-    Host(String),
-    /// There is no use in going on.
-    End(anyhow::Error),
-}
-
-impl From<ImageError> for Trouble {
-    /// Without its devices, no other file of the image can be read either.
-    fn from(error: ImageError) -> Self {
-        if error.is_device_absent() { Self::DeviceAbsent(error) } else { Self::Image(error) }
-    }
-}
-
-/// The host's refusal to do `what`. A full or read-only file system ends everything.
-fn host(what: &str, error: &io::Error) -> Trouble {
-    let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::ReadOnlyFilesystem];
-    if kinds.contains(&error.kind()) {
-        return Trouble::End(anyhow!("{what}: {error}"));
-    }
-    Trouble::Host(format!("{what}: {error}"))
 }
 
 struct Extraction<'a> {

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::html::escaped;
+use super::escape::escaped;
 use crate::words::size;
 
 /// Width of a chart in its own units, and what of it the names of bars take.

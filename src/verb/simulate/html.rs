@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 
 use super::chart::{self, Bar};
+use super::escape::escaped;
+use super::named::Largest;
 use super::print::{heading, image_set};
-use super::report::{Largest, Report, Total};
+use super::report::{Report, Total};
 use crate::words::{counted, grouped, size};
 
 /// How many images and events are listed; the charts have all of them.
@@ -65,27 +67,6 @@ pub(super) fn page(report: &Report) -> String {
         format_args!("<p class=\"quiet\">erofs-ishare {version} simulate</p>\n</main>\n</body>\n</html>\n"),
     );
     page
-}
-
-/// Text that cannot end an element or an attribute, nor steer a terminal that shows the page.
-pub(super) fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            // Marks that turn the direction of text around would make a name look like another one.
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                safe.extend(c.escape_unicode());
-            }
-            c if c.is_control() => safe.extend(c.escape_default()),
-            c => safe.push(c),
-        }
-    }
-    safe
 }
 
 fn add(page: &mut String, what: std::fmt::Arguments<'_>) {
@@ -283,22 +264,4 @@ fn beside(page: &mut String, report: &Report) {
         ]);
     }
     table(page, &["What", "Bytes"], 1, false, &rows);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_stay_text() {
-        for (text, want) in [
-            ("plain/name.so", "plain/name.so"),
-            ("</svg><script>", "&lt;/svg&gt;&lt;script&gt;"),
-            ("a\"b'c&d", "a&quot;b&#39;c&amp;d"),
-            ("\u{1b}[2J\n", "\\u{1b}[2J\\n"),
-            ("a\u{202e}gpj", "a\\u{202e}gpj"),
-        ] {
-            assert_eq!(escaped(text), want);
-        }
-    }
 }

@@ -1,139 +1,26 @@
 //! What the command line asks for: which image is in which domain, how files are read, what lies under the mounts.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::ValueEnum;
-use erofs_image::{Image, ImageError};
-use erofs_sim::facts::{ImageFacts, ImageFiles};
-use erofs_sim::scenario::{Backend, Method};
+use anyhow::anyhow;
+use erofs_sim::{Member, SimError, same_file};
 
-use super::Args;
+use super::args::Args;
 use crate::exit::WrongUse;
 use crate::verb::source::{devices_of_each, shown};
 
 /// The domain of images for which none is named.
 const DOMAIN: &str = "one";
 
-/// An image of the set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Planned {
-    pub(super) domain: String,
-    pub(super) path: PathBuf,
-    /// Its extra devices, in the order of its device table.
-    pub(super) devices: Vec<PathBuf>,
-}
-
-impl ImageFiles for Planned {
-    fn image(&self) -> &Path {
-        &self.path
-    }
-
-    fn devices(&self) -> &[PathBuf] {
-        &self.devices
-    }
-}
-
-impl Planned {
-    /// An image without extra devices.
-    pub(super) fn new(domain: &str, path: impl Into<PathBuf>) -> Self {
-        Self { domain: domain.to_owned(), path: path.into(), devices: Vec::new() }
-    }
-
-    /// Opens it, to read contents.
-    pub(super) fn open(&self) -> Result<Image, ImageError> {
-        Image::open_path(&self.path, &self.devices, 0)
-    }
-
-    /// The path as reports have it.
-    pub(super) fn shown(&self) -> String {
-        self.path.to_string_lossy().into_owned()
-    }
-}
-
-/// How files are read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum How {
-    /// All of them, completely, by this method; the name that was typed.
-    All(&'static str, Method),
-    /// As a list of accesses says.
-    Trace(PathBuf),
-    /// As a log of strace says.
-    Strace(PathBuf),
-}
-
-impl std::str::FromStr for How {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let file = |path: &str| Some(PathBuf::from(path)).filter(|path| !path.as_os_str().is_empty());
-        let all = [
-            ("all", Method::Read),
-            ("read", Method::Read),
-            ("mmap", Method::Mmap),
-            ("sendfile", Method::Sendfile),
-        ];
-        if let Some((name, method)) = all.into_iter().find(|row| row.0 == text) {
-            return Ok(Self::All(name, method));
-        }
-        let trace = text.strip_prefix("trace:").and_then(file).map(Self::Trace);
-        let strace = || text.strip_prefix("strace:").and_then(file).map(Self::Strace);
-        trace
-            .or_else(strace)
-            .ok_or_else(|| "want all, read, mmap, sendfile, trace:FILE, or strace:FILE".into())
-    }
-}
-
-/// What lies under the mounts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Under {
-    /// Block devices
-    Block,
-    /// Loop devices with direct I/O
-    Loop,
-    /// Loop devices without direct I/O, so that image files are cached as well
-    LoopBuffered,
-    /// dm-verity devices
-    DmVerity,
-    /// The image files themselves, which are cached as well
-    File,
-    /// The image files themselves, with the mount option directio
-    FileDirectio,
-}
-
-impl Under {
-    pub(super) fn backend(self) -> Backend {
-        match self {
-            Self::Block => Backend::Block,
-            Self::Loop => Backend::Loop,
-            Self::LoopBuffered => Backend::LoopBuffered,
-            Self::DmVerity => Backend::Verity,
-            Self::File => Backend::File,
-            Self::FileDirectio => Backend::FileDirectio,
-        }
-    }
-}
-
-/// The name of a backend on the command line.
-pub(super) fn backend_name(backend: Backend) -> &'static str {
-    match backend {
-        Backend::Block => "block",
-        Backend::Loop => "loop",
-        Backend::LoopBuffered => "loop-buffered",
-        Backend::Verity => "dm-verity",
-        Backend::File => "file",
-        Backend::FileDirectio => "file-directio",
-    }
-}
-
 /// Which image is in which domain, in order.
-pub(super) fn plan(args: &Args) -> Result<Vec<Planned>, WrongUse> {
+pub(super) fn plan(args: &Args) -> Result<Vec<Member>, WrongUse> {
     let wrong = |text: String| Err(WrongUse(text));
     let mut plan = Vec::new();
     let mut alone = None;
     for spec in &args.domain {
         match spec.split_once('=') {
             Some((name, images)) => {
-                plan.extend(images.split(',').map(|path| Planned::new(name, path)));
+                plan.extend(images.split(',').map(|path| Member::new(name, path)));
             }
             None if alone.is_none() => alone = Some(spec.clone()),
             None => {
@@ -147,12 +34,12 @@ pub(super) fn plan(args: &Args) -> Result<Vec<Planned>, WrongUse> {
         return wrong(format!("{}: found no domain for it, want --domain NAME", shown(&args.images[0])));
     }
     let alone = alone.unwrap_or_else(|| DOMAIN.to_owned());
-    plan.extend(args.images.iter().map(|image| Planned::new(&alone, image)));
+    plan.extend(args.images.iter().map(|image| Member::new(&alone, image)));
     if plan.is_empty() {
         return wrong("found no image, want at least one".into());
     }
     if let Some(image) = plan.iter().find(|image| image.domain.is_empty()) {
-        return wrong(format!("{}: found a domain without a name, which Linux refuses", image.shown()));
+        return wrong(format!("{}: found a domain without a name, which Linux refuses", shown(&image.path)));
     }
     every_path_once(plan.iter().map(|image| image.path.as_path()))?;
     let paths: Vec<&Path> = plan.iter().map(|image| image.path.as_path()).collect();
@@ -163,26 +50,21 @@ pub(super) fn plan(args: &Args) -> Result<Vec<Planned>, WrongUse> {
 
 /// An error unless the paths lead to different files.
 pub(super) fn every_path_once<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<(), WrongUse> {
-    let mut known = std::collections::HashMap::new();
-    for path in paths {
-        // One that does not exist is named when it is opened.
-        let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-        if let Some(other) = known.insert(real, path) {
-            let path = shown(path);
-            let same = if shown(other) == path { String::new() } else { format!(" as {}", shown(other)) };
-            return Err(WrongUse(format!("{path}: found it twice{same}, want every image once")));
-        }
-    }
-    Ok(())
+    let Some((other, path)) = same_file(paths) else { return Ok(()) };
+    let (other, path) = (shown(other), shown(path));
+    let same = if other == path { String::new() } else { format!(" as {other}") };
+    Err(WrongUse(format!("{path}: found it twice{same}, want every image once")))
 }
 
-/// An error if an image announces no fingerprints, unless that was allowed.
-pub(super) fn check_feature(allowed: bool, path: &Path, facts: &ImageFacts) -> anyhow::Result<()> {
-    if allowed || facts.announces_fingerprints {
-        return Ok(());
+/// An error of a simulation in words.
+pub(super) fn failed(error: SimError) -> anyhow::Error {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others print themselves")]
+    match error {
+        SimError::NotShared { path } => anyhow!(
+            "{}: found no feature ishare_xattrs, want an image whose files share (mkfs-erofs --ishare-key), or \
+             --allow-unshared",
+            shown(&path)
+        ),
+        other => other.into(),
     }
-    anyhow::bail!(
-        "{}: found no feature ishare_xattrs, want an image whose files share (mkfs-erofs --ishare-key), or --allow-unshared",
-        shown(path)
-    )
 }

@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use super::report::{Domain, Duplicates, ImageReport, Largest, Report};
+use super::named::Largest;
+use super::report::{Domain, Duplicates, ImageReport, Report};
 use crate::exit::one_line;
 use crate::words::{counted, size};
 

@@ -1,13 +1,14 @@
 //! What a simulation says, as plain values: JSON is this, and text, CSV and HTML are made from it.
 
-use erofs_sim::ground::Ground;
 use erofs_sim::pages::{bytes_of, saturating_sum};
 use erofs_sim::survey::{Group, Why};
 use erofs_sim::tally::Cause;
 use erofs_sim::world::Reason;
+use erofs_sim::{EqualBy, ImageCost, Simulated};
 use serde::Serialize;
 
-use super::plan::Planned;
+use super::advice::{self, Advice};
+use super::named::{Largest, largest, shown_path};
 
 /// The whole report. Bytes of memory are whole pages.
 #[derive(Debug, Serialize)]
@@ -33,6 +34,31 @@ pub(super) struct Report {
     /// What each event of a scenario did.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) events: Vec<EventReport>,
+}
+
+impl Report {
+    /// The report of a simulation, of which `access` says how files are read.
+    pub(super) fn of(simulated: &Simulated, access: String, backend: Option<&'static str>) -> Self {
+        let Simulated { findings, overheads, .. } = simulated;
+        let images: Vec<ImageReport> = simulated.images.iter().map(ImageReport::of).collect();
+        let not_shared = findings.not_shared.iter().map(|(why, group)| not_shared(simulated, *why, group));
+        Self {
+            kernel: simulated.kernel.name,
+            title: None,
+            access,
+            backend,
+            total: Total::of(simulated.private_bytes, simulated.shared_bytes),
+            domains: domains(&images),
+            not_shared: not_shared.collect(),
+            metadata_bytes: overheads.metadata.sum(),
+            metadata: Metadata::of(overheads.metadata),
+            duplicates: Duplicates::of(overheads.duplicates),
+            directories: directories(&findings.directories),
+            advice: advice::give(simulated),
+            images,
+            events: Vec::new(),
+        }
+    }
 }
 
 /// Memory without sharing and with it.
@@ -75,6 +101,18 @@ pub(super) struct ImageReport {
 }
 
 impl ImageReport {
+    fn of(cost: &ImageCost) -> Self {
+        Self {
+            path: shown_path(&cost.member),
+            mount: cost.mount.clone(),
+            domain: cost.member.domain.clone(),
+            files: cost.files,
+            pages: cost.pages,
+            marginal_bytes: cost.added_bytes,
+            metadata_bytes: cost.metadata_bytes,
+        }
+    }
+
     /// Memory without sharing.
     pub(super) fn private_bytes(&self) -> u64 {
         bytes_of(self.pages)
@@ -90,13 +128,6 @@ pub(super) struct NotShared {
     pub(super) largest: Vec<Largest>,
 }
 
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Largest {
-    pub(super) image: String,
-    pub(super) path: String,
-    pub(super) bytes: u64,
-}
-
 /// What is in memory beside the data of files, in each mount its own.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 #[expect(clippy::struct_field_names, reason = "the names are those of the JSON object")]
@@ -107,16 +138,9 @@ pub(super) struct Metadata {
 }
 
 impl Metadata {
-    pub(super) fn sum(self) -> u64 {
-        saturating_sum([self.directories_bytes, self.device_bytes, self.special_bytes])
-    }
-
-    pub(super) fn add(&mut self, facts: &erofs_sim::facts::ImageFacts) -> u64 {
-        let Ground { device_bytes, special_bytes, .. } = facts.ground;
-        self.directories_bytes = self.directories_bytes.saturating_add(facts.directory_bytes);
-        self.device_bytes = self.device_bytes.saturating_add(device_bytes);
-        self.special_bytes = self.special_bytes.saturating_add(special_bytes);
-        saturating_sum([facts.directory_bytes, device_bytes, special_bytes])
+    fn of(found: erofs_sim::Metadata) -> Self {
+        let erofs_sim::Metadata { directories, device, special } = found;
+        Self { directories_bytes: directories, device_bytes: device, special_bytes: special }
     }
 }
 
@@ -131,21 +155,26 @@ pub(super) struct Duplicates {
     pub(super) across_images_bytes: u64,
 }
 
+impl Duplicates {
+    fn of(found: erofs_sim::Duplicates) -> Self {
+        Self {
+            by: match found.by {
+                EqualBy::Fingerprints => "fingerprints",
+                EqualBy::Contents => "contents",
+            },
+            within_images_files: found.within_images_files,
+            within_images_bytes: found.within_images_bytes,
+            across_images_files: found.across_images_files,
+            across_images_bytes: found.across_images_bytes,
+        }
+    }
+}
+
 #[derive(Debug, Serialize)]
 pub(super) struct Directory {
     pub(super) path: String,
     pub(super) private_bytes: u64,
     pub(super) shared_bytes: u64,
-}
-
-/// What could be done, and what it is about.
-#[derive(Debug, Serialize)]
-pub(super) struct Advice {
-    pub(super) code: &'static str,
-    pub(super) text: String,
-    pub(super) files: u64,
-    pub(super) bytes: u64,
-    pub(super) largest: Vec<Largest>,
 }
 
 /// What an event did; pages that left memory count below 0.
@@ -166,7 +195,7 @@ pub(super) struct EventReport {
 const DIRECTORIES_MAX: usize = 20;
 
 /// The directories with the most memory, and what is left.
-pub(super) fn directories(found: &[erofs_sim::survey::Directory]) -> Vec<Directory> {
+fn directories(found: &[erofs_sim::survey::Directory]) -> Vec<Directory> {
     let (first, rest) = found.split_at(found.len().min(DIRECTORIES_MAX));
     let row = |dir: &erofs_sim::survey::Directory| Directory {
         path: String::from_utf8_lossy(&dir.path).into_owned(),
@@ -185,7 +214,7 @@ pub(super) fn directories(found: &[erofs_sim::survey::Directory]) -> Vec<Directo
 }
 
 /// The sums per domain, in the order in which domains are met.
-pub(super) fn domains(images: &[ImageReport]) -> Vec<Domain> {
+fn domains(images: &[ImageReport]) -> Vec<Domain> {
     let mut domains: Vec<Domain> = Vec::new();
     for image in images {
         let known = domains.iter().position(|domain| domain.name == image.domain);
@@ -205,20 +234,10 @@ pub(super) fn domains(images: &[ImageReport]) -> Vec<Domain> {
     domains
 }
 
-/// The largest files of a group.
-pub(super) fn largest(plan: &[Planned], group: &Group, most: usize) -> Vec<Largest> {
-    let named = |file: &erofs_sim::survey::Named| Largest {
-        image: plan.get(file.image).map(Planned::shown).unwrap_or_default(),
-        path: String::from_utf8_lossy(&file.path).into_owned(),
-        bytes: file.size,
-    };
-    group.largest.iter().take(most).map(named).collect()
-}
-
 /// The row of a reason.
-pub(super) fn not_shared(plan: &[Planned], why: Why, group: &Group) -> NotShared {
+fn not_shared(simulated: &Simulated, why: Why, group: &Group) -> NotShared {
     let (code, reason) = reason(why);
-    let largest = largest(plan, group, usize::MAX);
+    let largest = largest(simulated, &group.largest);
     NotShared { code, reason, files: group.count.files, bytes: group.count.bytes, largest }
 }
 

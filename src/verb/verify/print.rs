@@ -7,8 +7,9 @@ use erofs_check::{Area, Finding};
 use erofs_image::printable;
 use serde::Serialize;
 
+use super::args::Args;
+use super::checked::Checked;
 use super::verity::Proved;
-use super::{Args, Checked};
 use crate::exit::one_line;
 use crate::output;
 use crate::words::{counted, counted_items, size};

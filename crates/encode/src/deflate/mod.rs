@@ -15,11 +15,10 @@ mod parse;
 mod single;
 mod symbol;
 
-use crate::codec::{Params, Prefix, PrefixEncoder};
+use crate::codec::{Algorithm, Dictionary, Params, Prefix, PrefixEncoder};
 use crate::error::EncodeError;
 use crate::mixed::Mixed;
 use crate::sample::is_noise;
-use crate::table::{Algorithm, Dictionary};
 
 use library::{All, Library};
 use matcher::{Buckets, Chains};

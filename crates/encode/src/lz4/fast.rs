@@ -16,70 +16,17 @@
 //! The rules of the end are those of the block format (`lz4_Block_format.md` of liblz4), which Linux checks: the last five
 //! bytes are literals, and the last match starts at least twelve bytes before the end.
 
+use super::block::{
+    DISTANCE_MAX, LAST_MATCH, LITERALS_LONG, MATCH_LONG, MATCH_MIN, RESERVE, State, extend, length_bytes,
+    load_4, load_8, low, low_4, put_length, put_literals, token_of,
+};
+use super::positions::Table;
 use super::run::run;
 
-/// Slots of the table, as a power of two: 16 KiB, a third of a first-level cache.
-const SLOTS_LOG: u32 = 13;
-/// How far back a match may lie: 16 bits, and 0 is none.
-pub(super) const DISTANCE_MAX: usize = 0xffff;
-/// The shortest match that the format knows.
-const MATCH_MIN: usize = 4;
-/// Lengths from these on continue in further bytes.
-pub(super) const LITERALS_LONG: usize = 15;
-pub(super) const MATCH_LONG: usize = MATCH_MIN + 15;
-/// As many bytes at the end of a block are literals, and the last match starts so many bytes before the end.
-const LAST_LITERALS: usize = 5;
-const LAST_MATCH: usize = 12;
-/// What a sequence leaves of the output: a token and as many literals as keep the shortest match [`LAST_MATCH`] bytes away.
-pub(super) const RESERVE: usize = 1 + LAST_MATCH - MATCH_MIN;
 /// Shorter outputs are filled with more care.
 const OUTPUT_SMALL: usize = 32 << 10;
 /// The shortest output that is worth a try.
 const OUTPUT_MIN: usize = 16;
-
-/// The last position of each hash, modulo 2^16. There is always a position before the present one that a slot stands for: 0 stands
-/// for the first byte of the source, and whatever a slot means, the bytes are compared.
-pub(super) struct Table(Box<[u16; 1 << SLOTS_LOG]>);
-
-impl Table {
-    pub(super) fn new() -> Self {
-        Self(Box::new([0; 1 << SLOTS_LOG]))
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.0.fill(0);
-    }
-
-    /// Puts `at` in the slot of `bytes`; tells how far before `at` the position is that was there, 1 to 2^16.
-    #[inline]
-    pub(super) fn exchange<const HASHED: u32>(&mut self, bytes: u64, at: usize) -> usize {
-        let slot = &mut self.0[slot::<HASHED>(bytes)];
-        let before = std::mem::replace(slot, low(at));
-        // In this order, because the encoder waits for `before`.
-        usize::from(low(at).wrapping_sub(1).wrapping_sub(before)) + 1
-    }
-
-    #[inline]
-    pub(super) fn put<const HASHED: u32>(&mut self, bytes: u64, at: usize) {
-        self.0[slot::<HASHED>(bytes)] = low(at);
-    }
-}
-
-/// Where encoding stands.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct State {
-    /// The first byte that is not encoded.
-    pub(super) anchor: usize,
-    /// The next byte at which a match may start.
-    pub(super) at: usize,
-    /// How much is written.
-    pub(super) written: usize,
-}
-
-impl State {
-    /// Before the first byte, at which no match can start.
-    pub(super) const START: Self = Self { anchor: 0, at: 1, written: 0 };
-}
 
 /// Encodes as much of the beginning of `src` into `dst` as one pass gets in: bytes consumed and written, both 0 when `dst` is
 /// too short to be worth a try.
@@ -159,88 +106,9 @@ fn finish<const HASHED: u32>(
     (anchor + literals, put_literals(dst, written + 1, &src[anchor..anchor + literals]))
 }
 
-/// The first byte of a sequence.
-#[inline]
-pub(super) fn token_of(literals: usize, length: usize) -> u8 {
-    let nibbles = literals.min(LITERALS_LONG) << 4 | (length - MATCH_MIN).min(MATCH_LONG - MATCH_MIN);
-    nibbles.to_le_bytes()[0]
-}
-
-/// How many bytes follow a token for a length whose longer values begin at `long`.
-fn length_bytes(length: usize, long: usize) -> usize {
-    length.checked_sub(long).map_or(0, |rest| rest / 255 + 1)
-}
-
-/// Writes what a token could not say of a length; tells where that ends.
-pub(super) fn put_length(dst: &mut [u8], at: usize, rest: usize) -> usize {
-    let end = at + rest / 255;
-    dst[at..end].fill(255);
-    dst[end] = (rest % 255).to_le_bytes()[0];
-    end + 1
-}
-
-/// Writes literals behind the rest of their length; tells where that ends.
-fn put_literals(dst: &mut [u8], mut at: usize, literals: &[u8]) -> usize {
-    if let Some(rest) = literals.len().checked_sub(LITERALS_LONG) {
-        at = put_length(dst, at, rest);
-    }
-    dst[at..at + literals.len()].copy_from_slice(literals);
-    at + literals.len()
-}
-
-/// Where the bytes from `at` on stop to equal those that lie `distance` before them, at most where the last literals
-/// begin, and hardly more than `most` bytes on: what the output does not hold is not looked at.
-pub(super) fn extend(src: &[u8], mut at: usize, distance: usize, most: usize) -> usize {
-    let end = (src.len() - LAST_LITERALS).min(at + most);
-    while at + 8 <= end {
-        let differ = load_8(src, at) ^ load_8(src, at - distance);
-        if differ != 0 {
-            return at + (differ.trailing_zeros() / 8) as usize;
-        }
-        at += 8;
-    }
-    while at < end && src[at] == src[at - distance] {
-        at += 1;
-    }
-    at
-}
-
-/// The slot of the first `HASHED` of eight bytes. The multiplier is 2^64 divided by the golden ratio.
-#[inline]
-fn slot<const HASHED: u32>(bytes: u64) -> usize {
-    ((bytes << (64 - 8 * HASHED)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - SLOTS_LOG)) as usize
-}
-
-#[inline]
-pub(super) fn low(number: usize) -> u16 {
-    let [first, second, ..] = number.to_le_bytes();
-    u16::from_le_bytes([first, second])
-}
-
-#[inline]
-fn low_4(bytes: u64) -> u32 {
-    (bytes & 0xffff_ffff) as u32
-}
-
-#[inline]
-fn load<const N: usize>(src: &[u8], at: usize) -> [u8; N] {
-    let mut bytes = [0; N];
-    bytes.copy_from_slice(&src[at..at + N]);
-    bytes
-}
-
-#[inline]
-fn load_4(src: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(load(src, at))
-}
-
-#[inline]
-fn load_8(src: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(load(src, at))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::block::LAST_LITERALS;
     use super::super::ffi;
     use super::*;
 

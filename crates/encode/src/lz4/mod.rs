@@ -1,17 +1,19 @@
 //! LZ4 by an encoder of our own, and LZ4HC by liblz4's function of fixed output size.
 //!
-//! Reading order: `fast` (what `lz4` writes, and how it ends) with `run` (its pass through the middle), then `ffi`. liblz4's
+//! Reading order: `block` (the format), `positions` (where bytes stood before), `run` (the fast encoder's pass through the
+//! middle), `fast` (what `lz4` writes, and how it ends), then `ffi`. liblz4's
 //! thorough encoder is called in its streaming form, which gives the bytes of `LZ4_compress_HC_destSize` without clearing
 //! 256 KiB of tables for every pcluster.
 
+mod block;
 mod fast;
 mod ffi;
+mod positions;
 mod run;
 
-use crate::codec::{Params, Prefix, PrefixEncoder};
+use crate::codec::{Algorithm, Params, Prefix, PrefixEncoder};
 use crate::error::EncodeError;
 use crate::sample::is_noise;
-use crate::table::Algorithm;
 
 use ffi::HighStream;
 
@@ -25,7 +27,7 @@ pub(crate) const LZ4: Algorithm = Algorithm {
     dictionary: None,
     first_kernel: (5, 4),
     help: "fastest to write and to read",
-    open: |params| Ok(Box::new(Fast { table: fast::Table::new(), max_input: params.max_input })),
+    open: |params| Ok(Box::new(Fast { table: positions::Table::new(), max_input: params.max_input })),
     open_stronger: |params| High::new(params, LEVEL_ABOVE_FAST).map(|high| Some(boxed(high))),
     memory: |_| MEMORY,
 };
@@ -81,7 +83,7 @@ fn useful((consumed, written): (usize, usize)) -> Prefix {
 
 /// `lz4`.
 struct Fast {
-    table: fast::Table,
+    table: positions::Table,
     max_input: usize,
 }
 

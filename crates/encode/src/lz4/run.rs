@@ -9,9 +9,10 @@
     reason = "with bounds checks the encoder is slower than liblz4; nothing else here is unsafe"
 )]
 
-use super::fast::{
-    DISTANCE_MAX, LITERALS_LONG, MATCH_LONG, RESERVE, State, Table, extend, low, put_length, token_of,
+use super::block::{
+    DISTANCE_MAX, LITERALS_LONG, MATCH_LONG, RESERVE, State, extend, low, put_length, token_of,
 };
+use super::positions::Table;
 
 /// As much of the source must be behind a position that is looked at: a match is compared 32 bytes at a time, literals are
 /// copied 16 bytes at a time.

@@ -4,10 +4,9 @@
 
 mod ffi;
 
-use crate::codec::{Params, Prefix, PrefixEncoder};
+use crate::codec::{Algorithm, Dictionary, Params, Prefix, PrefixEncoder};
 use crate::error::EncodeError;
 use crate::sample::is_noise;
-use crate::table::{Algorithm, Dictionary};
 
 use liblzma_sys::{LZMA_MEM_ERROR, lzma_ret};
 

@@ -9,7 +9,7 @@
 //!
 //! The entries stand behind the inode and its xattrs, at a multiple of their own size.
 
-use crate::error::FormatError;
+use crate::error::{FormatError, Rule};
 use crate::units::BlockBits;
 
 const BITS_MASK: u32 = 0x1f;
@@ -47,7 +47,8 @@ impl ChunkFormat {
                 at.saturating_add(16),
                 format!("{format:#x}"),
                 "bits 0 to 6 only",
-            ));
+            )
+            .of(Rule::Inode));
         }
         let blkbits = u8::try_from(format & BITS_MASK).unwrap_or(0);
         Ok(Self { blkbits, indexes: format & INDEXES != 0, wide: format & WIDE != 0 })

@@ -141,5 +141,5 @@ pub(crate) fn open(bytes: Vec<u8>) -> Result<Image, ImageError> {
 
 /// Opens an image.
 pub(crate) fn open_with(primary: Arc<dyn ReadAt>, extra: Vec<Arc<dyn ReadAt>>) -> Result<Image, ImageError> {
-    Image::open(primary, extra, OpenOptions::default())
+    Image::open(primary, extra, &OpenOptions::default())
 }

@@ -35,7 +35,7 @@ impl ReadAt for Meter {
 
 /// Reads every file that can be found, up to `most` bytes of each, and returns what went wrong.
 fn read_all(source: Arc<Meter>, most: u64) -> Vec<String> {
-    let image = match Image::open(source, Vec::new(), OpenOptions::default()) {
+    let image = match Image::open(source, Vec::new(), &OpenOptions::default()) {
         Ok(image) => image,
         Err(error) => return vec![error.to_string()],
     };
@@ -87,7 +87,7 @@ fn every_byte_of_the_metadata_may_be_wrong() {
 
 /// What reading `/file` says, whose index the caller makes.
 fn message(maker: &Maker) -> String {
-    let image = Image::open(Arc::new(maker.bytes.clone()), Vec::new(), OpenOptions::default());
+    let image = Image::open(Arc::new(maker.bytes.clone()), Vec::new(), &OpenOptions::default());
     let read = |image: Image| {
         let inode = image.resolve(b"/file", Follow::Never)?;
         image.data(&inode)?.copy(|_: Piece<'_>| Ok::<(), ImageError>(()))
@@ -222,7 +222,7 @@ fn overlapping_pclusters_are_read() {
     maker.raw("file", &Inode { ..record }, &index(&all));
     maker.packed = vec![7; 100];
     maker.finish();
-    let image = Image::open(Arc::new(maker.bytes), Vec::new(), OpenOptions::default()).unwrap();
+    let image = Image::open(Arc::new(maker.bytes), Vec::new(), &OpenOptions::default()).unwrap();
     let data = image.data(&image.resolve(b"/file", Follow::Never).unwrap()).unwrap();
     let mut found = vec![0; 819_200];
     assert_eq!(data.read_range(0, &mut found).unwrap(), 819_200);

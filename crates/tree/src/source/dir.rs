@@ -8,8 +8,10 @@
 mod assemble;
 mod holes;
 mod kept;
+mod options;
 mod owners;
 mod place;
+mod read;
 mod recent;
 mod same;
 mod skip;
@@ -27,6 +29,7 @@ use rustix::io::Errno;
 
 use self::assemble::{FileRecord, FileTable, assemble};
 use self::holes::Holes;
+pub use self::options::DirOptions;
 pub use self::owners::Unmapped;
 use self::place::{DirTable, Identity, Root, Way, ctime, io_error, mtime};
 use self::recent::Recent;
@@ -34,51 +37,11 @@ use self::same::Contents;
 use self::walk::{Notes, walk};
 use super::port::{Content, Source};
 use crate::error::{TreeError, show_bytes, show_path, to_path};
-use crate::exclude::Exclude;
 use crate::node::{ContentRef, Timestamp, Tree};
 use crate::progress::{Progress, Stage};
 
 /// From this length on in bytes the kernel is told that a file is read from the beginning to the end.
 const SEQUENTIAL_LEN: u64 = 1 << 20;
-
-/// How a directory is read.
-#[derive(Clone, Debug)]
-pub struct DirOptions {
-    /// Whether every name gets an inode of its own, instead of one for all names of the same file.
-    pub hard_dereference: bool,
-    /// Whether extended attributes are read; without them every inode has none.
-    pub read_xattrs: bool,
-    /// What is left out.
-    pub exclude: Exclude,
-    /// Paths of files to be left out with a warning: the image and what is written beside it. Other names of
-    /// the same files are files like any other.
-    pub skip: Vec<PathBuf>,
-    /// Files to be left out with a warning under every name, by device and inode number: those that are
-    /// written while the source is read.
-    pub skip_files: Vec<(u64, u64)>,
-    /// What becomes of owners that this user namespace does not map.
-    pub unmapped_users: Unmapped,
-    /// What becomes of groups that this user namespace does not map.
-    pub unmapped_groups: Unmapped,
-    /// How many threads walk; 0 takes as many as there are processors to run them.
-    pub threads: usize,
-}
-
-impl Default for DirOptions {
-    /// Everything with its extended attributes, on all processors.
-    fn default() -> Self {
-        Self {
-            hard_dereference: false,
-            read_xattrs: true,
-            exclude: Exclude::new(),
-            skip: Vec::new(),
-            skip_files: Vec::new(),
-            unmapped_users: Unmapped::default(),
-            unmapped_groups: Unmapped::default(),
-            threads: 0,
-        }
-    }
-}
 
 /// A local directory.
 ///
@@ -283,7 +246,7 @@ impl Content for OpenFile<'_> {
         let end = offset.saturating_add(filled as u64);
         // The size of a local file is checked by `finish`; others may have more content than they say.
         if !self.record.trust.sizes && end >= self.record.size && filled == buf.len() {
-            let more = same::read(self.fd.as_fd(), end.max(self.record.size), &mut [0]).map_err(failed)?;
+            let more = read::read(self.fd.as_fd(), end.max(self.record.size), &mut [0]).map_err(failed)?;
             if more != 0 {
                 return Err(TreeError::Invalid {
                     path: self.source.path_of(self.record),

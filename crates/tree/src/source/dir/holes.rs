@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{SeekFrom, Stat, seek};
 use rustix::io::Errno;
 
-use super::same::read;
+use super::read::read;
 
 /// Shorter reads cost less than to ask for holes.
 const ASK_LEN: usize = 64 << 10;

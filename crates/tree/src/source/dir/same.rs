@@ -1,13 +1,14 @@
 //! Whether two names lead to the same file, where device and inode number do not tell.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::fs::{OFlags, fstat};
-use rustix::io::{Errno, pread};
+use rustix::io::Errno;
 
 use super::holes::Holes;
 use super::place::{DirTable, Root, io_error};
+use super::read::read;
 use crate::error::TreeError;
 
 /// So many bytes of each file are compared at once.
@@ -70,18 +71,4 @@ impl Contents<'_> {
         let path = self.path(name);
         if errno == Errno::NOENT { TreeError::Vanished { path } } else { io_error(action, path, errno) }
     }
-}
-
-/// Fills `buf` from `offset` on as far as the file goes.
-pub(super) fn read(fd: BorrowedFd<'_>, offset: u64, buf: &mut [u8]) -> Result<usize, Errno> {
-    let mut filled = 0;
-    while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match pread(fd, rest, offset.saturating_add(filled as u64)) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(filled)
 }

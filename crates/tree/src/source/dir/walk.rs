@@ -14,8 +14,8 @@ use erofs_threads::{Tasks, until_done};
 use rustix::fs::{AtFlags, FileType, RawDir, Stat, fstat, major, minor, readlinkat_raw, statat};
 use rustix::io::Errno;
 
-use super::DirOptions;
 use super::kept::{Kept, Refused};
+use super::options::DirOptions;
 use super::place::{DirTable, Identity, Root, ctime, mtime, push_name};
 use super::recent::Recent;
 use super::skip::Skip;

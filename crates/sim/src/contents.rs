@@ -3,16 +3,15 @@
 
 use std::collections::HashMap;
 
-use anyhow::anyhow;
 use erofs_algo::fingerprint;
 use erofs_image::{Budget, Follow, Image, ImageError, Inode, Piece};
-use erofs_sim::ground::Surveyor;
-use erofs_sim::survey::{Findings, Hint, Named};
 use uuid::Uuid;
 
-use super::plan::Planned;
-use super::report::{Duplicates, Largest};
-use crate::verb::source::shown;
+use crate::error::SimError;
+use crate::ground::Surveyor;
+use crate::member::Member;
+use crate::overheads::{Duplicates, EqualBy};
+use crate::survey::{Findings, Hint, Named};
 
 /// The kind of digest that contents are compared by: the fastest.
 const DIGEST: &str = "blake3";
@@ -23,21 +22,25 @@ const PIECE: usize = 1 << 18;
 
 type Digest = Vec<u8>;
 
-/// What the contents say.
-#[derive(Debug, Default)]
-pub(super) struct Content {
-    pub(super) duplicates: Duplicates,
+/// What the contents say, beyond what fingerprints say.
+#[derive(Debug, Clone, Default)]
+pub struct Contents {
+    /// What is stored more than once.
+    pub duplicates: Duplicates,
     /// Files whose fingerprint another file with other content has.
-    pub(super) wrong: Vec<Largest>,
-    pub(super) wrong_files: u64,
+    pub wrong: Vec<Named>,
+    /// How many of these there are; only the largest are named.
+    pub wrong_files: u64,
     /// Files with the content of an earlier file, and another fingerprint or none.
-    pub(super) unmatched: Vec<Largest>,
-    pub(super) unmatched_files: u64,
-    pub(super) unmatched_bytes: u64,
+    pub unmatched: Vec<Named>,
+    /// How many of these there are.
+    pub unmatched_files: u64,
+    /// Their bytes.
+    pub unmatched_bytes: u64,
     /// Files whose data this version cannot read.
-    pub(super) unread_files: u64,
+    pub unread_files: u64,
     /// Pairs of files at one path, with the number of bytes in which they differ.
-    pub(super) pairs: Vec<(Named, u64)>,
+    pub pairs: Vec<(Named, u64)>,
 }
 
 /// What is remembered of a digest: the image that had it last, and its fingerprint.
@@ -49,23 +52,23 @@ struct Seen {
 
 #[derive(Debug, Default)]
 struct Reader {
-    content: Content,
+    content: Contents,
     digests: HashMap<Digest, Seen>,
     /// The digest of each fingerprint, by domain.
     values: HashMap<(String, Vec<u8>), Digest>,
 }
 
 /// Reads all files of all images.
-pub(super) fn read(plan: &[Planned], findings: &Findings) -> anyhow::Result<Content> {
+pub(crate) fn read(members: &[Member], findings: &Findings) -> Result<Contents, SimError> {
     let mut reader = Reader::default();
-    reader.content.duplicates.by = "contents";
-    for (number, planned) in plan.iter().enumerate() {
-        let read = planned.open().and_then(|image| reader.image(number, planned, &image));
-        read.map_err(|error| anyhow!("{}: {error}", shown(&planned.path)))?;
+    reader.content.duplicates.by = EqualBy::Contents;
+    for (number, member) in members.iter().enumerate() {
+        let read = member.open().and_then(|image| reader.image(number, member, &image));
+        read.map_err(|error| SimError::image(&member.path, error))?;
     }
     let pairs = findings.hints.get(&Hint::SameSizeOtherContent);
     for named in pairs.into_iter().flat_map(|group| &group.largest) {
-        let others = (plan.get(named.image), named.other.and_then(|other| plan.get(other)));
+        let others = (members.get(named.image), named.other.and_then(|other| members.get(other)));
         if let (Some(one), Some(other)) = others
             && let Some(bytes) = difference(one, other, &named.path)?
         {
@@ -76,7 +79,7 @@ pub(super) fn read(plan: &[Planned], findings: &Findings) -> anyhow::Result<Cont
 }
 
 impl Reader {
-    fn image(&mut self, number: usize, planned: &Planned, image: &Image) -> Result<(), ImageError> {
+    fn image(&mut self, number: usize, member: &Member, image: &Image) -> Result<(), ImageError> {
         let mut surveyor = Surveyor::new(image)?;
         let contents = Budget::contents(&image.limits());
         for step in image.walk_all()? {
@@ -95,12 +98,8 @@ impl Reader {
             };
             surveyor.visit(image, &step.inode, Some(&digest));
             let value = image.fingerprint(&step.inode)?.value().map(<[u8]>::to_vec);
-            let named = Largest {
-                image: planned.shown(),
-                path: String::from_utf8_lossy(&step.path).into_owned(),
-                bytes: step.inode.size(),
-            };
-            self.file(number, &planned.domain, digest, value, named);
+            let named = Named { image: number, other: None, path: step.path, size: step.inode.size() };
+            self.file(&member.domain, digest, value, named);
         }
         let ground = surveyor.finish();
         self.content.duplicates.within_images_files += ground.stored_twice_files;
@@ -109,7 +108,8 @@ impl Reader {
         Ok(())
     }
 
-    fn file(&mut self, number: usize, domain: &str, digest: Digest, value: Option<Vec<u8>>, named: Largest) {
+    fn file(&mut self, domain: &str, digest: Digest, value: Option<Vec<u8>>, named: Named) {
+        let number = named.image;
         let content = &mut self.content;
         if let Some(value) = value.clone() {
             let known = self.values.entry((domain.to_owned(), value)).or_insert_with(|| digest.clone());
@@ -126,19 +126,19 @@ impl Reader {
             seen.image = number;
             content.duplicates.across_images_files += 1;
             let across = &mut content.duplicates.across_images_bytes;
-            *across = across.saturating_add(named.bytes);
+            *across = across.saturating_add(named.size);
         }
         if seen.value != value {
             content.unmatched_files += 1;
-            content.unmatched_bytes = content.unmatched_bytes.saturating_add(named.bytes);
+            content.unmatched_bytes = content.unmatched_bytes.saturating_add(named.size);
             keep(&mut content.unmatched, named);
         }
     }
 }
 
 /// Keeps the largest.
-fn keep(list: &mut Vec<Largest>, named: Largest) {
-    let at = list.partition_point(|known| known.bytes >= named.bytes);
+fn keep(list: &mut Vec<Named>, named: Named) {
+    let at = list.partition_point(|known| known.size >= named.size);
     list.insert(at, named);
     list.truncate(TOP_FILES);
 }
@@ -164,7 +164,7 @@ fn digest(image: &Image, inode: &Inode) -> Result<Digest, ImageError> {
 }
 
 /// In how many bytes the files at one path of two images differ; nothing where one of them cannot be read.
-fn difference(one: &Planned, other: &Planned, path: &[u8]) -> anyhow::Result<Option<u64>> {
+fn difference(one: &Member, other: &Member, path: &[u8]) -> Result<Option<u64>, SimError> {
     let count = || -> Result<u64, ImageError> {
         let (one, other) = (one.open()?, other.open()?);
         let data = [&one, &other].map(|image| image.data(&image.resolve(path, Follow::Parents)?));
@@ -184,6 +184,6 @@ fn difference(one: &Planned, other: &Planned, path: &[u8]) -> anyhow::Result<Opt
     match count() {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.is_unsupported() => Ok(None),
-        Err(error) => Err(anyhow!("{}: {error}", shown(&one.path))),
+        Err(error) => Err(SimError::image(&one.path, error)),
     }
 }
