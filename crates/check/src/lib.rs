@@ -16,6 +16,7 @@
 //! `canonical`, `acl`, `attributes`, `pages`, `inode`, `content`,
 //! `held`, `job`, `outcome`, `worker`, `queue`, `walk`, [`mod@check`], [`domain`].
 
+#![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
     deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions, clippy::panic)

@@ -6,6 +6,7 @@
 //!
 //! Reading order: [`error`], then the table in this file, then a module for each algorithm.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
     deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions, clippy::panic)

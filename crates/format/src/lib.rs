@@ -12,6 +12,7 @@
 //! [`xattr_prefix`], [`device`], [`compression`], [`extent`], [`datalayout`],
 //! [`map_header`].
 
+#![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
     deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions, clippy::panic)
@@ -29,10 +30,12 @@ pub mod filetype;
 pub mod hash;
 pub mod inode;
 pub mod map_header;
+mod printable;
 pub mod superblock;
 pub mod units;
 pub mod xattr;
 pub mod xattr_prefix;
 
 pub use error::{FormatError, Rule};
+pub use printable::printable;
 pub use units::{BlkAddr, BlockBits, Nid};

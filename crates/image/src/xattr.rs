@@ -247,7 +247,7 @@ impl Image {
         let (base_index, beginning) = self.beginning(entry)?;
         let name = [beginning.as_slice(), &entry.name].concat();
         if name.contains(&0) {
-            let found = crate::error::printable(&name);
+            let found = erofs_format::printable(&name);
             return Err(FormatError::field("xattr name", entry.at, found, "a name without NUL")
                 .of(Rule::Xattr)
                 .into());

@@ -10,6 +10,8 @@
 //! [`Simulation`] is the entry: it reads the facts of a set of images, runs the model, and gives a [`Simulated`], from
 //! which [`advise`] says what could be done. Invariant: the model does no I/O; one kernel rule, one function.
 
+#![forbid(unsafe_code)]
+
 mod advice;
 pub mod cached;
 mod contents;

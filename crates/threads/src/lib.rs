@@ -17,6 +17,8 @@
 //! Invariant: a thread that panics ends all others at their next step, so that nobody waits for it for ever;
 //! the panic then goes on in the calling thread.
 
+#![forbid(unsafe_code)]
+
 mod each;
 mod guard;
 pub mod memory;

@@ -10,6 +10,8 @@
 //! canonical order (depth first, children by name, each inode where it is first met). The same directory therefore
 //! gives an equal `Tree`, whatever the order of readdir and the number of threads.
 
+#![forbid(unsafe_code)]
+
 mod error;
 mod exclude;
 mod node;

@@ -11,6 +11,8 @@
 //! [`certificate`], [`signature`]. Invariant: order of blocks comes from numbers alone, so the tree does not depend on
 //! the number of threads; nothing here knows what the data is.
 
+#![forbid(unsafe_code)]
+
 pub mod certificate;
 pub mod check;
 pub mod error;
