@@ -5,6 +5,8 @@
 //! command line), `words` (numbers for people), `progress` (bars), `output` (the only place that prints), `files`
 //! (outputs that are inputs), `mkfs` (the builder's command line), `verb` (the verbs of the companion).
 
+#![forbid(unsafe_code)]
+
 pub mod exit;
 pub mod files;
 pub mod mkfs;

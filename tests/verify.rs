@@ -1,6 +1,6 @@
 //! `erofs-ishare verify`: wrong images are found by the name of what is wrong with them, and right ones are right.
 //!
-//! The wrong images stand in `testdata/hostile/verify`, each made by its row here; `EROFS_UPDATE=1` writes them anew.
+//! The wrong images stand in `testdata/hostile/verify`, each made by its row here; `UPDATE_GOLDEN=1` writes them anew.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
@@ -447,7 +447,7 @@ fn findings(output: &Output) -> Vec<(String, String)> {
 
 #[test]
 fn wrong_images_are_found_by_name() {
-    let update = std::env::var_os("EROFS_UPDATE").is_some();
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     for row in rows() {
         let made = (row.make)();
         let path = path_of(row.name);
@@ -456,7 +456,7 @@ fn wrong_images_are_found_by_name() {
             fs::write(&path, &made).unwrap();
         }
         let kept = fs::read(&path).unwrap();
-        assert!(kept == made, "{}: the file is not what its row makes; EROFS_UPDATE=1 writes it", row.name);
+        assert!(kept == made, "{}: the file is not what its row makes; UPDATE_GOLDEN=1 writes it", row.name);
         let output = verify([OsStr::new("--json"), path.as_os_str()]);
         let found = findings(&output);
         let Some((code, at)) = row.found else {

@@ -1,5 +1,7 @@
 //! `erofs-ishare`: looks into EROFS images.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -1,5 +1,5 @@
 //! Images that were made to do harm. They stand in `testdata/hostile`, each made by its row here, so that other readers can
-//! be tried with them; `EROFS_UPDATE=1` writes them anew.
+//! be tried with them; `UPDATE_GOLDEN=1` writes them anew.
 
 use std::fs;
 use std::path::PathBuf;
@@ -258,7 +258,7 @@ fn path_of(name: &str) -> PathBuf {
 
 #[test]
 fn images_made_to_do_harm_are_refused_by_name() {
-    let update = std::env::var_os("EROFS_UPDATE").is_some();
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     for row in &ROWS {
         let made = (row.make)();
         let path = path_of(row.name);
@@ -266,7 +266,7 @@ fn images_made_to_do_harm_are_refused_by_name() {
             fs::write(&path, &made).unwrap();
         }
         let kept = fs::read(&path).unwrap();
-        assert!(kept == made, "{}: the file is not what its row makes; EROFS_UPDATE=1 writes it", row.name);
+        assert!(kept == made, "{}: the file is not what its row makes; UPDATE_GOLDEN=1 writes it", row.name);
         let meter = Meter::new(kept, BUDGET);
         let outcome = read_all(meter.clone(), &OpenOptions::default());
         meter.settle(row.name);

@@ -1,5 +1,5 @@
 //! The pages and completions in `man/` are made from the flags and from the texts in `sections.rs`. This test says
-//! whether they are in step; `UPDATE_MAN=1 cargo test --test man` writes them.
+//! whether they are in step; `UPDATE_GOLDEN=1 cargo test --test man` writes them.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
@@ -56,7 +56,7 @@ fn present() -> BTreeMap<String, Vec<u8>> {
 #[test]
 fn pages_and_completions_are_in_step() {
     let wanted = wanted();
-    if std::env::var_os("UPDATE_MAN").is_some() {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
         for name in present().keys().filter(|name| !wanted.contains_key(*name)) {
             fs::remove_file(folder().join(name)).unwrap();
         }
@@ -66,7 +66,7 @@ fn pages_and_completions_are_in_step() {
     }
     let present = present();
     let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
-    let how = "UPDATE_MAN=1 cargo test --test man writes them";
+    let how = "UPDATE_GOLDEN=1 cargo test --test man writes them";
     assert_eq!(names(&present), names(&wanted), "other files in man/ than there should be; {how}");
     let stale: Vec<&String> = wanted.keys().filter(|name| present.get(*name) != wanted.get(*name)).collect();
     assert!(stale.is_empty(), "not in step with the flags: {stale:?}; {how}");

@@ -27,6 +27,7 @@
 //! # Ok::<(), erofs_format::FormatError>(())
 //! ```
 
+#![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
     deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions, clippy::panic)
@@ -44,6 +45,7 @@ pub mod filetype;
 pub mod hash;
 pub mod inode;
 pub mod map_header;
+mod printable;
 pub mod superblock;
 pub mod units;
 pub mod words;
@@ -51,4 +53,5 @@ pub mod xattr;
 pub mod xattr_prefix;
 
 pub use error::{FormatError, Rule};
+pub use printable::printable;
 pub use units::{BlkAddr, BlockBits, Nid};

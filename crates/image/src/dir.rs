@@ -4,10 +4,11 @@ use std::cmp::Ordering;
 
 use erofs_format::dirent::{DirBlock, Dirent, NAME_MAX};
 use erofs_format::filetype::FileType;
+use erofs_format::printable;
 use erofs_format::{FormatError, Nid, Rule};
 
 use crate::data::FileData;
-use crate::error::{Cause, ImageError, Result, printable};
+use crate::error::{Cause, ImageError, Result};
 use crate::image::Image;
 use crate::inode::Inode;
 

@@ -60,6 +60,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
     deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions, clippy::panic)
@@ -89,7 +90,8 @@ pub use cache::Cached;
 pub use data::{FileData, Piece};
 pub use dir::{Entry, Follow};
 pub use erofs_decode::DecodeError;
-pub use error::{Cause, Excess, ImageError, printable};
+pub use erofs_format::printable;
+pub use error::{Cause, Excess, ImageError};
 pub use image::{Image, OpenOptions};
 pub use inode::Inode;
 pub use ishare::{Fingerprint, Private};

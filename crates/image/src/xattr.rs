@@ -223,20 +223,20 @@ impl Image {
         }
         for entry in stored {
             let entry = entry?;
-            if self.matches(&entry, index, name)? {
+            if self.matches(&entry, index, name) {
                 return Ok(Some(entry));
             }
         }
         Ok(None)
     }
 
-    fn matches(&self, entry: &StoredEntry<'_>, index: u8, name: &[u8]) -> Result<bool> {
+    fn matches(&self, entry: &StoredEntry<'_>, index: u8, name: &[u8]) -> bool {
         let Some(number) = xattr_prefix::number_of(entry.name_index) else {
-            return Ok(entry.name_index == index && entry.name == name);
+            return entry.name_index == index && entry.name == name;
         };
         // A number without a prefix matches nothing, as in Linux.
         let prefix = self.prefixes().get(usize::from(number));
-        Ok(prefix.and_then(|prefix| prefix.strip(index, name)) == Some(entry.name.as_slice()))
+        prefix.and_then(|prefix| prefix.strip(index, name)) == Some(entry.name.as_slice())
     }
 
     /// An entry under its full name; `None` for the zeros that may stand behind the last one.
@@ -247,7 +247,7 @@ impl Image {
         let (base_index, beginning) = self.beginning(entry)?;
         let name = [beginning.as_slice(), &entry.name].concat();
         if name.contains(&0) {
-            let found = crate::error::printable(&name);
+            let found = erofs_format::printable(&name);
             return Err(FormatError::field("xattr name", entry.at, found, "a name without NUL")
                 .of(Rule::Xattr)
                 .into());

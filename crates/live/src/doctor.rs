@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use erofs_format::printable;
 use erofs_sim::pages::PAGE_SIZE;
 use erofs_sim::scenario::Backend;
 
 use crate::backing::Backing;
 use crate::defects::{self, EXAMINED, Scope, Standing};
-use crate::error::shown;
 use crate::kernel::{SHARES_SINCE, Setting, Version};
 use crate::mountinfo::{DeviceNumber, MountEntry};
 use crate::system::{System, TextPlace};
@@ -103,7 +103,7 @@ fn finding(
 }
 
 fn about(subject: &[u8], finding: Finding) -> Finding {
-    Finding { subject: Some(shown(subject)), ..finding }
+    Finding { subject: Some(printable(subject)), ..finding }
 }
 
 /// Looks at everything.
@@ -147,7 +147,7 @@ fn kernel(system: &System, version: Option<Version>, findings: &mut Vec<Finding>
         let found = system
             .release
             .as_deref()
-            .map_or_else(|| "nothing".to_owned(), |release| shown(release.as_bytes()));
+            .map_or_else(|| "nothing".to_owned(), |release| printable(release.as_bytes()));
         let text = format!("the kernel's release names no version: found {found}");
         findings.push(finding("kernel-version-unknown", Warning, text, "look at uname -r"));
     }
@@ -303,7 +303,7 @@ fn one_device_twice(mounts: &[(&MountEntry, Backing)]) -> Vec<Finding> {
     }
     let twice = |mounts: Vec<&MountEntry>| {
         let (first, more) = mounts.split_first()?;
-        let others: Vec<String> = more.iter().map(|mount| shown(&mount.point)).collect();
+        let others: Vec<String> = more.iter().map(|mount| printable(&mount.point)).collect();
         (!others.is_empty()).then(|| {
             let text = format!(
                 "the block device is mounted at {} as well; if those are no bind mounts, their options counted for nothing",
@@ -322,8 +322,8 @@ fn mixed_backends(mounts: &[(&MountEntry, Backing)]) -> Option<Finding> {
     let block = sharing().find(|mount| !mount.is_file_backed())?;
     let text = format!(
         "{} comes from an image file and {} from a block device: files that are not compressed do not share between the two kinds",
-        shown(&file.point),
-        shown(&block.point)
+        printable(&file.point),
+        printable(&block.point)
     );
     Some(finding("mixed-backends", Severity::Warning, text, "mount all images of a domain in the same way"))
 }

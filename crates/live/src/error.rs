@@ -2,6 +2,7 @@
 
 use std::io;
 
+use erofs_format::printable;
 use erofs_sim::world::WorldError;
 
 /// A failure, with the place that it happened at.
@@ -61,21 +62,9 @@ pub type Result<T> = std::result::Result<T, LiveError>;
 impl LiveError {
     /// Makes a failed system call on `place` an error.
     pub(crate) fn io(what: &'static str, place: &[u8]) -> impl FnOnce(io::Error) -> Self {
-        let place = shown(place);
+        let place = printable(place);
         move |cause| Self::Io { what, place, cause }
     }
-}
-
-/// A path for messages: what is not plain text of one line stands as its escape.
-pub fn shown(path: &[u8]) -> String {
-    let mut text = String::with_capacity(path.len());
-    for chunk in path.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
-        }
-        text.extend(chunk.invalid().escape_ascii().map(char::from));
-    }
-    text
 }
 
 #[cfg(test)]
@@ -88,7 +77,7 @@ mod tests {
         for (error, want) in [
             (
                 LiveError::io("open", b"/a\nb")(gone()),
-                "/a\\nb: cannot open: No such file or directory (os error 2)",
+                "/a\\x0ab: cannot open: No such file or directory (os error 2)",
             ),
             (
                 LiveError::io("map", b"/\xff\xc3\xbc")(gone()),

@@ -1,6 +1,8 @@
 //! `/proc/self/mountinfo`: one line per mount, as `proc_pid_mountinfo(5)` describes it.
 
-use crate::error::{LiveError, Result, shown};
+use erofs_format::printable;
+
+use crate::error::{LiveError, Result};
 
 /// The file, in messages.
 const PLACE: &str = "/proc/self/mountinfo";
@@ -59,7 +61,7 @@ pub fn parse(text: &[u8]) -> Result<Vec<MountEntry>> {
 }
 
 fn wrong(line: usize, found: &[u8]) -> LiveError {
-    let found = shown(found.get(..SHOWN).unwrap_or(found));
+    let found = printable(found.get(..SHOWN).unwrap_or(found));
     LiveError::Line { place: PLACE, line, found, want: "the fields of a mount" }
 }
 

@@ -205,7 +205,7 @@ impl Walk<'_> {
         let name = path.as_os_str().as_bytes();
         let size = metadata.len();
         if size > LENGTH_MAX {
-            let place = crate::error::shown(name);
+            let place = erofs_format::printable(name);
             return Err(LiveError::TooLong { place, found: size, limit: LENGTH_MAX });
         }
         let file = open(path)?;

@@ -18,6 +18,8 @@
 //! The invariant: nothing here uses a crate of the project, so that no mistake of the builder or the reader can hide
 //! itself in the means of looking at it.
 
+#![forbid(unsafe_code)]
+
 pub mod compare;
 pub mod content;
 pub mod corpora;

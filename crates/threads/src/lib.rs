@@ -26,6 +26,8 @@
 //! assert_eq!(squares, Ok(vec![1, 4, 9]));
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod each;
 mod guard;
 pub mod memory;

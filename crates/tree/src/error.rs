@@ -1,10 +1,12 @@
 //! What can go wrong while a tree is gathered, and the one way in which paths are written in messages.
 
 use std::ffi::OsStr;
-use std::fmt::{self, Display, Write as _};
+use std::fmt::Display;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+
+use erofs_format::printable;
 
 /// An error of this crate: the place, the value found, and what was wanted.
 ///
@@ -157,40 +159,19 @@ impl TreeError {
     }
 }
 
-/// A path for a message of one line: valid UTF-8 as it is, control characters and backslashes escaped, every other
-/// byte as `\xNN`.
-pub fn show_path(path: &Path) -> impl Display + '_ {
-    Shown(path.as_os_str().as_bytes())
+/// A path for a message of one line; see [`printable`].
+pub fn show_path(path: &Path) -> impl Display + use<> {
+    printable(path.as_os_str().as_bytes())
 }
 
 /// The same for a bare sequence of bytes, such as the name of an extended attribute.
-pub(crate) fn show_bytes(bytes: &[u8]) -> impl Display + '_ {
-    Shown(bytes)
+pub(crate) fn show_bytes(bytes: &[u8]) -> impl Display + use<> {
+    printable(bytes)
 }
 
 /// Bytes of a path as a `PathBuf`.
 pub(crate) fn to_path(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(bytes))
-}
-
-struct Shown<'a>(&'a [u8]);
-
-impl Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                if c.is_control() || c == '\\' {
-                    write!(f, "{}", c.escape_default())?;
-                } else {
-                    f.write_char(c)?;
-                }
-            }
-            for byte in chunk.invalid() {
-                write!(f, "\\x{byte:02x}")?;
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -201,11 +182,11 @@ mod tests {
     fn paths_are_shown_on_one_line() {
         let cases: [(&[u8], &str); 6] = [
             (b"usr/bin/true", "usr/bin/true"),
-            (b"a\nb", "a\\nb"),
+            (b"a\nb", "a\\x0ab"),
             (b"\xff\xfe", "\\xff\\xfe"),
             ("gr\u{fc}n".as_bytes(), "gr\u{fc}n"),
             (b"back\\slash", "back\\\\slash"),
-            (b"\x1b[2J", "\\u{1b}[2J"),
+            (b"\x1b[2J", "\\x1b[2J"),
         ];
         for (bytes, shown) in cases {
             assert_eq!(show_path(&to_path(bytes)).to_string(), shown);

@@ -31,6 +31,8 @@
 //! # Ok::<(), erofs_verity::VerityError>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 pub mod certificate;
 pub mod check;
 pub mod error;
