@@ -76,8 +76,8 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// The text with its control characters escaped, so that names from a hostile source can neither end the line nor
-/// steer the terminal.
+/// The text with its control characters escaped, so that names from a hostile source can neither end the line
+/// nor steer the terminal.
 pub fn one_line(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
         if c.is_control() {

@@ -34,8 +34,8 @@ pub fn complain(program: &str, message: &str) {
     drop(writeln!(io::stderr().lock(), "{program}: {message}"));
 }
 
-/// Says what kept a program from its work, and returns its exit code. Help and version, which clap hands over the same
-/// way, go to stdout.
+/// Says what kept a program from its work, and returns its exit code. Help and version, which clap hands over
+/// the same way, go to stdout.
 pub fn failure(program: &str, failure: &Failure) -> u8 {
     match failure {
         // A closed stdout or stderr changes nothing about the outcome.

@@ -17,7 +17,8 @@ const CONTENT: &str = "{content}";
 const WRITE: &str = "write    {spinner} {pos} inodes  {elapsed}";
 /// The width of a terminal that does not say it, in columns.
 const COLUMNS: usize = 80;
-/// The shortest bar that is drawn, without its brackets; a part of the line that would leave less is left out.
+/// The shortest bar that is drawn, without its brackets; a part of the line that would leave less is left
+/// out.
 const BAR_MIN: usize = 10;
 /// Before this, a rate is no more than a guess, and so is the time that is left.
 const RATE_AFTER: Duration = Duration::from_secs(2);
@@ -46,7 +47,8 @@ impl Shown {
         Self { bytes: state.pos(), total: state.len().unwrap_or(0), files, rate }
     }
 
-    /// The line for a terminal of so many columns: the bar, then as much as has room beside it, the most important first.
+    /// The line for a terminal of so many columns: the bar, then as much as has room beside it, the most
+    /// important first.
     fn line(self, name: &str, columns: usize) -> String {
         let Self { bytes, total, files, rate } = self;
         let percent = u128::from(bytes) * 100 / u128::from(total.max(1));

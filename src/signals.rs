@@ -1,5 +1,5 @@
-//! What signals do to both programs. Limits of the system that would end a program by a signal become an error with one line
-//! and an exit code; a signal that ends the program removes temporary files first.
+//! What signals do to both programs. Limits of the system that would end a program by a signal become an
+//! error with one line and an exit code; a signal that ends the program removes temporary files first.
 
 use std::io;
 use std::sync::Arc;

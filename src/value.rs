@@ -73,7 +73,8 @@ pub fn seconds(text: &str) -> Result<i64, ValueError> {
     found.ok_or_else(|| wrong(text, "seconds since 1970, 0 to 9223372036854775807"))
 }
 
-/// `SOURCE_DATE_EPOCH`: the same in decimal digits alone (<https://reproducible-builds.org/specs/source-date-epoch/>).
+/// `SOURCE_DATE_EPOCH`: the same in decimal digits alone
+/// (<https://reproducible-builds.org/specs/source-date-epoch/>).
 ///
 /// # Errors
 /// When the text is anything else.

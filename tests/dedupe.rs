@@ -1,5 +1,5 @@
-//! Parts of files that are stored once (`-E dedupe`): the running kernel, fsck.erofs and our own reader judge files that
-//! were cut out of each other at every alignment.
+//! Parts of files that are stored once (`-E dedupe`): the running kernel, fsck.erofs and our own reader judge
+//! files that were cut out of each other at every alignment.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
@@ -18,8 +18,8 @@ const ISHARE: &str = env!("CARGO_BIN_EXE_erofs-ishare");
 const KEY: &str = "trusted.erofs.fingerprint";
 const KEY_OPTION: &str = "--ishare-key=trusted.erofs.fingerprint";
 
-/// What images are made with: pclusters of one block, of two, which are too short for some seams, and longer ones; every
-/// form of index; ends of files in other places.
+/// What images are made with: pclusters of one block, of two, which are too short for some seams, and longer
+/// ones; every form of index; ends of files in other places.
 const FORMS: [&[&str]; 9] = [
     &["-zlz4", "-Ededupe"],
     &["-zlz4", "-C8192", "-Ededupe"],
@@ -36,7 +36,8 @@ fn build(options: &[&str], source: &Path) -> (tempfile::TempDir, PathBuf) {
     peers::image(MKFS, &[&[KEY_OPTION], options].concat(), source)
 }
 
-/// Files that are versions of each other: with bytes before, between and instead, cut at the end, in another order.
+/// Files that are versions of each other: with bytes before, between and instead, cut at the end, in another
+/// order.
 fn versions() -> tempfile::TempDir {
     let source = place::scratch().unwrap();
     let write = |name: &str, bytes: &[u8]| fs::write(source.path().join(name), bytes).unwrap();

@@ -1,5 +1,5 @@
-//! The same tree gives the same bytes: whatever the number of threads, the order in which the file system lists names,
-//! the file system, the time of day, the time zone, the locale and the working directory.
+//! The same tree gives the same bytes: whatever the number of threads, the order in which the file system
+//! lists names, the file system, the time of day, the time zone, the locale and the working directory.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 

@@ -1,5 +1,5 @@
-//! The documents are compared with what they describe: crates and their dependencies, files and links that they name,
-//! and the width of their lines.
+//! The documents are compared with what they describe: crates and their dependencies, files and links that
+//! they name, and the width of their lines.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 
@@ -147,8 +147,8 @@ fn examples(page: &str) -> Vec<Step> {
     steps.into_iter().map(|(command, output)| (command, output.trim_end().to_owned())).collect()
 }
 
-/// Output without what differs between machines: how long a build took, and the UUID, which depends on permissions
-/// that the umask of whoever checked the tree out left.
+/// Output without what differs between machines: how long a build took, and the UUID, which depends on
+/// permissions that the umask of whoever checked the tree out left.
 fn comparable(output: &str) -> String {
     let varies = regex::Regex::new(r"in [0-9.]+ s,|UUID [0-9a-f-]{36}").unwrap();
     varies.replace_all(output.trim_end(), "_").into_owned()

@@ -1,5 +1,5 @@
-//! What holds for images of every form: no inode has number 0, zeros take no space by one rule, and where files are shared
-//! every page has one extent.
+//! What holds for images of every form: no inode has number 0, zeros take no space by one rule, and where
+//! files are shared every page has one extent.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 

@@ -1,5 +1,5 @@
-//! Companion images: the running kernel mounts them with the original beside them, and the tree is that of the original's
-//! source; the overlay form lies over the original.
+//! Companion images: the running kernel mounts them with the original beside them, and the tree is that of
+//! the original's source; the overlay form lies over the original.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
@@ -89,8 +89,8 @@ fn the_kernel_reads_every_layout_of_the_original() {
     }
 }
 
-/// What compression makes all its forms of: text of many lengths, noise between text, equal parts, zeros, and a file of no
-/// block.
+/// What compression makes all its forms of: text of many lengths, noise between text, equal parts, zeros, and
+/// a file of no block.
 fn compressible() -> tempfile::TempDir {
     let source = place::scratch().unwrap();
     let put = |name: &str, bytes: Vec<u8>| fs::write(source.path().join(name), bytes).unwrap();
@@ -118,8 +118,8 @@ fn compressible() -> tempfile::TempDir {
     source
 }
 
-/// Makes companions of an original, with compressed and with plain metadata, and holds them to the source: under the
-/// kernel, read by `verify`, and by `extract`. They are the same with one thread and with three.
+/// Makes companions of an original, with compressed and with plain metadata, and holds them to the source:
+/// under the kernel, read by `verify`, and by `extract`. They are the same with one thread and with three.
 fn hold(made: &Made, source: &Path, what: &str) {
     let device = format!("--device={}", made.original.display());
     let other = made.companion.with_extension("other");
@@ -233,7 +233,8 @@ fn companions_of_compressed_images_of_the_peers() {
         let [original, companion] = ["original", "companion"].map(|name| dir.path().join(name));
         drop(fs::remove_file(&original));
         peers.build(options, &original, source.path()).unwrap();
-        // With 48bit mkfs.erofs 1.9.4 leaves nanoseconds out, so the original is what the companion is held to.
+        // With 48bit mkfs.erofs 1.9.4 leaves nanoseconds out, so the original is what the companion is held
+        // to.
         let mounted = Mount::new(&original, Backing::Loop).unwrap();
         let made = Made { _dir: place::scratch().unwrap(), original, companion };
         hold(&made, mounted.path(), &format!("mkfs.erofs {options:?}"));
@@ -270,8 +271,8 @@ fn packed_inodes_may_be_plain() {
     }
 }
 
-/// Ends of files behind inodes, in blocks of 512 bytes, start at every byte that they can start at. The kernel takes one for
-/// damaged that starts one block into a page.
+/// Ends of files behind inodes, in blocks of 512 bytes, start at every byte that they can start at. The
+/// kernel takes one for damaged that starts one block into a page.
 #[test]
 fn ends_behind_inodes_start_where_the_kernel_reads_them() {
     let check = "the kernel reads compressed ends of files behind inodes";
@@ -361,8 +362,8 @@ fn the_overlay_form_lies_over_the_original() {
     }
 }
 
-/// On a kernel that shares page cache: what a companion brings into memory serves an image that was built with
-/// fingerprints, and the other way round. The frames are the same.
+/// On a kernel that shares page cache: what a companion brings into memory serves an image that was built
+/// with fingerprints, and the other way round. The frames are the same.
 #[test]
 fn a_companion_shares_with_an_image_that_has_fingerprints() {
     let check = "a companion shares page cache on a real kernel";
@@ -465,9 +466,10 @@ fn companions_are_the_same_each_time() {
     assert_same(&direct, &through, &Expect::default(), "read with and without the companion");
 }
 
-/// What fsck.erofs 1.9.4 reads of inodes in a metabox is wrong, whoever made the image, so that metadata is plain here.
-/// Where blocks stand before a tail, fsck.erofs 1.9.4 reads them from the companion instead of its device, because a flat
-/// inode names no device; Linux looks the address up. So this is about originals without tails.
+/// What fsck.erofs 1.9.4 reads of inodes in a metabox is wrong, whoever made the image, so that metadata is
+/// plain here. Where blocks stand before a tail, fsck.erofs 1.9.4 reads them from the companion instead of
+/// its device, because a flat inode names no device; Linux looks the address up. So this is about originals
+/// without tails.
 #[test]
 fn fsck_accepts_companions() {
     let Some(peers) = need("fsck.erofs accepts companions", peers::find()) else { return };

@@ -160,12 +160,14 @@ fn peers_find_every_path() {
     }
 }
 
-/// The digests of both tools are byte-identical because both equal the one that the comparison computes itself.
+/// The digests of both tools are byte-identical because both equal the one that the comparison computes
+/// itself.
 #[test]
 fn we_read_what_the_peer_writes() {
     let Some(peers) = peers_as_root("our reader reads the images of mkfs.erofs") else { return };
     let source = trees::one_of_each().unwrap();
-    // mkfs.erofs marks a directory with an overlayfs whiteout in it, so its image would not be a copy of this source.
+    // mkfs.erofs marks a directory with an overlayfs whiteout in it, so its image would not be a copy of this
+    // source.
     fs::remove_file(source.path().join("special/c-0-0")).unwrap();
     trees::set_times(source.path(), 1).unwrap();
     let dir = place::disk_scratch().unwrap();
@@ -237,7 +239,8 @@ fn we_read_every_layout_and_block_size_of_the_peer() {
     }
 }
 
-/// Our own images through our own reader, with the block sizes that no peer here and no kernel with pages of 4 KiB reads.
+/// Our own images through our own reader, with the block sizes that no peer here and no kernel with pages of
+/// 4 KiB reads.
 #[test]
 fn we_read_what_we_write_in_large_blocks() {
     let Some(()) = need("our reader reads large blocks", root()) else { return };

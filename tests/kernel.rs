@@ -1,5 +1,5 @@
-//! The running kernel is the judge: images are built, mounted by loop device and straight from the file, and every path
-//! is compared with the source.
+//! The running kernel is the judge: images are built, mounted by loop device and straight from the file, and
+//! every path is compared with the source.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
@@ -118,8 +118,8 @@ fn options_that_change_the_tree() {
     }
 }
 
-/// Every layout with every block size that the kernel of a machine with pages of 4 KiB reads, over lengths around every
-/// edge of a block.
+/// Every layout with every block size that the kernel of a machine with pages of 4 KiB reads, over lengths
+/// around every edge of a block.
 #[test]
 fn layouts_block_sizes_and_lengths() {
     let Some(backings) = need("the kernel reads every layout and block size", mount::both()) else { return };
@@ -187,7 +187,8 @@ fn a_million_names_of_one_file() {
     }
 }
 
-/// A file of more than 4 GiB that is nearly all hole takes an image of its data only, and reads like the source.
+/// A file of more than 4 GiB that is nearly all hole takes an image of its data only, and reads like the
+/// source.
 #[test]
 fn a_sparse_file_of_more_than_4_gib() {
     let Some(backings) = need("the kernel reads a file of more than 4 GiB", mount::both()) else { return };

@@ -1,5 +1,5 @@
-//! What Linux does with the images of the builder when it shares page cache, measured page by page in a virtual machine.
-//! All scenarios run one after the other in one machine, and each test looks at its own.
+//! What Linux does with the images of the builder when it shares page cache, measured page by page in a
+//! virtual machine. All scenarios run one after the other in one machine, and each test looks at its own.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
@@ -33,8 +33,8 @@ const INVALID: Option<i32> = Some(22);
 const BIG: i64 = 2048;
 const MID: i64 = 256;
 
-/// Partial reads of `/big` through one open file: offset, length, method, and the KiB that they bring into memory. Reads
-/// are in calls of 64 KiB.
+/// Partial reads of `/big` through one open file: offset, length, method, and the KiB that they bring into
+/// memory. Reads are in calls of 64 KiB.
 const PARTIAL: [(u64, u64, &str, i64); 14] = [
     (0, 1, "read", 16),
     (0, 4096, "read", 16),
@@ -260,8 +260,8 @@ fn backends(title: &'static str, first: &str, second: &str) -> Draft {
         .read("b", "/big")
 }
 
-/// The images: `a` and `b` hold the same files, and `b` one more. In `s` and `t` every file has the same fingerprint,
-/// though `s` has a shorter one.
+/// The images: `a` and `b` hold the same files, and `b` one more. In `s` and `t` every file has the same
+/// fingerprint, though `s` has a shorter one.
 fn build(dir: &Path, program: &Path) {
     let source = place::scratch().unwrap();
     let tree = source.path().join("ab");
@@ -403,7 +403,8 @@ fn a_hole_has_pages_and_twins_share() {
 #[test]
 fn files_of_other_length_stay_private() {
     let Some(report) = scenario("losers") else { return };
-    // Neither the end of the winner nor that of the pages makes them members. A directory's page goes with each.
+    // Neither the end of the winner nor that of the pages makes them members. A directory's page goes with
+    // each.
     assert_last(report, &[MID, MID, -1, -2 * MID - 1, MID, MID]);
     assert_file(report, "t", "/f", (MID, MID, 0));
     assert_file(report, "t", "/g", (MID, MID, 0));
@@ -477,9 +478,10 @@ fn a_file_costs_whole_pages() {
     }
 }
 
-/// The model of `erofs-sim` runs every scenario of this file: each event that reads or drops data must have the same
-/// effect, and at the end every file must have the same pages, shared and its own. Left out are programs that were
-/// started, whose pages depend on what they do, and events that also bring in or drop pages of directories.
+/// The model of `erofs-sim` runs every scenario of this file: each event that reads or drops data must have
+/// the same effect, and at the end every file must have the same pages, shared and its own. Left out are
+/// programs that were started, whose pages depend on what they do, and events that also bring in or drop
+/// pages of directories.
 #[test]
 fn the_model_says_the_same() {
     let Some(report) = measured("the model of page cache sharing against a real kernel") else { return };
@@ -530,8 +532,8 @@ fn the_model_says_the_same() {
     assert!(compared > 300, "only {compared} figures were compared");
 }
 
-/// Every scenario of `testdata/scenarios` in the model and on Linux: no figure may differ. `docs/conformance.md` is the
-/// table of it, made by `tools/lab.sh conformance`.
+/// Every scenario of `testdata/scenarios` in the model and on Linux: no figure may differ.
+/// `docs/conformance.md` is the table of it, made by `tools/lab.sh conformance`.
 #[test]
 fn the_model_says_what_linux_does_in_every_scenario() {
     let check = "the scenarios of testdata/scenarios on a real kernel";
@@ -560,7 +562,8 @@ fn the_model_says_what_linux_does_in_every_scenario() {
 /// Block sizes up to that of a page.
 const BLOCK_SIZES: [usize; 4] = [512, 1024, 2048, 4096];
 
-/// Files of data and holes in units of each block size, and of every length near a border, with what is in them.
+/// Files of data and holes in units of each block size, and of every length near a border, with what is in
+/// them.
 fn patterns(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     for unit in BLOCK_SIZES {
@@ -606,8 +609,9 @@ fn content_of(bytes: &[u8]) -> u64 {
     content.finish()
 }
 
-/// Linux 7.2.13 and 7.3.4 read a shared file wrong, or crash, when a page of it has its bytes in several places: no image
-/// of the builder, and no companion, may lead there. Read through mounts that share, every file is what it was.
+/// Linux 7.2.13 and 7.3.4 read a shared file wrong, or crash, when a page of it has its bytes in several
+/// places: no image of the builder, and no companion, may lead there. Read through mounts that share, every
+/// file is what it was.
 #[test]
 fn shared_files_of_small_blocks_are_read_as_they_are() {
     let check = "files of blocks below 4096 bytes, through shared pages";
@@ -659,8 +663,8 @@ fn shared_files_of_small_blocks_are_read_as_they_are() {
     }
 }
 
-/// Random scenarios in the model and on Linux: no figure may differ. `tools/lab.sh random` runs as many as one likes; a
-/// seed that differs is a scenario, and its place is in `testdata/scenarios`.
+/// Random scenarios in the model and on Linux: no figure may differ. `tools/lab.sh random` runs as many as
+/// one likes; a seed that differs is a scenario, and its place is in `testdata/scenarios`.
 #[test]
 fn the_model_says_what_linux_does_in_random_scenarios() {
     let Some(lab) = common_lab::lab("random scenarios on a real kernel") else { return };

@@ -1,4 +1,5 @@
-//! `erofs-ishare doctor` on the files of several machines, and `measure` and `trace` on real mounts of this one.
+//! `erofs-ishare doctor` on the files of several machines, and `measure` and `trace` on real mounts of this
+//! one.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
@@ -491,8 +492,8 @@ fn traces_are_the_pages_in_memory() {
     let want = ["i\\040#1.img /a 0 300000 mmap", "i\\040#1.img /d/odd\\040\\012\\040name 0 12000 mmap"];
     assert_eq!(lines(), want);
     assert!(stderr(&output).contains("2 lines, 77 pages"), "{}", stderr(&output));
-    // A directory of the image that is mounted alone: paths are still those of the image, and simulate takes the list
-    // as it is, from another directory too.
+    // A directory of the image that is mounted alone: paths are still those of the image, and simulate takes
+    // the list as it is, from another directory too.
     let part = Mount::bind(&mounted.path().join("d")).unwrap();
     let output = ishare(&["trace", part.path().to_str().unwrap(), "-o", list_name]);
     assert!(output.status.success(), "{}", stderr(&output));

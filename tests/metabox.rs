@@ -1,5 +1,6 @@
-//! Images whose inodes or directories are compressed: the running kernel, fsck.erofs and our own reader judge them with and without
-//! compressed contents; a kernel that shares page cache shares between them and plain ones.
+//! Images whose inodes or directories are compressed: the running kernel, fsck.erofs and our own reader judge
+//! them with and without compressed contents; a kernel that shares page cache shares between them and plain
+//! ones.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
@@ -23,7 +24,8 @@ const ISHARE: &str = env!("CARGO_BIN_EXE_erofs-ishare");
 const KEY: &str = "trusted.erofs.fingerprint";
 const KEY_OPTION: &str = "--ishare-key=trusted.erofs.fingerprint";
 
-/// Every algorithm, sizes of pclusters, and ways to store contents beside it; then what else can be done to directories.
+/// Every algorithm, sizes of pclusters, and ways to store contents beside it; then what else can be done to
+/// directories.
 const FORMS: [&[&str]; 27] = [
     &["-m4096"],
     &["-m4096:lz4"],
@@ -76,7 +78,8 @@ fn build(options: &[&str], source: &Path) -> (tempfile::TempDir, PathBuf) {
     peers::image(MKFS, options, source)
 }
 
-/// Each image is built once and judged by the kernel, by fsck.erofs and dump.erofs, by our checker and our reader.
+/// Each image is built once and judged by the kernel, by fsck.erofs and dump.erofs, by our checker and our
+/// reader.
 #[test]
 fn everyone_reads_every_form() {
     let backings = need("the kernel reads compressed metadata", mount::both());
@@ -105,8 +108,8 @@ fn everyone_reads_every_form() {
     }
 }
 
-/// The contents that fsck.erofs 1.9.4 takes out of such images are wrong wherever they are not compressed, whoever made
-/// the image, so that nothing is extracted here: it reads metadata and directories alone.
+/// The contents that fsck.erofs 1.9.4 takes out of such images are wrong wherever they are not compressed,
+/// whoever made the image, so that nothing is extracted here: it reads metadata and directories alone.
 fn the_peers_find_nothing_wrong(peers: &peers::Peers, image: &Path, announced: bool, what: &str) {
     if let Err(error) = peers::run(Command::new(&peers.fsck).arg(image)) {
         panic!("{what}: {error}");
@@ -186,8 +189,8 @@ fn a_debian_root_file_system() {
     }
 }
 
-/// On a kernel that shares page cache: what an image with compressed metadata brings into memory serves a plain one, and
-/// the other way round. A tail behind an inode is shared too.
+/// On a kernel that shares page cache: what an image with compressed metadata brings into memory serves a
+/// plain one, and the other way round. A tail behind an inode is shared too.
 #[test]
 fn it_shares_with_an_image_without() {
     let check = "images with compressed metadata share page cache on a real kernel";

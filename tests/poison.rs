@@ -1,5 +1,7 @@
-//! One image that lies, in the domain of another: what its victim reads on a real kernel, and that `erofs-ishare verify
-//! --domain` refuses the same two files before anybody mounts them. The attacks are those of `docs/threat-model.md`.
+//! One image that lies, in the domain of another: what its victim reads on a real kernel, and that
+//! `erofs-ishare verify
+//! --domain` refuses the same two files before anybody mounts them. The attacks are those of
+//! `docs/threat-model.md`.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
@@ -222,8 +224,8 @@ const CASES: [Case; 21] = [
     },
 ];
 
-/// An event of a scenario: `mount` has a backend and a domain behind the mount, `overlay` the mount below, `read` may have a
-/// length. The file is always `/f`.
+/// An event of a scenario: `mount` has a backend and a domain behind the mount, `overlay` the mount below,
+/// `read` may have a length. The file is always `/f`.
 fn event(text: &str) -> String {
     let words: Vec<&str> = text.split(' ').collect();
     let word = |at: usize| words.get(at).copied();
@@ -364,8 +366,8 @@ fn cut(mut image: Vec<u8>, content: &[u8]) -> Vec<u8> {
     image
 }
 
-/// What `mkfs.erofs` makes of a source that brings the victim's fingerprint along. It sorts both values, and Linux takes the
-/// first, so the attacker chooses contents whose own one is the later.
+/// What `mkfs.erofs` makes of a source that brings the victim's fingerprint along. It sorts both values, and
+/// Linux takes the first, so the attacker chooses contents whose own one is the later.
 fn smuggle(dir: &Path, peers: &peers::Peers) {
     let trees = place::scratch().unwrap();
     let claimed = value(&noise(OWN, LENGTH));

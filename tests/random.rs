@@ -1,7 +1,8 @@
-//! Random trees with random options: everyone who reads an image finds the tree in it, however many threads made it.
+//! Random trees with random options: everyone who reads an image finds the tree in it, however many threads
+//! made it.
 //!
-//! A tree that fails is made smaller and printed with its options, and its seed is kept beside this file. `PROPTEST_CASES` asks
-//! for more cases than a minute's.
+//! A tree that fails is made smaller and printed with its options, and its seed is kept beside this file.
+//! `PROPTEST_CASES` asks for more cases than a minute's.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 

@@ -1,4 +1,5 @@
-//! `erofs-ishare simulate` on images of `mkfs-erofs`: the figures, the forms of the report, and the exit codes.
+//! `erofs-ishare simulate` on images of `mkfs-erofs`: the figures, the forms of the report, and the exit
+//! codes.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
@@ -191,7 +192,8 @@ fn metadata_is_what_mounts_take() {
     // The root, and a directory whose 200 entries need more than one page.
     let dirs = pages(&metadata["directories_bytes"]);
     assert!((3..=4).contains(&dirs), "{dirs}");
-    // A compact inode has 32 bytes, its attribute 68: with the slots that are left free 128, so 200 have 6.25 pages.
+    // A compact inode has 32 bytes, its attribute 68: with the slots that are left free 128, so 200 have 6.25
+    // pages.
     let device = pages(&metadata["device_bytes"]);
     assert!((7..=9).contains(&device), "{device}");
     assert_eq!(pages(&found["metadata_bytes"]), dirs + device);
@@ -304,7 +306,8 @@ fn a_build_stamp_is_found_in_contents() {
     assert_eq!(stamp["largest"][0]["path"], "/usr/bin/program");
 }
 
-/// Kernels read such files wrong where they share, or crash. Made by `mkfs.erofs`, because the builder does not.
+/// Kernels read such files wrong where they share, or crash. Made by `mkfs.erofs`, because the builder does
+/// not.
 #[test]
 fn files_with_several_places_in_a_page_are_named() {
     let Some(peers) = need("files of mkfs.erofs with small chunks", peers::find()) else { return };

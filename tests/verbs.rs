@@ -40,7 +40,8 @@ fn build(options: &[&str], source: &Path, image: &Path) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A small tree and its image. Owners are those of root and times are 0, so that listings are the same everywhere.
+/// A small tree and its image. Owners are those of root and times are 0, so that listings are the same
+/// everywhere.
 struct Sample {
     place: tempfile::TempDir,
 }

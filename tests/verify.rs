@@ -1,6 +1,8 @@
-//! `erofs-ishare verify`: wrong images are found by the name of what is wrong with them, and right ones are right.
+//! `erofs-ishare verify`: wrong images are found by the name of what is wrong with them, and right ones are
+//! right.
 //!
-//! The wrong images stand in `testdata/hostile/verify`, each made by its row here; `UPDATE_GOLDEN=1` writes them anew.
+//! The wrong images stand in `testdata/hostile/verify`, each made by its row here; `UPDATE_GOLDEN=1` writes
+//! them anew.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
@@ -359,13 +361,14 @@ fn places() -> Vec<Row> {
     ]
 }
 
-/// A compressed file (nid 8) with an index of four entries, and a flat one (nid 16), whose blocks are where it says.
+/// A compressed file (nid 8) with an index of four entries, and a flat one (nid 16), whose blocks are where
+/// it says.
 fn compressed_and_flat(block: u32) -> Vec<u8> {
     plain(3, |maker| {
         maker.superblock.incompat = incompat::LZ4_0PADDING;
         root(maker, &[(b"compressed", Nid(8), REG), (b"flat", Nid(40), REG)]);
-        // Four lclusters, each a pcluster of one block that is stored as it is, and an index of 8 bytes for each behind the
-        // map header and 8 reserved bytes.
+        // Four lclusters, each a pcluster of one block that is stored as it is, and an index of 8 bytes for
+        // each behind the map header and 8 reserved bytes.
         let mut index = vec![0_u8; 16];
         for number in 0..4_u32 {
             index.extend_from_slice(&[0; 4]);
@@ -377,7 +380,8 @@ fn compressed_and_flat(block: u32) -> Vec<u8> {
     })
 }
 
-/// Two files with one shared attribute, which stands in block `area`, and the first of them with a block of its own.
+/// Two files with one shared attribute, which stands in block `area`, and the first of them with a block of
+/// its own.
 fn shared_attribute(area: u32) -> Vec<u8> {
     plain(3, |maker| {
         maker.superblock.xattr_blkaddr = area;
@@ -609,8 +613,9 @@ const MODES: [&str; 65] = [
     "--tar=i",
 ];
 
-/// The mode whose images have what `fsck.erofs` does not look at: files made of chunks in an image that does not announce any.
-/// Linux reads them, because it does not look at that bit either; a reader that has no chunks would not be warned.
+/// The mode whose images have what `fsck.erofs` does not look at: files made of chunks in an image that does
+/// not announce any. Linux reads them, because it does not look at that bit either; a reader that has no
+/// chunks would not be warned.
 const UNANNOUNCED: &str = "--tar=i";
 
 /// A small tree with everything that makes the modes differ.

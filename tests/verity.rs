@@ -1,5 +1,5 @@
-//! Golden images and domains: hash trees held against veritysetup, signatures against openssl, and secrets that stay
-//! secret.
+//! Golden images and domains: hash trees held against veritysetup, signatures against openssl, and secrets
+//! that stay secret.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
@@ -996,7 +996,8 @@ fn the_kernel_opens_trees_checks_signatures_and_hides_domains() {
     ok(ISHARE, [OsStr::new("domain"), "new".as_ref(), "-o".as_ref(), guest.path("domain").as_os_str()]);
     fs::copy(place::workspace().join("tests/golden/guest.sh"), guest.path("init")).unwrap();
     fs::set_permissions(guest.path("init"), fs::Permissions::from_mode(0o755)).unwrap();
-    // In the first, a middle and the last block of the data; in the lowest and the highest level of the tree; in the salt.
+    // In the first, a middle and the last block of the data; in the lowest and the highest level of the tree;
+    // in the salt.
     let places = [1094, 1_500_000, offset - 1, offset + 2 * 4096 + 40, offset + 4096 + 40, offset + 100];
     let flipped = places.map(|at| {
         let disk = source.path().join(format!("flipped-{at}"));

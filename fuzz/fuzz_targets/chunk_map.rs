@@ -1,5 +1,5 @@
-//! Arbitrary numbers through the maps of the plain data layouts: extents hold the offset that was asked for, lie inside the
-//! file, and chunk entries encode to what they were read from.
+//! Arbitrary numbers through the maps of the plain data layouts: extents hold the offset that was asked for,
+//! lie inside the file, and chunk entries encode to what they were read from.
 
 #![no_main]
 

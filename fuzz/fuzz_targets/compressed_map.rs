@@ -1,5 +1,6 @@
-//! Arbitrary bytes as the map of a compressed file, in each of its forms: full index, compact index, extent records. Whatever
-//! is found holds the offset that was asked for and lies inside the file, and what an encoder makes of it is found again.
+//! Arbitrary bytes as the map of a compressed file, in each of its forms: full index, compact index, extent
+//! records. Whatever is found holds the offset that was asked for and lies inside the file, and what an
+//! encoder makes of it is found again.
 
 #![no_main]
 

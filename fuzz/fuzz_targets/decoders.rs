@@ -1,4 +1,5 @@
-//! Arbitrary bytes through the decoder of each algorithm: bytes or an error, never a panic, and both decoders of LZ4 agree.
+//! Arbitrary bytes through the decoder of each algorithm: bytes or an error, never a panic, and both decoders
+//! of LZ4 agree.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Arbitrary bytes as a directory block. Entries that are in order must encode to a block that reads the same.
+//! Arbitrary bytes as a directory block. Entries that are in order must encode to a block that reads the
+//! same.
 
 #![no_main]
 

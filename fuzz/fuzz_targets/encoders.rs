@@ -1,5 +1,5 @@
-//! Arbitrary content through the encoder of each algorithm: what it wrote decodes to what it consumed, whatever the level, the
-//! size of the output and what was encoded before.
+//! Arbitrary content through the encoder of each algorithm: what it wrote decodes to what it consumed,
+//! whatever the level, the size of the output and what was encoded before.
 
 #![no_main]
 

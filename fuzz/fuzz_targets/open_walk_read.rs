@@ -1,5 +1,5 @@
-//! Arbitrary bytes as an image: open, walk, list attributes, read, look up. The checksum is not compared, because nothing
-//! behind it would be reached.
+//! Arbitrary bytes as an image: open, walk, list attributes, read, look up. The checksum is not compared,
+//! because nothing behind it would be reached.
 
 #![no_main]
 

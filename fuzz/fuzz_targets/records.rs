@@ -1,4 +1,5 @@
-//! Arbitrary bytes through every record decoder of the format. What decodes must encode to the same value again.
+//! Arbitrary bytes through every record decoder of the format. What decodes must encode to the same value
+//! again.
 
 #![no_main]
 

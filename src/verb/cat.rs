@@ -12,7 +12,8 @@ use crate::output;
 
 /// Write the content of files in an image to stdout
 ///
-/// Symbolic links are followed inside the image. What cannot be read is named on stderr, and the rest is still written.
+/// Symbolic links are followed inside the image. What cannot be read is named on stderr, and the rest is
+/// still written.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

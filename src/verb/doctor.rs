@@ -14,11 +14,11 @@ use crate::words::counted;
 
 /// Say whether this machine can share page cache between images, and what to change on it
 ///
-/// Looked at are the version and the configuration of the kernel, whether EROFS is there, what is known to go wrong in
-/// that version, the EROFS mounts and what lies under them, and where a domain is visible to others: in the command
-/// lines of processes, /etc/fstab and the units of systemd. Nothing is changed. As root more is seen than as another user.
-/// Exit status: 0 it can share and there is nothing to change (notes may be there), 1 the machine could not be looked at,
-/// 3 there is something to change.
+/// Looked at are the version and the configuration of the kernel, whether EROFS is there, what is known to go
+/// wrong in that version, the EROFS mounts and what lies under them, and where a domain is visible to others:
+/// in the command lines of processes, /etc/fstab and the units of systemd. Nothing is changed. As root more
+/// is seen than as another user. Exit status: 0 it can share and there is nothing to change (notes may be
+/// there), 1 the machine could not be looked at, 3 there is something to change.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Look at the machine whose files, /proc and /sys among them, are below this directory

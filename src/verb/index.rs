@@ -33,12 +33,13 @@ const DEFAULT_METADATA: (u64, &str) = (32_768, "zstd");
 
 /// Make the companion of an image: metadata with fingerprints, and no contents
 ///
-/// The companion is an EROFS image with the same files, owners, modes, times and attributes, whose contents stay in IMAGE.
-/// Its fingerprints are computed here from the contents; those that IMAGE may have are not looked at. Mounted with IMAGE as
-/// its device (the mount option device), it shares page cache like an image that was built with fingerprints.
+/// The companion is an EROFS image with the same files, owners, modes, times and attributes, whose contents
+/// stay in IMAGE. Its fingerprints are computed here from the contents; those that IMAGE may have are not
+/// looked at. Mounted with IMAGE as its device (the mount option device), it shares page cache like an image
+/// that was built with fingerprints.
 ///
-/// IMAGE must stay what it is: the kernel compares neither fingerprints nor images. Files that are compressed in IMAGE are
-/// compressed files of the companion, and share with files that other images have compressed.
+/// IMAGE must stay what it is: the kernel compares neither fingerprints nor images. Files that are compressed
+/// in IMAGE are compressed files of the companion, and share with files that other images have compressed.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each flag that takes no value")]
 pub struct Args {
@@ -61,8 +62,8 @@ pub struct Args {
     #[arg(long, value_name = "UUID", value_parser = value::namespace)]
     ishare_namespace: Option<Uuid>,
 
-    /// Make a layer for overlayfs instead, whose files name their contents in a layer below that is for data only; it has no
-    /// fingerprints, because its own files are holes
+    /// Make a layer for overlayfs instead, whose files name their contents in a layer below that is for data
+    /// only; it has no fingerprints, because its own files are holes
     #[arg(long, conflicts_with_all = ["ishare_key", "ishare_digest", "ishare_namespace"])]
     overlay: bool,
 
@@ -169,8 +170,8 @@ fn form(args: &Args) -> Result<Form, String> {
     }
 }
 
-/// How the metadata is compressed. Pages are shared from Linux 7.0 on, which has read such metadata since 6.17; what
-/// overlayfs needs is older, so that form stays plain unless asked otherwise.
+/// How the metadata is compressed. Pages are shared from Linux 7.0 on, which has read such metadata since
+/// 6.17; what overlayfs needs is older, so that form stays plain unless asked otherwise.
 fn metabox(args: &Args, block: u64) -> Result<Option<MetaboxOptions>, String> {
     let (bytes, algorithm) = DEFAULT_METADATA;
     let default = format!("{}:{algorithm}", bytes.max(block));

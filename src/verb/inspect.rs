@@ -1,4 +1,5 @@
-//! `erofs-ishare inspect`: what an image is, which kernels read it, and how many of its files can share page cache.
+//! `erofs-ishare inspect`: what an image is, which kernels read it, and how many of its files can share page
+//! cache.
 
 use std::io::Write;
 
@@ -15,7 +16,8 @@ use super::source::{ImageArgs, shown};
 use super::text::rfc3339;
 use crate::output;
 
-/// Print what an image is: superblock, features with the first kernel of each, devices, fingerprints, and counts
+/// Print what an image is: superblock, features with the first kernel of each, devices, fingerprints, and
+/// counts
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -128,7 +128,8 @@ pub(super) fn find(points: &[PathBuf], images: &[String]) -> anyhow::Result<Vec<
     Ok(mounts)
 }
 
-/// Values for mounts, given as `MOUNTPOINT=VALUE`: the part before the sign is one of `points` as it stands there.
+/// Values for mounts, given as `MOUNTPOINT=VALUE`: the part before the sign is one of `points` as it stands
+/// there.
 pub(super) fn pairs(
     points: &[PathBuf],
     values: &[String],

@@ -14,9 +14,9 @@ use crate::output;
 
 /// List a directory of an image, or one file
 ///
-/// Names are in the order of the image, which is that of their bytes. What a terminal would not show as it is comes as
-/// \xNN, and a backslash twice; --null gives the bytes themselves. What cannot be read is named on stderr, and the rest is
-/// still listed.
+/// Names are in the order of the image, which is that of their bytes. What a terminal would not show as it is
+/// comes as \xNN, and a backslash twice; --null gives the bytes themselves. What cannot be read is named on
+/// stderr, and the rest is still listed.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Args {

@@ -21,13 +21,15 @@ use crate::words::{counted, grouped, size};
 /// The domain of mounts that share, where none is named.
 const DOMAIN: &str = "one";
 
-/// Say what of live mounts is in memory, file by file, and hold it against what simulate says of the same images
+/// Say what of live mounts is in memory, file by file, and hold it against what simulate says of the same
+/// images
 ///
-/// For every file the pages that reads of it find in memory are asked for with mincore, and beside it, with cachestat, those
-/// that the file holds itself. mincore sees shared pages, but not the private copies that sendfile makes of shared files;
-/// cachestat sees those copies, but not the shared pages. Neither sees compressed data that the kernel keeps. To users
-/// other than root mincore says that all of a shared file, or of somebody else's, is in memory: such files are not counted.
-/// Looking at a mount looks all its files up and reads its directories, nothing else.
+/// For every file the pages that reads of it find in memory are asked for with mincore, and beside it, with
+/// cachestat, those that the file holds itself. mincore sees shared pages, but not the private copies that
+/// sendfile makes of shared files; cachestat sees those copies, but not the shared pages. Neither sees
+/// compressed data that the kernel keeps. To users other than root mincore says that all of a shared file, or
+/// of somebody else's, is in memory: such files are not counted. Looking at a mount looks all its files up
+/// and reads its directories, nothing else.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where the images are mounted, in the order in which the model shall read them
@@ -38,11 +40,13 @@ pub struct Args {
     #[arg(long, value_name = "MOUNTPOINT=IMAGE")]
     image: Vec<String>,
 
-    /// The domain of a mount, which the kernel does not show; all mounts that share are taken to be in one (may be repeated)
+    /// The domain of a mount, which the kernel does not show; all mounts that share are taken to be in one
+    /// (may be repeated)
     #[arg(long, value_name = "MOUNTPOINT=NAME")]
     domain: Vec<String>,
 
-    /// Count page frames: which memory it is, proved, not concluded. Maps every page that is in memory; needs root
+    /// Count page frames: which memory it is, proved, not concluded. Maps every page that is in memory; needs
+    /// root
     #[arg(long)]
     frames: bool,
 

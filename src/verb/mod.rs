@@ -30,14 +30,14 @@ pub use done::{Done, NAME};
 use crate::exit::{self, Failure};
 use crate::{output, signals};
 
-/// Look into EROFS images without mounting them: what they are, what they hold, and which of their files can share page
-/// cache with the files of other images.
+/// Look into EROFS images without mounting them: what they are, what they hold, and which of their files can
+/// share page cache with the files of other images.
 ///
-/// Images are never trusted: a malformed one is an error that names what was found and what was wanted, and nothing is
-/// ever written outside the directory given to extract.
+/// Images are never trusted: a malformed one is an error that names what was found and what was wanted, and
+/// nothing is ever written outside the directory given to extract.
 ///
-/// Exit status: 0 done, 1 failed, in whole or in part, 2 wrong command line, 3 a limit given to simulate is not
-/// kept, or doctor or domain check found something to change. verify has those of fsck(8).
+/// Exit status: 0 done, 1 failed, in whole or in part, 2 wrong command line, 3 a limit given to simulate is
+/// not kept, or doctor or domain check found something to change. verify has those of fsck(8).
 #[derive(Debug, Parser)]
 #[command(name = NAME, version, max_term_width = 100)]
 pub struct Cli {

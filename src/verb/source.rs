@@ -63,8 +63,8 @@ impl ImageArgs {
     }
 }
 
-/// The extra devices of each image, in the order of its device table: `META=ORIGINAL`, where META is one of the images as
-/// it was given; of a single image the device alone will do.
+/// The extra devices of each image, in the order of its device table: `META=ORIGINAL`, where META is one of
+/// the images as it was given; of a single image the device alone will do.
 ///
 /// # Errors
 /// A value that begins with none of the images, where there are several.

@@ -40,7 +40,8 @@ const SECONDS_PER_DAY: i64 = 86_400;
 const EPOCH_DAYS: i64 = 719_468;
 const DAYS_PER_ERA: i64 = 146_097;
 
-/// A time in UTC as RFC 3339 writes it; the fraction is left out where it is 0. Years past four digits are written out.
+/// A time in UTC as RFC 3339 writes it; the fraction is left out where it is 0. Years past four digits are
+/// written out.
 pub(super) fn rfc3339(sec: i64, nsec: u32) -> String {
     let (year, month, day) = civil(sec.div_euclid(SECONDS_PER_DAY));
     let second = sec.rem_euclid(SECONDS_PER_DAY);
@@ -58,8 +59,8 @@ pub(super) fn rfc3339(sec: i64, nsec: u32) -> String {
     text
 }
 
-/// Year, month and day of a day that is counted from 1970. Years begin in March here, so that the day that is added in
-/// leap years comes last, and eras are the 400 years after which the calendar repeats.
+/// Year, month and day of a day that is counted from 1970. Years begin in March here, so that the day that is
+/// added in leap years comes last, and eras are the 400 years after which the calendar repeats.
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + EPOCH_DAYS;
     let era = days.div_euclid(DAYS_PER_ERA);
@@ -73,8 +74,8 @@ fn civil(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
-/// Puts bytes under `key`: as text, and where they are not UTF-8 also in hexadecimal under `key_hex`, because the text
-/// then does not lead back to them.
+/// Puts bytes under `key`: as text, and where they are not UTF-8 also in hexadecimal under `key_hex`, because
+/// the text then does not lead back to them.
 pub(super) fn put_bytes(object: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
     object.insert(key.to_owned(), json!(String::from_utf8_lossy(bytes)));
     if std::str::from_utf8(bytes).is_err() {
@@ -90,7 +91,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// An xattr's value for people: in quotes where it is printable text, else in hexadecimal, as `getfattr` does.
+/// An xattr's value for people: in quotes where it is printable text, else in hexadecimal, as `getfattr`
+/// does.
 pub(super) fn value_text(value: &[u8]) -> String {
     let plain = |text: &&str| text.chars().all(|c| !c.is_control() && c != '"' && c != '\\');
     match std::str::from_utf8(value).ok().filter(plain) {

@@ -21,10 +21,10 @@ use crate::words::counted;
 
 /// Write down which parts of the files of live mounts are in memory, as a list of accesses
 ///
-/// What is in memory is what was read, what the kernel read ahead, and what has not been dropped since; start from
-/// freshly mounted images for a trace of one workload. Each line of the list is IMAGE PATH OFFSET LENGTH METHOD: image and
-/// path with octal escapes for all but visible ASCII, the range in bytes. Needs root: to others mincore says that
-/// everything is in memory.
+/// What is in memory is what was read, what the kernel read ahead, and what has not been dropped since; start
+/// from freshly mounted images for a trace of one workload. Each line of the list is IMAGE PATH OFFSET LENGTH
+/// METHOD: image and path with octal escapes for all but visible ASCII, the range in bytes. Needs root: to
+/// others mincore says that everything is in memory.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where the images are mounted
@@ -35,7 +35,8 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 
-    /// The name of a mount's image in the list, if not that of the file that the kernel shows (may be repeated)
+    /// The name of a mount's image in the list, if not that of the file that the kernel shows (may be
+    /// repeated)
     #[arg(long, value_name = "MOUNTPOINT=IMAGE")]
     image: Vec<String>,
 

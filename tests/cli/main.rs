@@ -1,5 +1,5 @@
-//! `mkfs-erofs` as users and scripts meet it: wording, exit codes, the summary, and what happens to files when a run
-//! fails.
+//! `mkfs-erofs` as users and scripts meet it: wording, exit codes, the summary, and what happens to files
+//! when a run fails.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 

@@ -63,8 +63,9 @@ fn an_unreadable_file_is_named() {
     let secret = room.source().join("sub/secret");
     fs::write(&secret, "secret").unwrap();
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
-    // The program and the folders have to be in reach of the other user. Another process makes the copy, because a file
-    // that this one has open for writing cannot be run while some thread of the tests is between fork and exec.
+    // The program and the folders have to be in reach of the other user. Another process makes the copy,
+    // because a file that this one has open for writing cannot be run while some thread of the tests is
+    // between fork and exec.
     let program = room.path("mkfs");
     run(Command::new("cp").arg(MKFS).arg(&program)).unwrap();
     fs::create_dir(room.path("out")).unwrap();

@@ -1,5 +1,5 @@
-//! Images that were made to do harm. They stand in `testdata/hostile`, each made by its row here, so that other readers can
-//! be tried with them; `UPDATE_GOLDEN=1` writes them anew.
+//! Images that were made to do harm. They stand in `testdata/hostile`, each made by its row here, so that
+//! other readers can be tried with them; `UPDATE_GOLDEN=1` writes them anew.
 
 use std::fs;
 use std::path::PathBuf;

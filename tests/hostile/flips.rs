@@ -13,7 +13,8 @@ use crate::read_all::{Outcome, read_all};
 
 const MKFS: &str = env!("CARGO_BIN_EXE_mkfs-erofs");
 
-/// What reading everything may cost, in lengths of the image. The undamaged images cost less than a tenth of it.
+/// What reading everything may cost, in lengths of the image. The undamaged images cost less than a tenth of
+/// it.
 const BUDGET: u64 = 400;
 
 /// What is done to a byte: the lowest bit, the highest bit, all bits set, none.
@@ -58,7 +59,8 @@ fn image(options: &[&str]) -> Vec<u8> {
     fs::read(path).unwrap()
 }
 
-/// Reads the image with one byte changed. The checksum is not compared, or nothing behind it would be reached.
+/// Reads the image with one byte changed. The checksum is not compared, or nothing behind it would be
+/// reached.
 fn read_changed(image: &[u8], at: usize, byte: u8) -> Outcome {
     let mut bytes = image.to_vec();
     bytes[at] = byte;

@@ -57,8 +57,8 @@ fn through_globs(krate: &Crate, at: usize, name: &str, steps: usize) -> Option<T
     targets.next()
 }
 
-/// Follows a path as the module `from` writes it, and returns what it leads to and the name of that; none for what is not of
-/// this crate.
+/// Follows a path as the module `from` writes it, and returns what it leads to and the name of that; none for
+/// what is not of this crate.
 fn follow<'p>(krate: &Crate, from: usize, path: &'p [String], steps: usize) -> Option<(Target, &'p str)> {
     let mut at = from;
     for (index, segment) in path.iter().enumerate() {

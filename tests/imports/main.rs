@@ -1,6 +1,8 @@
-//! No two files of a crate import each other in a circle: whoever reads a file can read what it rests on first.
+//! No two files of a crate import each other in a circle: whoever reads a file can read what it rests on
+//! first.
 //!
-//! A path that leads to a `lib.rs` or `mod.rs` which only passes the name on counts for the file that defines the name.
+//! A path that leads to a `lib.rs` or `mod.rs` which only passes the name on counts for the file that defines
+//! the name.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 

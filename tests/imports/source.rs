@@ -1,5 +1,6 @@
-//! Reads the source files of one crate: modules, the names that each defines, its `use` lines and its paths. It works on
-//! tokens, so that paths inside macro calls count too; what stands under `#[cfg(test)]` is left out.
+//! Reads the source files of one crate: modules, the names that each defines, its `use` lines and its paths.
+//! It works on tokens, so that paths inside macro calls count too; what stands under `#[cfg(test)]` is left
+//! out.
 
 use std::collections::BTreeMap;
 
@@ -188,7 +189,8 @@ fn is_separator(tokens: &[TokenTree]) -> bool {
     matches!(tokens, [first, second, ..] if is_mark(first, ':') && is_mark(second, ':'))
 }
 
-/// Whether an attribute begins here that keeps its item to tests: `#[cfg(test)]`, `#[cfg(all(test, …))]`, `#[test]`.
+/// Whether an attribute begins here that keeps its item to tests: `#[cfg(test)]`, `#[cfg(all(test, …))]`,
+/// `#[test]`.
 fn is_for_tests(rest: &[TokenTree]) -> bool {
     let Some(TokenTree::Group(group)) = rest.get(1) else { return false };
     let text = group.stream().to_string().replace(' ', "");

@@ -1,5 +1,5 @@
-//! The pages and completions in `man/` are made from the flags and from the texts in `sections.rs`. This test says
-//! whether they are in step; `UPDATE_GOLDEN=1 cargo test --test man` writes them.
+//! The pages and completions in `man/` are made from the flags and from the texts in `sections.rs`. This test
+//! says whether they are in step; `UPDATE_GOLDEN=1 cargo test --test man` writes them.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
@@ -102,7 +102,8 @@ fn pages_have_every_flag_and_section() {
 const DOCUMENTS: [&str; 4] =
     ["README.md", "CONTRIBUTING.md", "docs/usage.md", "docs/building-without-root.md"];
 
-/// Lines of the documents and of the pages that are command lines of ours, with what a shell would make of them.
+/// Lines of the documents and of the pages that are command lines of ours, with what a shell would make of
+/// them.
 fn examples() -> Vec<Vec<String>> {
     let document = |name| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
     let documents: Vec<String> = DOCUMENTS.into_iter().map(document).collect();

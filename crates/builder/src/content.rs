@@ -1,7 +1,7 @@
 //! Where the content of a file is: extents with their addresses, and what is left for another place.
 //!
-//! Content knows nothing of inodes: what is in front of its table, and where the inode is, is decided later (`layout`). Until
-//! then a file's content waits in a spool, as a record.
+//! Content knows nothing of inodes: what is in front of its table, and where the inode is, is decided later
+//! (`layout`). Until then a file's content waits in a spool, as a record.
 
 use std::ops::Range;
 
@@ -69,8 +69,8 @@ impl Extent {
 /// What kind of data layout a file gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// Stored as it is. With `chunk_bits` it is chunk-based in any case, in chunks of at most 2^`chunk_bits` bytes; else only if
-    /// it is not one run of blocks.
+    /// Stored as it is. With `chunk_bits` it is chunk-based in any case, in chunks of at most 2^`chunk_bits`
+    /// bytes; else only if it is not one run of blocks.
     Plain { chunk_bits: Option<u8> },
     /// Compressed.
     Compressed {
@@ -126,7 +126,8 @@ impl<B> Content<B> {
         self.extents.last().map_or(0, Extent::end)
     }
 
-    /// Adds an extent, whose start is where the one before it ends. In plain files it lengthens that if it goes on there.
+    /// Adds an extent, whose start is where the one before it ends. In plain files it lengthens that if it
+    /// goes on there.
     pub(crate) fn push(&mut self, extent: Extent) {
         let extent = Extent { start: self.end(), ..extent };
         if let (Class::Plain { .. }, Some(last)) = (self.class, self.extents.last_mut())
@@ -139,8 +140,8 @@ impl<B> Content<B> {
         self.extents.push(extent);
     }
 
-    /// What holds `length` bytes from byte `from` on, where an extent starts; `None` if none does or if they are not all in
-    /// pclusters.
+    /// What holds `length` bytes from byte `from` on, where an extent starts; `None` if none does or if they
+    /// are not all in pclusters.
     pub(crate) fn refer(&self, from: u64, length: u64) -> Option<Vec<Extent>> {
         let first = self.extents.binary_search_by_key(&from, |extent| extent.start).ok()?;
         let end = from.checked_add(length)?;
@@ -155,8 +156,8 @@ impl<B> Content<B> {
         (last.end() == end).then_some(found)
     }
 
-    /// Makes a compressed file of nothing but plain blocks, one behind the other, one that is stored as it is. Anything else
-    /// stays.
+    /// Makes a compressed file of nothing but plain blocks, one behind the other, one that is stored as it
+    /// is. Anything else stays.
     pub(crate) fn flatten(&mut self) {
         let plain =
             |extent: &Extent| extent.coding == Coding::Shifted && extent.at.is_some() && !extent.partial;
@@ -194,8 +195,9 @@ impl<B> Content<B> {
         compressed.any(|coding| Some(coding) != first)
     }
 
-    /// Whether the file is one run of blocks and perhaps a tail, which needs no table. On another device it is one only with a
-    /// tail, which else would need a block: Linux finds the device by the address (`erofs_map_dev`), fsck.erofs does not.
+    /// Whether the file is one run of blocks and perhaps a tail, which needs no table. On another device it
+    /// is one only with a tail, which else would need a block: Linux finds the device by the address
+    /// (`erofs_map_dev`), fsck.erofs does not.
     pub(crate) fn is_flat(&self) -> bool {
         let has_tail = !matches!(self.tail, Tail::None);
         let is_flat = |at: Address| at.device == 0 || has_tail;
@@ -203,8 +205,8 @@ impl<B> Content<B> {
         matches!(self.class, Class::Plain { chunk_bits: None }) && self.extents.len() <= 1 && are_flat
     }
 
-    /// The size of the chunks of a plain file that is not flat, as a power of two of bytes: as large as the places at which
-    /// its extents start let it be, so that the table is short.
+    /// The size of the chunks of a plain file that is not flat, as a power of two of bytes: as large as the
+    /// places at which its extents start let it be, so that the table is short.
     pub(crate) fn chunk_bits(&self) -> u8 {
         let most = match self.class {
             Class::Plain { chunk_bits: Some(bits) } => bits,
@@ -337,7 +339,8 @@ impl<B> Content<B> {
         out.extend_from_slice(bytes);
     }
 
-    /// Bytes that stand for class, extents and tail in the image's UUID: their places, and how they are encoded.
+    /// Bytes that stand for class, extents and tail in the image's UUID: their places, and how they are
+    /// encoded.
     pub(crate) fn places(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD + self.extents.len() * EXTENT);
         self.encode_head(&mut bytes);

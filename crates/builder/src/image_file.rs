@@ -155,14 +155,15 @@ impl ImageFile {
         Ok(Self::new(file, path, offset, How::New { place, temporary }))
     }
 
-    /// Has `last` done as the last step before the image is durable and gets its name; if it fails, there is no image.
+    /// Has `last` done as the last step before the image is durable and gets its name; if it fails, there is
+    /// no image.
     #[must_use]
     pub fn with_last_step(self, last: LastStep) -> Self {
         Self { last: Some(last), ..self }
     }
 
-    /// Has the bytes of the image, and those of temporary files, pass through what `wrap` makes of their files. To be called
-    /// before anything is written.
+    /// Has the bytes of the image, and those of temporary files, pass through what `wrap` makes of their
+    /// files. To be called before anything is written.
     #[must_use]
     pub fn through(self, wrap: Wrap) -> Self {
         let target = wrap(self.target);
@@ -174,8 +175,8 @@ impl ImageFile {
         &self.path
     }
 
-    /// Device and inode number of the file that is being written, which must not become part of the image. The file that
-    /// has the image's name until then is another one, unless it is written in place.
+    /// Device and inode number of the file that is being written, which must not become part of the image.
+    /// The file that has the image's name until then is another one, unless it is written in place.
     pub fn identity(&self) -> Option<(u64, u64)> {
         rustix::fs::fstat(&self.file).ok().map(|stat| (stat.st_dev, stat.st_ino))
     }
@@ -225,7 +226,8 @@ impl ImageFile {
         self.write_vectored_at(at, &mut [IoSlice::new(bytes)])
     }
 
-    /// Writes the pieces one behind the other from byte `at` of the image on. May be called from several threads.
+    /// Writes the pieces one behind the other from byte `at` of the image on. May be called from several
+    /// threads.
     pub(crate) fn write_vectored_at(&self, at: u64, pieces: &mut [IoSlice<'_>]) -> Result<(), BuildError> {
         let place = self.offset.checked_add(at).ok_or(io::ErrorKind::FileTooLarge);
         let outcome = place.map_err(io::Error::from).and_then(|place| self.target.write_at(place, pieces));

@@ -1,7 +1,7 @@
 //! Keys: numbers that stand for bytes where those are compared, and in the image's UUID.
 //!
-//! Rule: XXH3-128 of the bytes, numbers among them little-endian (`docs/layout-1.md`). It is fast and nothing else: whoever wants two
-//! contents with one key can make them.
+//! Rule: XXH3-128 of the bytes, numbers among them little-endian (`docs/layout-1.md`). It is fast and nothing
+//! else: whoever wants two contents with one key can make them.
 
 use twox_hash::XxHash3_128;
 

@@ -126,8 +126,8 @@ use pipeline::{Committed, File, Opened, Outputs, Phase, Work};
 use store::{Area, Spool};
 use summary::{FingerprintSummary, Sums};
 
-/// The version of the layout: the promise that the same tree and options give the same bytes. What it holds is written
-/// in `docs/layout-1.md`.
+/// The version of the layout: the promise that the same tree and options give the same bytes. What it holds
+/// is written in `docs/layout-1.md`.
 pub const LAYOUT_VERSION: u32 = 1;
 
 /// Builds the image of `source` in `image`.
@@ -159,13 +159,13 @@ pub fn build(
     begun.finish(&tree, committed, found)
 }
 
-/// Builds the image of what `stream` yields in `image`. Contents are stored in the order of the stream, so that this
-/// order has an influence on the image.
+/// Builds the image of what `stream` yields in `image`. Contents are stored in the order of the stream, so
+/// that this order has an influence on the image.
 ///
 /// # Errors
 ///
-/// As [`build`]; also [`BuildError::Options`] where equal parts of files are to be stored once (`dedupe` of the
-/// compression), which takes reading contents twice.
+/// As [`build`]; also [`BuildError::Options`] where equal parts of files are to be stored once (`dedupe` of
+/// the compression), which takes reading contents twice.
 pub fn build_stream(
     stream: &mut dyn Stream,
     image: ImageFile,
@@ -313,8 +313,8 @@ impl<'a> Begun<'a> {
     }
 }
 
-/// Refuses a tree of a stream in which an inode has more extended attributes than when its content came: there would be no room
-/// for the tail that follows it.
+/// Refuses a tree of a stream in which an inode has more extended attributes than when its content came:
+/// there would be no room for the tail that follows it.
 fn tails_fit(tree: &Tree, committed: &Committed, room: &TailRoom) -> Result<(), BuildError> {
     let by_content = by_content(committed);
     for (id, inode) in tree.iter() {

@@ -12,8 +12,8 @@ pub enum Field {
     ChunkSize,
     /// [`CompressionOptions::head2`](crate::options::CompressionOptions::head2).
     SecondAlgorithm,
-    /// [`CompressionOptions::pcluster_size`](crate::options::CompressionOptions::pcluster_size), that of a hint, or
-    /// that of fragments.
+    /// [`CompressionOptions::pcluster_size`](crate::options::CompressionOptions::pcluster_size), that of a
+    /// hint, or that of fragments.
     PclusterSize,
     /// An encoder of [`CompressionOptions::algorithms`](crate::options::CompressionOptions::algorithms).
     Encoder,

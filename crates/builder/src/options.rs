@@ -13,8 +13,8 @@ use crate::option_error::{Field, OptionError};
 
 /// The xattr name of fingerprints where none is given: the hidden name of mkfs.erofs.
 pub const DEFAULT_ISHARE_KEY: &str = "erofs.fingerprint.v1";
-/// How often an xattr must occur before it is stored once for all its inodes, where nothing else is said: more often
-/// than this (`-x`, as in mkfs.erofs).
+/// How often an xattr must occur before it is stored once for all its inodes, where nothing else is said:
+/// more often than this (`-x`, as in mkfs.erofs).
 pub const DEFAULT_XATTR_TOLERANCE: u32 = 2;
 
 /// Pages of the machines on which files share page cache, as a power of two of bytes.
@@ -46,7 +46,8 @@ pub struct ContentOptions {
     pub fingerprint: Option<FingerprintOptions>,
     /// Store files with equal digests once. Only possible where digests are computed.
     pub file_dedupe: bool,
-    /// Every regular file in chunks of this size, equal chunks stored once; `None` leaves the choice to the content.
+    /// Every regular file in chunks of this size, equal chunks stored once; `None` leaves the choice to the
+    /// content.
     pub chunks: Option<ChunkOptions>,
     /// Where zeros of regular files take no space.
     pub holes: HoleRule,
@@ -76,10 +77,12 @@ impl Default for ContentOptions {
 /// How contents are compressed.
 #[derive(Debug, Clone)]
 pub struct CompressionOptions {
-    /// The algorithms with their levels; the first is for every file that no hint gives another. At least one.
+    /// The algorithms with their levels; the first is for every file that no hint gives another. At least
+    /// one.
     pub algorithms: Vec<AlgorithmOptions>,
-    /// Every pcluster of files that no hint concerns is encoded by the second algorithm too, which has another format than the
-    /// first; its result is stored if it takes at most so many percent more per byte of content (`-E head2`), 0 to 100.
+    /// Every pcluster of files that no hint concerns is encoded by the second algorithm too, which has
+    /// another format than the first; its result is stored if it takes at most so many percent more per byte
+    /// of content (`-E head2`), 0 to 100.
     pub head2: Option<u8>,
     /// The largest pcluster in bytes: a multiple of the block size up to 1 MiB (`-C`).
     pub pcluster_size: u32,
@@ -93,7 +96,8 @@ pub struct CompressionOptions {
     pub fragments: Option<FragmentOptions>,
     /// Parts of files that equal parts of files before them are stored once (`-E dedupe`).
     pub dedupe: bool,
-    /// The last pcluster of a file is tried again with more effort where it exceeds a block boundary by little.
+    /// The last pcluster of a file is tried again with more effort where it exceeds a block boundary by
+    /// little.
     pub squeeze: bool,
     /// The most bytes of content that one pcluster stands for; 0 for as many as the format allows
     /// (`--max-extent-bytes`).
@@ -138,8 +142,8 @@ pub struct AlgorithmOptions {
     pub dict_size: Option<u32>,
 }
 
-/// Which files are stored compressed. Linux shares pages between two images only where both store a file compressed,
-/// or neither does, so the rule depends on content and options alone.
+/// Which files are stored compressed. Linux shares pages between two images only where both store a file
+/// compressed, or neither does, so the rule depends on content and options alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CompressClass {
     /// Those that become at least a block smaller.
@@ -183,10 +187,12 @@ pub struct CompressHint {
     pub algorithm: usize,
 }
 
-/// Where zeros of regular files take no space. A file with a hole is chunk-based, which Linux reads from 5.15 on.
+/// Where zeros of regular files take no space. A file with a hole is chunk-based, which Linux reads from 5.15
+/// on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HoleRule {
-    /// As [`Self::Always`] where the options need Linux 5.15 or newer anyway; else only where a hole saves a mebibyte.
+    /// As [`Self::Always`] where the options need Linux 5.15 or newer anyway; else only where a hole saves a
+    /// mebibyte.
     ByNeed,
     /// Wherever a hole saves space (`-E holes`).
     Always,
@@ -287,7 +293,8 @@ pub struct LayoutOptions {
     pub uuid: UuidRule,
     /// When the image was made, in seconds since 1970.
     pub build_time: i64,
-    /// The image's size becomes a multiple of this many blocks, rounded up to a power of two (`--fsalignblks`).
+    /// The image's size becomes a multiple of this many blocks, rounded up to a power of two
+    /// (`--fsalignblks`).
     pub fsalignblks: u32,
     /// All inodes stand in one that is compressed (`-m`, Linux 6.17).
     pub metabox: Option<MetaboxOptions>,
@@ -363,7 +370,8 @@ pub enum UuidRule {
 }
 
 impl BuildOptions {
-    /// Whether the superblock is that of 48-bit block addresses. The nid of a root in the metabox needs it too.
+    /// Whether the superblock is that of 48-bit block addresses. The nid of a root in the metabox needs it
+    /// too.
     pub(crate) fn is_wide(&self) -> bool {
         let extents = |compression: &CompressionOptions| compression.index == IndexForm::Extents;
         self.layout.metabox.is_some()
@@ -393,9 +401,9 @@ impl BuildOptions {
         feature::first_kernel(bits, content.block_bits).max(newest)
     }
 
-    /// The least size of chunks, as a power of two of bytes: a block, and with fingerprints a page. A page that has more than one
-    /// extent breaks Linux 7.2 and 7.3 where its file is read through shared pages, because a hidden inode has blocks of a page
-    /// (`erofs_ishare_fill_inode`).
+    /// The least size of chunks, as a power of two of bytes: a block, and with fingerprints a page. A page
+    /// that has more than one extent breaks Linux 7.2 and 7.3 where its file is read through shared pages,
+    /// because a hidden inode has blocks of a page (`erofs_ishare_fill_inode`).
     pub fn least_chunk_bits(&self) -> u8 {
         let block = self.content.block_bits.bits();
         if self.content.fingerprint.is_some() { block.max(PAGE_BITS) } else { block }

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use crate::content::Content;
 
-/// Where the bytes of a file are. Its extents name the device on which they are; those that are to be copied into the image have
-/// no address yet.
+/// Where the bytes of a file are. Its extents name the device on which they are; those that are to be copied
+/// into the image have no address yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     /// Extents, and the stored bytes that follow the inode.

@@ -46,7 +46,8 @@ pub struct Summary {
     pub incompat: u32,
     /// The first kernel that mounts the image (on a machine with 4096-byte pages).
     pub kernel_to_mount: KernelVersion,
-    /// What makes it need that kernel, the newest need first; empty where every kernel with EROFS mounts the image.
+    /// What makes it need that kernel, the newest need first; empty where every kernel with EROFS mounts the
+    /// image.
     pub kernel_needs: Vec<KernelNeed>,
     /// The first kernel that shares its files' pages; `None` without fingerprints.
     pub kernel_to_share: Option<KernelVersion>,

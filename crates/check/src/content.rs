@@ -50,8 +50,8 @@ fn zeros(length: u64, sink: &mut dyn FnMut(&[u8])) {
     }
 }
 
-/// The bytes that a thread read last of the primary device. Files that come one after the other mostly lie one behind the
-/// other, so that many small ones cost one system call, and no byte is copied or read twice.
+/// The bytes that a thread read last of the primary device. Files that come one after the other mostly lie
+/// one behind the other, so that many small ones cost one system call, and no byte is copied or read twice.
 pub(crate) struct Window {
     /// Nothing where extra devices have parts of the address space.
     source: Option<Arc<dyn ReadAt>>,
@@ -87,7 +87,8 @@ impl Window {
     }
 }
 
-/// Hands every byte of a file to `sink`, in order. With `ahead`, large files are read by a thread of their own.
+/// Hands every byte of a file to `sink`, in order. With `ahead`, large files are read by a thread of their
+/// own.
 pub(crate) fn read(
     data: &FileData,
     window: &mut Window,
@@ -135,8 +136,8 @@ pub(crate) fn read(
     Ok(())
 }
 
-/// Reads a file that is not compressed, piece by piece: `take` gets each and gives the buffer for the next, or nothing to
-/// stop. Gives back the last one.
+/// Reads a file that is not compressed, piece by piece: `take` gets each and gives the buffer for the next,
+/// or nothing to stop. Gives back the last one.
 fn pieces(
     data: &FileData,
     mut buffer: Vec<u8>,

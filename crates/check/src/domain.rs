@@ -1,5 +1,5 @@
-//! Several images in one domain: equal fingerprints have to stand for equal contents, or whoever is looked up last supplies the
-//! bytes of everybody (Linux's `erofs_ishare_fill_inode`).
+//! Several images in one domain: equal fingerprints have to stand for equal contents, or whoever is looked up
+//! last supplies the bytes of everybody (Linux's `erofs_ishare_fill_inode`).
 
 use erofs_format::words;
 use erofs_image::printable;
@@ -9,8 +9,8 @@ use crate::finding::{Code, Finding};
 use crate::fingerprint::{Content, shown};
 use crate::report::Report;
 
-/// Files with equal fingerprints and different contents. The images are given with the names that the findings have for them;
-/// the first file with a fingerprint is the one that the others are held against.
+/// Files with equal fingerprints and different contents. The images are given with the names that the
+/// findings have for them; the first file with a fingerprint is the one that the others are held against.
 pub fn conflicts(images: &[(&str, &Report)]) -> Vec<Finding> {
     let mut known: HashMap<&[u8], (usize, &Content)> = HashMap::new();
     let mut findings = Vec::new();

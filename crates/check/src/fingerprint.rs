@@ -41,7 +41,8 @@ impl Key {
         attribute.name == self.name && attribute.hidden == self.hidden
     }
 
-    /// Whether an attribute is not the fingerprint, but could be taken for it: the same name in another namespace.
+    /// Whether an attribute is not the fingerprint, but could be taken for it: the same name in another
+    /// namespace.
     fn is_twin(&self, attribute: &Xattr) -> bool {
         if self.is(attribute) {
             return false;
@@ -131,7 +132,8 @@ pub(crate) struct Verdict {
     pub(crate) judged: bool,
 }
 
-/// The kind by which a value can be made again, if its tag tells that; the namespace is that of kinds that need one.
+/// The kind by which a value can be made again, if its tag tells that; the namespace is that of kinds that
+/// need one.
 pub(crate) fn decisive_kind(value: &[u8], namespace: Option<Uuid>) -> Option<FingerprintKind> {
     algo::by_value(value).filter(|kind| !kind.needs_namespace || namespace.is_some())
 }

@@ -1,5 +1,6 @@
-//! Where the metadata of an inode that stands in the metadata area is: its record, the end of its compressed index, the
-//! shared attributes that it refers to. Inodes in the metabox have all this in a file, out of the way of everything else.
+//! Where the metadata of an inode that stands in the metadata area is: its record, the end of its compressed
+//! index, the shared attributes that it refers to. Inodes in the metabox have all this in a file, out of the
+//! way of everything else.
 
 use std::collections::BTreeMap;
 
@@ -40,8 +41,8 @@ pub(crate) fn read(primary: &dyn ReadAt, at: u64, length: usize) -> Option<Vec<u
     Some(bytes)
 }
 
-/// Where the index of a compressed file ends, whose inode starts at byte `at`; `None` if its map header is not understood,
-/// which is told when the file is mapped.
+/// Where the index of a compressed file ends, whose inode starts at byte `at`; `None` if its map header is
+/// not understood, which is told when the file is mapped.
 pub(crate) fn index_end(image: &Image, primary: &dyn ReadAt, inode: &Inode, at: u64) -> Option<u64> {
     let header_end = at.checked_add(u64::try_from(inode.record.header_size()).ok()?)?;
     let header_at = map_header::at(header_end)?;
@@ -70,7 +71,8 @@ pub(crate) fn index_end(image: &Image, primary: &dyn ReadAt, inode: &Inode, at: 
 /// Shared attributes by the byte at which they start, with their ends.
 pub(crate) type Shared = BTreeMap<u64, u64>;
 
-/// Adds the shared attributes that an inode refers to. Those that cannot be read are told where its attributes are.
+/// Adds the shared attributes that an inode refers to. Those that cannot be read are told where its
+/// attributes are.
 pub(crate) fn add_shared(
     image: &Image,
     primary: &dyn ReadAt,

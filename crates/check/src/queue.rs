@@ -1,5 +1,5 @@
-//! The work that waits: large files before all others, because each is hashed by one thread from its start to its end, and
-//! whoever takes the last of them last keeps everybody waiting.
+//! The work that waits: large files before all others, because each is hashed by one thread from its start to
+//! its end, and whoever takes the last of them last keeps everybody waiting.
 
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

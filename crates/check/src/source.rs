@@ -1,4 +1,5 @@
-//! Where an image comes from: its devices, which every thread opens for itself so that none waits for another's cache.
+//! Where an image comes from: its devices, which every thread opens for itself so that none waits for
+//! another's cache.
 
 use std::fmt;
 use std::path::Path;
@@ -20,7 +21,8 @@ impl fmt::Debug for Source {
 }
 
 impl Source {
-    /// An image whose first byte is the first of `primary`, with its extra devices in the order of the device table.
+    /// An image whose first byte is the first of `primary`, with its extra devices in the order of the device
+    /// table.
     pub fn new(primary: Arc<dyn ReadAt>, extra: Vec<Arc<dyn ReadAt>>) -> Self {
         Self { primary, extra }
     }

@@ -66,7 +66,8 @@ fn checksum(superblock: &Superblock, primary: &dyn ReadAt) -> Option<Finding> {
 fn reserved(superblock: &Superblock, primary: &dyn ReadAt) -> Option<Finding> {
     let mut stored = vec![0; superblock::record_size(superblock.extslots)];
     primary.read_at(superblock::OFFSET, &mut stored).ok()?;
-    // With the 48-bit layout the root's nid can stand in its old place; bytes that are wrong are so in both forms.
+    // With the 48-bit layout the root's nid can stand in its old place; bytes that are wrong are so in both
+    // forms.
     let narrow =
         Superblock { incompat: superblock.incompat & !feature::incompat::BIT48, ..superblock.clone() };
     let forms: Vec<Vec<u8>> =

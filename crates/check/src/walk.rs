@@ -1,5 +1,5 @@
-//! The walk over all names: entries against inodes, `.` and `..`, loops, link counts. It hands every inode to the workers,
-//! once.
+//! The walk over all names: entries against inodes, `.` and `..`, loops, link counts. It hands every inode to
+//! the workers, once.
 
 use erofs_format::Nid;
 use erofs_format::filetype::FileType;

@@ -103,9 +103,10 @@ pub fn decode(
     })
 }
 
-/// The stored bytes of a pcluster without the zeros before the compressed data, which must start in the first `window`
-/// bytes: those up to the end of the first block (`z_erofs_fixup_insize`). LZ4 without the feature `LZ4_0PADDING` has no such
-/// zeros, but some behind the data: there everything is decoded as [`Amount::Part`].
+/// The stored bytes of a pcluster without the zeros before the compressed data, which must start in the first
+/// `window` bytes: those up to the end of the first block (`z_erofs_fixup_insize`). LZ4 without the feature
+/// `LZ4_0PADDING` has no such zeros, but some behind the data: there everything is decoded as
+/// [`Amount::Part`].
 pub fn strip_padding(stored: &[u8], window: usize) -> Result<&[u8], DecodeError> {
     let start = stored.iter().take(window).position(|byte| *byte != 0);
     let rest = start.and_then(|start| stored.get(start..));

@@ -1,5 +1,5 @@
-//! LZ4 blocks. Whole ones are decoded by `lz4_flex`; it has no way to stop at a length, so the first part of a block is decoded
-//! here (LZ4's `LZ4_decompress_safe_partial`).
+//! LZ4 blocks. Whole ones are decoded by `lz4_flex`; it has no way to stop at a length, so the first part of
+//! a block is decoded here (LZ4's `LZ4_decompress_safe_partial`).
 
 use lz4_flex::block::{DecompressError, decompress_into};
 
@@ -75,7 +75,8 @@ fn length(start: usize, input: &mut &[u8]) -> Option<usize> {
     Some(length)
 }
 
-/// Copies up to `long` bytes from `offset` bytes before `at` to `at`, as far as there is room, and returns where it ended.
+/// Copies up to `long` bytes from `offset` bytes before `at` to `at`, as far as there is room, and returns
+/// where it ended.
 fn copy_match(output: &mut [u8], at: usize, offset: usize, long: usize) -> Option<usize> {
     let from = at.checked_sub(offset).filter(|_| offset > 0)?;
     let end = at.saturating_add(long).min(output.len());

@@ -1,5 +1,5 @@
-//! `MicroLZMA`, by `lzma_rust2`: an LZMA stream without a header, whose first byte, always 0 in LZMA, is replaced by the
-//! complement of the properties.
+//! `MicroLZMA`, by `lzma_rust2`: an LZMA stream without a header, whose first byte, always 0 in LZMA, is
+//! replaced by the complement of the properties.
 
 use std::io::{self, Read};
 

@@ -2,7 +2,8 @@
 
 use crate::error::EncodeError;
 
-/// The most input that one pcluster or extent may hold, in bytes: below Linux's `Z_EROFS_PCLUSTER_MAX_DSIZE` (12 MiB).
+/// The most input that one pcluster or extent may hold, in bytes: below Linux's `Z_EROFS_PCLUSTER_MAX_DSIZE`
+/// (12 MiB).
 pub const MAX_INPUT: usize = 8 << 20;
 
 /// What one call achieved.
@@ -16,29 +17,29 @@ pub struct Prefix {
 
 /// An encoder that fills an output of a fixed size with as much of the input's beginning as fits.
 ///
-/// The encoded bytes are one complete stream for Linux's decoder: an LZ4 block, a `MicroLZMA` stream, a raw DEFLATE stream or
-/// a zstd frame. They depend on the parameters, on `src` and on `dst.len()`, and on nothing else but the calls since the
-/// last [`PrefixEncoder::begin_segment`].
+/// The encoded bytes are one complete stream for Linux's decoder: an LZ4 block, a `MicroLZMA` stream, a raw
+/// DEFLATE stream or a zstd frame. They depend on the parameters, on `src` and on `dst.len()`, and on nothing
+/// else but the calls since the last [`PrefixEncoder::begin_segment`].
 pub trait PrefixEncoder: Send {
-    /// Forgets what earlier calls taught (a guess at the ratio, say). Call it where a unit of work begins, so that the
-    /// bytes do not depend on which unit this encoder had before.
+    /// Forgets what earlier calls taught (a guess at the ratio, say). Call it where a unit of work begins, so
+    /// that the bytes do not depend on which unit this encoder had before.
     fn begin_segment(&mut self) {}
 
     /// Encodes the longest prefix of `src` that it can find whose encoding has at most `dst.len()` bytes.
     ///
-    /// At most [`Params::max_input`] bytes are consumed. `consumed` is 0 when nothing useful fits: the caller stores
-    /// plain bytes. The bytes of `dst` behind `written` are of no meaning.
+    /// At most [`Params::max_input`] bytes are consumed. `consumed` is 0 when nothing useful fits: the caller
+    /// stores plain bytes. The bytes of `dst` behind `written` are of no meaning.
     fn encode_prefix(&mut self, src: &[u8], dst: &mut [u8]) -> Prefix;
 
-    /// Encodes some prefix of `src` into at most `dst.len()` bytes, as fast as this encoder can: for outputs that need not be
-    /// filled. What is left of `dst` may be much, where filling it would take longer. The rest is as for
-    /// [`PrefixEncoder::encode_prefix`].
+    /// Encodes some prefix of `src` into at most `dst.len()` bytes, as fast as this encoder can: for outputs
+    /// that need not be filled. What is left of `dst` may be much, where filling it would take longer. The
+    /// rest is as for [`PrefixEncoder::encode_prefix`].
     fn encode_loose(&mut self, src: &[u8], dst: &mut [u8]) -> Prefix {
         self.encode_prefix(src, dst)
     }
 
-    /// Encodes exactly `src`, in the best way that the level knows; the number of bytes written, or `None` when `dst` is
-    /// too short for it.
+    /// Encodes exactly `src`, in the best way that the level knows; the number of bytes written, or `None`
+    /// when `dst` is too short for it.
     fn encode_whole(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
         let prefix = self.encode_prefix(src, dst);
         (prefix.consumed == src.len() && prefix.consumed > 0).then_some(prefix.written)
@@ -116,7 +117,8 @@ pub struct Params {
     pub algorithm: &'static Algorithm,
     /// Effort, within [`Algorithm::levels`].
     pub level: i32,
-    /// How far back a match may lie, in bytes, as the image's configuration declares it; for LZ4 the maximum distance.
+    /// How far back a match may lie, in bytes, as the image's configuration declares it; for LZ4 the maximum
+    /// distance.
     pub dict_size: u32,
     /// The largest `dst` of a call in bytes: the size of a pcluster, 4 KiB to 1 MiB.
     pub max_output: usize,
@@ -125,7 +127,8 @@ pub struct Params {
 }
 
 impl Params {
-    /// The parameters of `algorithm` for pclusters of at most `max_output` bytes: its default level and dictionary.
+    /// The parameters of `algorithm` for pclusters of at most `max_output` bytes: its default level and
+    /// dictionary.
     pub fn new(algorithm: &'static Algorithm, max_output: usize) -> Self {
         let dict_size = algorithm.dictionary.map_or(0, |dictionary| (dictionary.default)(max_output));
         Self { algorithm, level: algorithm.default_level, dict_size, max_output, max_input: MAX_INPUT }

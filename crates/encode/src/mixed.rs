@@ -1,23 +1,25 @@
-//! A single-pass encoder for what must be cut, and a library's for what need not be: that is faster, but ends where its
-//! input ends.
+//! A single-pass encoder for what must be cut, and a library's for what need not be: that is faster, but ends
+//! where its input ends.
 
 use crate::codec::{Prefix, PrefixEncoder};
 use crate::error::EncodeError;
 use crate::search::scale;
 
-/// A source of at most so many times the room, in halves, is tried as a whole where nothing is known of the ratio.
+/// A source of at most so many times the room, in halves, is tried as a whole where nothing is known of the
+/// ratio.
 const FIRST_REACH: usize = 5;
 /// How many inputs a loose output is tried with before the single-pass encoder gets it.
 const TRIALS: u32 = 2;
 /// A loose output is expected to be full up to one part in so many: what exceeds it was encoded for nothing.
 const SLACK: usize = 8;
-/// The most input of a loose output, as a multiple of the room: what follows a very sparse piece is seldom as sparse.
+/// The most input of a loose output, as a multiple of the room: what follows a very sparse piece is seldom as
+/// sparse.
 const SPARSEST: usize = 8;
 
 /// An encoder of whole inputs.
 pub(crate) trait Whole: Send {
-    /// Encodes all of `src` into `dst`: the number of bytes written, or `None` when it does not fit or there is no use in
-    /// trying. One call does not depend on another.
+    /// Encodes all of `src` into `dst`: the number of bytes written, or `None` when it does not fit or there
+    /// is no use in trying. One call does not depend on another.
     fn encode(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize>;
 
     /// As [`PrefixEncoder::failure`].
@@ -40,8 +42,8 @@ pub(crate) struct Mixed<S, W> {
 }
 
 impl<S: PrefixEncoder, W: Whole> Mixed<S, W> {
-    /// `single` cuts; `whole` is for whole inputs where sizes count, `loose` for those where time does. At most `max_input`
-    /// bytes are consumed.
+    /// `single` cuts; `whole` is for whole inputs where sizes count, `loose` for those where time does. At
+    /// most `max_input` bytes are consumed.
     pub(crate) fn new(single: S, whole: W, loose: W, max_input: usize) -> Self {
         Self { single, whole, loose, max_input, last: None, before: None, scratch: Vec::new() }
     }

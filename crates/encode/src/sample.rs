@@ -7,8 +7,8 @@ const WINDOW: usize = 5460;
 /// Slots of the table of earlier four-byte strings, as a power of two.
 const SLOTS_LOG: u32 = 12;
 
-/// Whether the head of `src` (at most `head` bytes) looks like data that no algorithm here makes smaller: every byte value
-/// about as often as every other, and hardly a string of four bytes that comes again.
+/// Whether the head of `src` (at most `head` bytes) looks like data that no algorithm here makes smaller:
+/// every byte value about as often as every other, and hardly a string of four bytes that comes again.
 ///
 /// Short inputs are never called noise: less than 4 KiB give no picture, and cost nothing to try.
 pub fn is_noise(src: &[u8], head: usize) -> bool {
@@ -16,8 +16,8 @@ pub fn is_noise(src: &[u8], head: usize) -> bool {
     src.len() >= SAMPLES && is_flat(src) && !repeats(src)
 }
 
-/// Whether pairs of sampled bytes are equal as seldom as in noise: in one of 256 cases, within four per cent. With 4096
-/// samples noise itself varies by about half a per cent.
+/// Whether pairs of sampled bytes are equal as seldom as in noise: in one of 256 cases, within four per cent.
+/// With 4096 samples noise itself varies by about half a per cent.
 fn is_flat(src: &[u8]) -> bool {
     let mut counts = [0_u32; 256];
     let step = src.len() / SAMPLES;

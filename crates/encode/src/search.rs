@@ -1,7 +1,7 @@
 //! Fixed-size output by search, for encoders that can only encode a whole input.
 //!
-//! Where mkfs.erofs halves intervals, a secant between two trials finds the place: the size of the output is nearly a straight line
-//! over the length of the input. The first guess is the ratio of the pcluster before.
+//! Where mkfs.erofs halves intervals, a secant between two trials finds the place: the size of the output is
+//! nearly a straight line over the length of the input. The first guess is the ratio of the pcluster before.
 
 use crate::codec::Prefix;
 
@@ -20,7 +20,8 @@ pub(crate) struct Search {
     scratch: Vec<u8>,
 }
 
-/// What is known so far: the longest input that fits and the shortest that does not, with the sizes of their outputs.
+/// What is known so far: the longest input that fits and the shortest that does not, with the sizes of their
+/// outputs.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
     fits: Prefix,
@@ -34,8 +35,8 @@ impl Search {
         self.last = None;
     }
 
-    /// The longest prefix of `src` that `encode` brings into `dst`, within a few bytes. `encode` gets outputs that are a little
-    /// longer than `dst`, so that the size of what does not fit is known as well.
+    /// The longest prefix of `src` that `encode` brings into `dst`, within a few bytes. `encode` gets outputs
+    /// that are a little longer than `dst`, so that the size of what does not fit is known as well.
     pub(crate) fn fit(&mut self, src: &[u8], dst: &mut [u8], encode: &mut EncodeWhole<'_>) -> Prefix {
         let room = dst.len();
         if src.is_empty() {

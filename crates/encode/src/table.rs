@@ -30,10 +30,11 @@ pub fn encoder(params: &Params) -> Result<Box<dyn PrefixEncoder>, EncodeError> {
     (params.algorithm.open)(params)
 }
 
-/// A slower encoder of smaller output for `params`, for the last pcluster of a file when it ends a little behind a block
-/// boundary; `None` where the algorithm has nothing stronger than the level already given.
+/// A slower encoder of smaller output for `params`, for the last pcluster of a file when it ends a little
+/// behind a block boundary; `None` where the algorithm has nothing stronger than the level already given.
 ///
-/// What counts is whether all of the input fits: such an encoder may answer "nothing fits" when a shorter prefix would.
+/// What counts is whether all of the input fits: such an encoder may answer "nothing fits" when a shorter
+/// prefix would.
 ///
 /// # Errors
 ///

@@ -1,5 +1,6 @@
-//! Every encoder but zstd against decoders that share no code with it: what is decoded is the prefix, at every size of the
-//! output, at every length around the edges of a format, and independent of what the encoder did before.
+//! Every encoder but zstd against decoders that share no code with it: what is decoded is the prefix, at
+//! every size of the output, at every length around the edges of a format, and independent of what the
+//! encoder did before.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as the tests themselves may")]
 
@@ -140,7 +141,8 @@ fn samples(cluster: usize, most: usize) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Encodes all of `src` pcluster by pcluster and decodes each; returns how many bytes were encoded into how many.
+/// Encodes all of `src` pcluster by pcluster and decodes each; returns how many bytes were encoded into how
+/// many.
 fn encode_all(name: &str, encoder: &mut dyn PrefixEncoder, src: &[u8], cluster: usize) -> (usize, usize) {
     encoder.begin_segment();
     let mut at = 0;
@@ -311,7 +313,8 @@ fn whole_inputs_and_stronger_tails_decode() {
             assert_eq!(open(name, level, 65536).encode_whole(&src, &mut dst[..len / 2]), None);
             if let Some(mut stronger) = encoder_stronger(&params(name, level, 65536)).unwrap() {
                 let shorter = stronger.encode_whole(&src, &mut dst).unwrap();
-                // More effort pays in most cases; in this text of random words longer searches may lose a few bytes.
+                // More effort pays in most cases; in this text of random words longer searches may lose a few
+                // bytes.
                 assert!(shorter <= len + len / 500, "{name},{level}: {shorter} of {len}");
                 assert!(decode(name, &dst[..shorter], src.len()) == src);
             }

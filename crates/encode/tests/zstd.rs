@@ -1,4 +1,5 @@
-//! zstd frames of a fixed size: decoded by two decoders, held against a search with libzstd, the same from any history.
+//! zstd frames of a fixed size: decoded by two decoders, held against a search with libzstd, the same from
+//! any history.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a failure is the test's")]
 
@@ -294,7 +295,8 @@ proptest! {
     }
 }
 
-/// Behind long noise the search takes long steps, and the place after the last one lies behind the end of the input.
+/// Behind long noise the search takes long steps, and the place after the last one lies behind the end of the
+/// input.
 #[test]
 fn a_step_behind_the_end_finds_nothing() {
     for level in [1, 3] {

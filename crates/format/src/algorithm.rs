@@ -1,4 +1,5 @@
-//! The compression algorithms: number on disk, name, first kernel (`Z_EROFS_COMPRESSION_*` of Linux's `erofs_fs.h`).
+//! The compression algorithms: number on disk, name, first kernel (`Z_EROFS_COMPRESSION_*` of Linux's
+//! `erofs_fs.h`).
 
 use crate::feature::KernelVersion;
 

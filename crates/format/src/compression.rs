@@ -1,5 +1,5 @@
-//! The configurations of the compression algorithms, stored after the superblock (`z_erofs_*_cfgs` of Linux's `erofs_fs.h`,
-//! read by `z_erofs_parse_cfgs`).
+//! The configurations of the compression algorithms, stored after the superblock (`z_erofs_*_cfgs` of Linux's
+//! `erofs_fs.h`, read by `z_erofs_parse_cfgs`).
 //!
 //! ```text
 //! each record, at a multiple of 4:  0 length:2, then so many bytes
@@ -31,11 +31,13 @@ pub const ZSTD_WINDOWLOG_MIN: u8 = 10;
 pub const ZSTD_WINDOWLOG_MAX: u8 = 20;
 /// The largest DEFLATE window, as a power of two.
 pub const DEFLATE_WINDOWBITS_MAX: u8 = 15;
-/// The most bytes that the records can take: one of 65,536 bytes for each algorithm, with its length and padding.
+/// The most bytes that the records can take: one of 65,536 bytes for each algorithm, with its length and
+/// padding.
 pub const RECORDS_MAX: usize = 4 * (65_536 + 4);
 
-/// The algorithms that an image announces. Without compression configurations the bitmap's field holds LZ4's maximum
-/// distance, and LZ4 is the only algorithm; images from before the zero padding need a distance to say that they have it.
+/// The algorithms that an image announces. Without compression configurations the bitmap's field holds LZ4's
+/// maximum distance, and LZ4 is the only algorithm; images from before the zero padding need a distance to
+/// say that they have it.
 pub fn announced_algorithms(superblock: &Superblock) -> Vec<Algorithm> {
     if superblock.incompat & incompat::COMPR_CFGS == 0 {
         let lz4 = superblock.incompat & incompat::LZ4_0PADDING != 0 || superblock.compression != 0;
@@ -72,7 +74,8 @@ pub struct Configs {
     pub zstd_windowlog: Option<u8>,
 }
 
-/// Where the records start: right behind the superblock and its extension slots, in bytes from the start of the image.
+/// Where the records start: right behind the superblock and its extension slots, in bytes from the start of
+/// the image.
 pub fn records_at(extslots: u8) -> u64 {
     superblock::OFFSET.saturating_add(units_u64(superblock::record_size(extslots)))
 }
@@ -118,8 +121,9 @@ impl Configs {
         out
     }
 
-    /// Reads the records of the algorithms whose bits are set in `bits` (`available_compr_algs`) from `bytes`, which
-    /// stand at byte `at` of the image, and holds them to [`Configs::check`]. [`RECORDS_MAX`] bytes are always enough.
+    /// Reads the records of the algorithms whose bits are set in `bits` (`available_compr_algs`) from
+    /// `bytes`, which stand at byte `at` of the image, and holds them to [`Configs::check`]. [`RECORDS_MAX`]
+    /// bytes are always enough.
     pub fn decode(bits: u16, bytes: &[u8], at: u64, block_bits: BlockBits) -> Result<Self, FormatError> {
         let known = Algorithm::ALL.into_iter().fold(0, |known, algorithm| known | algorithm.bit());
         if bits & !known != 0 {

@@ -1,11 +1,12 @@
-//! The device table: 128-byte slots for the devices beside the primary one (`struct erofs_deviceslot`; Linux 5.16).
+//! The device table: 128-byte slots for the devices beside the primary one (`struct erofs_deviceslot`; Linux
+//! 5.16).
 //!
 //! ```text
 //! 0 tag[64]   64 blocks_lo   68 uniaddr_lo   72 blocks_hi   74 uniaddr_hi   76 reserved[52]
 //! ```
 //!
-//! Device 0 is the primary one. Addresses without a device number live in a unified space, in which device n covers
-//! `uniaddr` to `uniaddr + blocks`.
+//! Device 0 is the primary one. Addresses without a device number live in a unified space, in which device n
+//! covers `uniaddr` to `uniaddr + blocks`.
 
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -40,8 +41,8 @@ pub struct DeviceSlot {
 }
 
 impl DeviceSlot {
-    /// Reads the slot at the start of `bytes`, which stand at byte `at`; the upper halves count only with the 48-bit
-    /// feature (`wide`).
+    /// Reads the slot at the start of `bytes`, which stand at byte `at`; the upper halves count only with the
+    /// 48-bit feature (`wide`).
     pub fn decode(bytes: &[u8], at: u64, wide: bool) -> Result<Self, FormatError> {
         let (record, _) = Record::read_from_prefix(bytes)
             .map_err(|_| FormatError::short("device slot", at, bytes.len(), SLOT_SIZE))?;

@@ -4,9 +4,10 @@
 //! | nid:8 nameoff:2 type:1 0:1 | nid nameoff type 0 | … | name name … | zeros |
 //! ```
 //!
-//! The first `nameoff` of a block says how many entries it has. Names are in ascending byte order through the whole
-//! directory, `.` and `..` among them, so that the kernel finds a name by two binary searches. A name ends where the
-//! next one begins; the last one of a block ends at the first NUL byte or at the end of the block.
+//! The first `nameoff` of a block says how many entries it has. Names are in ascending byte order through the
+//! whole directory, `.` and `..` among them, so that the kernel finds a name by two binary searches. A name
+//! ends where the next one begins; the last one of a block ends at the first NUL byte or at the end of the
+//! block.
 
 use zerocopy::little_endian::{U16, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -51,7 +52,8 @@ pub struct BlockPlan {
     pub used: usize,
 }
 
-/// Splits names, given by their lengths in the order in which they will be stored, over blocks of `block_size` bytes.
+/// Splits names, given by their lengths in the order in which they will be stored, over blocks of
+/// `block_size` bytes.
 pub fn plan_blocks(name_lengths: impl IntoIterator<Item = usize>, block_size: usize) -> Vec<BlockPlan> {
     let mut blocks = Vec::new();
     let mut current = BlockPlan { entries: 0, used: 0 };
@@ -77,8 +79,9 @@ pub fn directory_size(plan: &[BlockPlan], block_size: usize) -> u64 {
     crate::error::units_u64(bytes)
 }
 
-/// Appends one block of entries to `out`, without padding behind the last name. Entries must be sorted and fit (see
-/// [`plan_blocks`]); a name that is empty, too long or holds `/` or NUL, or entries out of order are an error.
+/// Appends one block of entries to `out`, without padding behind the last name. Entries must be sorted and
+/// fit (see [`plan_blocks`]); a name that is empty, too long or holds `/` or NUL, or entries out of order are
+/// an error.
 pub fn encode_block(entries: &[Dirent<'_>], out: &mut Vec<u8>) -> Result<(), FormatError> {
     let mut nameoff = entries.len().saturating_mul(ENTRY_SIZE);
     let mut previous: Option<&[u8]> = None;
@@ -129,8 +132,8 @@ pub struct DirBlock<'a> {
 }
 
 impl<'a> DirBlock<'a> {
-    /// Takes the bytes of one block; the last block of a directory is as long as the directory goes. `at` is the byte
-    /// of the directory where the block starts, for messages.
+    /// Takes the bytes of one block; the last block of a directory is as long as the directory goes. `at` is
+    /// the byte of the directory where the block starts, for messages.
     pub fn new(bytes: &'a [u8], at: u64) -> Result<Self, FormatError> {
         let (first, _) = Record::read_from_prefix(bytes)
             .map_err(|_| FormatError::short("directory block", at, bytes.len(), ENTRY_SIZE))?;

@@ -2,7 +2,8 @@
 
 use crate::words;
 
-/// A rule of the format that bytes or values break. Every message names the place, what was found and what was wanted.
+/// A rule of the format that bytes or values break. Every message names the place, what was found and what
+/// was wanted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
     /// The bytes where a superblock should be are those of something else.

@@ -1,5 +1,5 @@
-//! An extent: a run of a file's bytes and where they are; the answer to `erofs_map_blocks` of Linux's `data.c` and to
-//! `z_erofs_map_blocks_iter` of its `zmap.c`.
+//! An extent: a run of a file's bytes and where they are; the answer to `erofs_map_blocks` of Linux's
+//! `data.c` and to `z_erofs_map_blocks_iter` of its `zmap.c`.
 
 use crate::compression::{Algorithm, PCLUSTER_MAX_DSIZE, PCLUSTER_MAX_SIZE};
 use crate::error::FormatError;
@@ -11,13 +11,14 @@ use crate::words;
 pub enum Place {
     /// Nowhere: they are zeros.
     Hole,
-    /// In a file that is stored compressed: the bytes that are there are not, or not in this order, those of the file. The
-    /// [`ZExtent`] says what they are.
+    /// In a file that is stored compressed: the bytes that are there are not, or not in this order, those of
+    /// the file. The [`ZExtent`] says what they are.
     Encoded(Stored),
-    /// On a device, from this byte on. Device 0 with `unified` set means that the address lies in the unified space
-    /// of all devices.
+    /// On a device, from this byte on. Device 0 with `unified` set means that the address lies in the unified
+    /// space of all devices.
     Device {
-        /// Number of the device; 0 is the primary one or, where the image has a device table, the unified space.
+        /// Number of the device; 0 is the primary one or, where the image has a device table, the unified
+        /// space.
         device: u16,
         /// First byte.
         byte: u64,
@@ -55,8 +56,8 @@ pub enum Coding {
 /// Where the stored bytes of a compressed file's extent are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stored {
-    /// Nowhere: the extent is zeros. Extent records have them from Linux 6.15 on; those of a full index are read by Linux 7.2
-    /// but not by 6.18.
+    /// Nowhere: the extent is zeros. Extent records have them from Linux 6.15 on; those of a full index are
+    /// read by Linux 7.2 but not by 6.18.
     Hole,
     /// On disk: a pcluster.
     Pcluster {
@@ -90,7 +91,8 @@ pub struct ZExtent {
     pub stored: Stored,
     /// How it is stored. Holes and fragments are [`Coding::Shifted`].
     pub coding: Coding,
-    /// The stored bytes decode to more than `length` bytes, of which the first are meant (`Z_EROFS_LI_PARTIAL_REF`).
+    /// The stored bytes decode to more than `length` bytes, of which the first are meant
+    /// (`Z_EROFS_LI_PARTIAL_REF`).
     pub partial: bool,
 }
 
@@ -100,8 +102,8 @@ impl ZExtent {
         self.start.saturating_add(self.length)
     }
 
-    /// Holds the extent of a file of `size` bytes to what Linux asks for (`z_erofs_map_sanity_check`): lengths within
-    /// their limits, plain data that is all there, no more stored than it becomes.
+    /// Holds the extent of a file of `size` bytes to what Linux asks for (`z_erofs_map_sanity_check`):
+    /// lengths within their limits, plain data that is all there, no more stored than it becomes.
     pub fn check(&self, size: u64) -> Result<(), FormatError> {
         let Stored::Pcluster { byte, length: stored } = self.stored else { return self.check_inline() };
         let wrong = |found: u64, want: &str| {
@@ -138,14 +140,15 @@ impl ZExtent {
     }
 }
 
-/// Where an interlaced extent is split: its first so many bytes stand at the end of its `stored` bytes, the others before
-/// them, from the first stored byte on (`z_erofs_transform_plain`). `start` is its first byte in the file.
+/// Where an interlaced extent is split: its first so many bytes stand at the end of its `stored` bytes, the
+/// others before them, from the first stored byte on (`z_erofs_transform_plain`). `start` is its first byte
+/// in the file.
 pub fn interlace_split(start: u64, length: u64, block_bits: BlockBits) -> u64 {
     block_bits.size().saturating_sub(block_bits.within(start)).min(length)
 }
 
-/// Where the first byte of an interlaced extent stands among its `stored` bytes; its head is [`interlace_split`] long. An
-/// error if that does not fit.
+/// Where the first byte of an interlaced extent stands among its `stored` bytes; its head is
+/// [`interlace_split`] long. An error if that does not fit.
 pub fn interlace_head_at(start: u64, stored: u32, block_bits: BlockBits) -> Result<u64, FormatError> {
     let head = block_bits.size().saturating_sub(block_bits.within(start));
     u64::from(stored)

@@ -114,8 +114,8 @@ pub fn named(table: &'static [Feature], bits: u32) -> impl Iterator<Item = &'sta
     table.iter().filter(move |feature| bits & feature.bit != 0)
 }
 
-/// The incompatible features of an image with these bits. That of a device table stands for a second algorithm in files where
-/// the image has no devices.
+/// The incompatible features of an image with these bits. That of a device table stands for a second
+/// algorithm in files where the image has no devices.
 pub fn incompatible(bits: u32, has_devices: bool) -> impl Iterator<Item = Feature> {
     let second = row(incompat::COMPR_HEAD2, "compr_head2", 5, 16);
     named(&INCOMPAT, bits).map(move |feature| {
@@ -143,8 +143,8 @@ pub fn check_incompat(bits: u32, at: u64) -> Result<(), FormatError> {
     }
 }
 
-/// The first kernel that mounts an image with these incompatible features and this block size, on a machine with
-/// 4096-byte pages. What its algorithms need comes on top: see `Superblock::first_kernel`.
+/// The first kernel that mounts an image with these incompatible features and this block size, on a machine
+/// with 4096-byte pages. What its algorithms need comes on top: see `Superblock::first_kernel`.
 pub fn first_kernel(incompat_bits: u32, block_bits: crate::units::BlockBits) -> KernelVersion {
     let blocks =
         if block_bits == crate::units::BlockBits::DEFAULT { CORE_SINCE } else { SUBPAGE_BLOCKS_SINCE };

@@ -7,8 +7,8 @@ pub const MODE_TYPE_MASK: u16 = 0o170_000;
 /// The mask of the permission bits in a mode, set-id and sticky bits included.
 pub const MODE_PERMISSION_MASK: u16 = 0o7777;
 
-/// The type of a file, as a directory entry stores it (`EROFS_FT_*`; the numbers are those of `FT_*` in Linux's
-/// `fs_types.h`).
+/// The type of a file, as a directory entry stores it (`EROFS_FT_*`; the numbers are those of `FT_*` in
+/// Linux's `fs_types.h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FileType {
     /// A regular file.

@@ -1,10 +1,11 @@
 //! The two checksums of the format, from well-kept crates.
 
-/// The seed of the superblock checksum: CRC-32C's register after the magic number and a checksum of 0 (Linux's
-/// `erofs_superblock_csum_verify` starts there and skips both fields).
+/// The seed of the superblock checksum: CRC-32C's register after the magic number and a checksum of 0
+/// (Linux's `erofs_superblock_csum_verify` starts there and skips both fields).
 const SUPERBLOCK_SEED: u32 = 0x5045_B54A;
 
-/// CRC-32C as Linux's `crc32c()` computes it behind magic number and checksum field, without the final inversion.
+/// CRC-32C as Linux's `crc32c()` computes it behind magic number and checksum field, without the final
+/// inversion.
 pub fn superblock_crc32c(bytes: &[u8]) -> u32 {
     !crc32c::crc32c_append(!SUPERBLOCK_SEED, bytes)
 }

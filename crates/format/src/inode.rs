@@ -89,7 +89,8 @@ impl Version {
 /// An inode's time as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mtime {
-    /// Compact: this many seconds after the superblock's epoch, with its nanoseconds. 0 without the 48-bit layout.
+    /// Compact: this many seconds after the superblock's epoch, with its nanoseconds. 0 without the 48-bit
+    /// layout.
     SinceEpoch(u32),
     /// Extended: seconds since 1970 and nanoseconds.
     Absolute {
@@ -107,8 +108,8 @@ pub struct Inode {
     pub version: Version,
     /// How the data is laid out.
     pub layout: DataLayout,
-    /// Bit 4 of `i_format`: for a directory "no entry for `.`", otherwise (compact only) "one link, and `hi` is the
-    /// upper half of a block address". Linux 6.15 and newer.
+    /// Bit 4 of `i_format`: for a directory "no entry for `.`", otherwise (compact only) "one link, and `hi`
+    /// is the upper half of a block address". Linux 6.15 and newer.
     pub bit4: bool,
     /// 0: no xattrs; n: 12 + 4 × (n - 1) bytes of them.
     pub xattr_icount: u16,
@@ -177,7 +178,8 @@ pub fn decode_device(i_u: u32) -> (u32, u32) {
 }
 
 impl Inode {
-    /// Reads the inode at the start of `bytes`, which stand at byte `at`. Needs 32 bytes, or 64 if the inode says so.
+    /// Reads the inode at the start of `bytes`, which stand at byte `at`. Needs 32 bytes, or 64 if the inode
+    /// says so.
     pub fn decode(bytes: &[u8], at: u64) -> Result<Self, FormatError> {
         let short = |want| FormatError::short("inode", at, bytes.len(), want);
         let (compact, _) = Compact::read_from_prefix(bytes).map_err(|_| short(COMPACT_SIZE))?;
@@ -336,8 +338,8 @@ impl Inode {
         self.version.size().saturating_add(xattr_body_size(self.xattr_icount))
     }
 
-    /// Whether a flat plain inode is one hole: all bits of its start block are set, which are 48 unless the inode is
-    /// compact and keeps its link count in the upper half (`erofs_read_inode`).
+    /// Whether a flat plain inode is one hole: all bits of its start block are set, which are 48 unless the
+    /// inode is compact and keeps its link count in the upper half (`erofs_read_inode`).
     pub fn is_flat_hole(&self) -> bool {
         let narrow = self.version == Version::Compact
             && !(self.bit4 && self.mode & crate::filetype::MODE_TYPE_MASK != FileType::Directory.mode_bits());

@@ -61,8 +61,8 @@ pub fn at(header_end: u64) -> Option<u64> {
     header_end.checked_next_multiple_of(8)
 }
 
-/// Where what follows the map header starts: packs of a compact index, extent records after alignment, and the 8 reserved
-/// bytes before a full index (`Z_EROFS_MAP_HEADER_END`); `None` past 2^64.
+/// Where what follows the map header starts: packs of a compact index, extent records after alignment, and
+/// the 8 reserved bytes before a full index (`Z_EROFS_MAP_HEADER_END`); `None` past 2^64.
 pub fn end(header_end: u64) -> Option<u64> {
     at(header_end)?.checked_add(8)
 }
@@ -155,10 +155,11 @@ pub struct IndexHeader {
 pub struct ExtentsHeader {
     /// The size of a record.
     pub record: RecordSize,
-    /// How many records there are; with records of 4 and 8 bytes it is not stored but follows from the file's size, and is
-    /// 0 here.
+    /// How many records there are; with records of 4 and 8 bytes it is not stored but follows from the file's
+    /// size, and is 0 here.
     pub count: u64,
-    /// The logical size of every extent but the last, as a power of two of bytes; of no meaning with records of 16 and 32.
+    /// The logical size of every extent but the last, as a power of two of bytes; of no meaning with records
+    /// of 16 and 32.
     pub lcluster_bits: u8,
     /// Plain pclusters of whole blocks are interlaced.
     pub interlaced: bool,
@@ -181,8 +182,8 @@ pub enum MapHeader {
 }
 
 impl MapHeader {
-    /// Reads the header at the start of `bytes`, which stand at byte `at`. What Linux refuses is refused: unknown
-    /// algorithms, and big pclusters for one kind of head only in a compact index.
+    /// Reads the header at the start of `bytes`, which stand at byte `at`. What Linux refuses is refused:
+    /// unknown algorithms, and big pclusters for one kind of head only in a compact index.
     pub fn decode(
         bytes: &[u8],
         at: u64,

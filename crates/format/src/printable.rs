@@ -1,7 +1,8 @@
 //! Names and paths in messages.
 
-/// A name or path for people and terminals: printable UTF-8 as it is, everything else (control characters, bytes that are
-/// not UTF-8) as `\xNN` per byte, and a backslash doubled, so that the result leads back to the bytes.
+/// A name or path for people and terminals: printable UTF-8 as it is, everything else (control characters,
+/// bytes that are not UTF-8) as `\xNN` per byte, and a backslash doubled, so that the result leads back to
+/// the bytes.
 pub fn printable(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -20,8 +21,8 @@ pub fn printable(bytes: &[u8]) -> String {
     text
 }
 
-/// Whether a terminal shows the character and does nothing else: no controls, and none of the marks that turn the
-/// direction of text or separate lines.
+/// Whether a terminal shows the character and does nothing else: no controls, and none of the marks that turn
+/// the direction of text or separate lines.
 fn is_safe(character: char) -> bool {
     !character.is_control()
         && !matches!(character,

@@ -170,10 +170,10 @@ fn at(field_offset: usize) -> u64 {
 }
 
 impl Superblock {
-    /// Reads a superblock from the bytes that start at [`OFFSET`]; at least [`BASE_SIZE`], with the extension slots
-    /// that it announces. Refuses what Linux refuses: magic, block size, directory block size, unknown incompatible
-    /// features, a fingerprint prefix out of range, a metabox inode in the metabox. The checksum is not checked here:
-    /// see [`verify_checksum`].
+    /// Reads a superblock from the bytes that start at [`OFFSET`]; at least [`BASE_SIZE`], with the extension
+    /// slots that it announces. Refuses what Linux refuses: magic, block size, directory block size, unknown
+    /// incompatible features, a fingerprint prefix out of range, a metabox inode in the metabox. The checksum
+    /// is not checked here: see [`verify_checksum`].
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let base = bytes
             .get(..BASE_SIZE)
@@ -191,14 +191,14 @@ impl Superblock {
         Ok(value)
     }
 
-    /// The first kernel that mounts the image, on a machine with 4096-byte pages: the newest that a feature, the block
-    /// size or an announced algorithm needs.
+    /// The first kernel that mounts the image, on a machine with 4096-byte pages: the newest that a feature,
+    /// the block size or an announced algorithm needs.
     pub fn first_kernel(&self) -> KernelVersion {
         self.kernel_needs().first().map_or(CORE_SINCE, |need| need.since.max(CORE_SINCE))
     }
 
-    /// What makes the image need a kernel newer than [`CORE_SINCE`], on a machine with 4096-byte pages, the newest need first
-    /// (`z_erofs_parse_cfgs` refuses algorithms that the kernel does not know).
+    /// What makes the image need a kernel newer than [`CORE_SINCE`], on a machine with 4096-byte pages, the
+    /// newest need first (`z_erofs_parse_cfgs` refuses algorithms that the kernel does not know).
     pub fn kernel_needs(&self) -> Vec<KernelNeed> {
         let need = |name: String, since| KernelNeed { name, since };
         let features = feature::incompatible(self.incompat, self.extra_devices != 0);
@@ -298,8 +298,9 @@ impl Superblock {
         Ok(())
     }
 
-    /// The bytes of this superblock, 128 and 16 for each extension slot, with `checksum` as it stands. An error if a
-    /// value has no room: root nid above 65,535 or more than 2^32 blocks without the 48-bit feature.
+    /// The bytes of this superblock, 128 and 16 for each extension slot, with `checksum` as it stands. An
+    /// error if a value has no room: root nid above 65,535 or more than 2^32 blocks without the 48-bit
+    /// feature.
     pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
         let wide = self.incompat & incompat::BIT48 != 0;
         let (half, rootnid_8b) = if wide {
@@ -379,8 +380,8 @@ fn check_magic(found: u32) -> Result<(), FormatError> {
     Err(FormatError::NotErofs { found, at: at(0), want: MAGIC })
 }
 
-/// The length of the superblock that starts `bytes`, which are at least [`BASE_SIZE`] long, extension slots included. An
-/// error if the magic number is not there, because then nothing else means anything.
+/// The length of the superblock that starts `bytes`, which are at least [`BASE_SIZE`] long, extension slots
+/// included. An error if the magic number is not there, because then nothing else means anything.
 pub fn announced_size(bytes: &[u8]) -> Result<usize, FormatError> {
     let magic = bytes.first_chunk().copied().unwrap_or_default();
     check_magic(u32::from_le_bytes(magic))?;
@@ -402,8 +403,8 @@ pub fn stated_inodes(count: u64) -> u64 {
     if is_magic { count.saturating_add(1) } else { count }
 }
 
-/// How many bytes from [`OFFSET`] the checksum covers: to the end of the first block, or one block where blocks are
-/// no larger than [`OFFSET`] (`erofs_superblock_csum_verify`).
+/// How many bytes from [`OFFSET`] the checksum covers: to the end of the first block, or one block where
+/// blocks are no larger than [`OFFSET`] (`erofs_superblock_csum_verify`).
 pub fn checksum_span(block_bits: BlockBits) -> usize {
     let block = block_bits.bytes();
     let offset = usize::try_from(OFFSET).unwrap_or(0);

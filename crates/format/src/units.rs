@@ -2,10 +2,12 @@
 
 use crate::error::FormatError;
 
-/// Inodes stand on slots of this many bytes; a [`Nid`] counts slots (`EROFS_ISLOTBITS` of Linux's `internal.h`).
+/// Inodes stand on slots of this many bytes; a [`Nid`] counts slots (`EROFS_ISLOTBITS` of Linux's
+/// `internal.h`).
 pub const INODE_SLOT_SIZE: u64 = 32;
 
-/// The block size as a power of two: 9 (512 bytes) to 16 (65,536 bytes). The kernel mounts sizes up to its page size.
+/// The block size as a power of two: 9 (512 bytes) to 16 (65,536 bytes). The kernel mounts sizes up to its
+/// page size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockBits(u8);
 
@@ -63,12 +65,13 @@ impl BlockBits {
     }
 }
 
-/// The address of a block: blocks from the start of the device that it belongs to, or of the unified address space.
+/// The address of a block: blocks from the start of the device that it belongs to, or of the unified address
+/// space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlkAddr(pub u64);
 
-/// The number of an inode: slots of [`INODE_SLOT_SIZE`] bytes from `meta_blkaddr`; bit 63 says that the slots are
-/// those of the metabox inode (`EROFS_DIRENT_NID_METABOX_BIT`).
+/// The number of an inode: slots of [`INODE_SLOT_SIZE`] bytes from `meta_blkaddr`; bit 63 says that the slots
+/// are those of the metabox inode (`EROFS_DIRENT_NID_METABOX_BIT`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nid(pub u64);
 

@@ -28,7 +28,8 @@ pub const NAME_MAX: usize = 255;
 /// How many shared xattrs one inode can refer to.
 pub const SHARED_MAX: usize = 255;
 
-/// The bit of a name index that says "long prefix" (`EROFS_XATTR_LONG_PREFIX`); the rest is the prefix's number.
+/// The bit of a name index that says "long prefix" (`EROFS_XATTR_LONG_PREFIX`); the rest is the prefix's
+/// number.
 pub const LONG_PREFIX_BIT: u8 = 0x80;
 /// The name index of names without a namespace of their own: hidden from user space.
 pub const INDEX_NONE: u8 = 0;
@@ -76,8 +77,8 @@ struct EntryRecord {
 const _: () = assert!(size_of::<Header>() == HEADER_SIZE);
 const _: () = assert!(size_of::<EntryRecord>() == ENTRY_SIZE);
 
-/// Splits a full name into name index and the rest; `None` if no namespace of the format fits. The ACL names are
-/// namespaces of their own and must match whole.
+/// Splits a full name into name index and the rest; `None` if no namespace of the format fits. The ACL names
+/// are namespaces of their own and must match whole.
 pub fn split_name(name: &[u8]) -> Option<(u8, &[u8])> {
     NAMESPACES.iter().find_map(|(index, prefix)| {
         let rest = name.strip_prefix(*prefix)?;
@@ -94,8 +95,8 @@ pub fn namespace(index: u8) -> Option<&'static [u8]> {
     NAMESPACES.iter().find(|row| row.0 == index).map(|row| row.1)
 }
 
-/// The bit of the name filter that a name sets: `base_index` is its short name index, `rest` the name behind that
-/// namespace (`erofs_getxattr` of Linux's `xattr.c`).
+/// The bit of the name filter that a name sets: `base_index` is its short name index, `rest` the name behind
+/// that namespace (`erofs_getxattr` of Linux's `xattr.c`).
 pub fn filter_bit(base_index: u8, rest: &[u8]) -> u32 {
     let hash = crate::hash::xxh32(rest, FILTER_SEED.wrapping_add(u32::from(base_index)));
     1 << (hash & FILTER_BITS.wrapping_sub(1))
@@ -104,7 +105,8 @@ pub fn filter_bit(base_index: u8, rest: &[u8]) -> u32 {
 /// The header of an inode's xattrs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyHeader {
-    /// The name filter as stored: a set bit says that no name of this inode hashes to it. 0 where it is not used.
+    /// The name filter as stored: a set bit says that no name of this inode hashes to it. 0 where it is not
+    /// used.
     pub name_filter: u32,
     /// How many shared ids follow.
     pub shared_count: u8,
@@ -171,8 +173,8 @@ impl<'a> Entry<'a> {
         Ok(())
     }
 
-    /// Reads the entry at the start of `bytes`, which stand at byte `at`; returns it with its length in bytes,
-    /// padding included (the last padding may be cut off by the end of `bytes`).
+    /// Reads the entry at the start of `bytes`, which stand at byte `at`; returns it with its length in
+    /// bytes, padding included (the last padding may be cut off by the end of `bytes`).
     pub fn decode(bytes: &'a [u8], at: u64) -> Result<(Self, usize), FormatError> {
         let (record, rest) = EntryRecord::read_from_prefix(bytes)
             .map_err(|_| FormatError::short("xattr entry", at, bytes.len(), ENTRY_SIZE))?;

@@ -1,13 +1,14 @@
-//! Long xattr name prefixes: a table of "namespace and first part of a name", which entries refer to by number
-//! (`struct erofs_xattr_long_prefix`; Linux 6.4).
+//! Long xattr name prefixes: a table of "namespace and first part of a name", which entries refer to by
+//! number (`struct erofs_xattr_long_prefix`; Linux 6.4).
 //!
 //! ```text
 //! per prefix   0 size:2 (of what follows)   2 base_index:1   3 infix …   zeros up to a multiple of 4
 //! ```
 //!
-//! The table starts at byte `xattr_prefix_start` × 4: of the device where the feature `PLAIN_XATTR_PFX` is set or
-//! neither a packed nor a metabox inode exists, else of that inode. One of the prefixes may name the fingerprints of
-//! page cache sharing (`ishare_xattr_prefix_id`): a fingerprint is the xattr whose name is that prefix exactly.
+//! The table starts at byte `xattr_prefix_start` × 4: of the device where the feature `PLAIN_XATTR_PFX` is
+//! set or neither a packed nor a metabox inode exists, else of that inode. One of the prefixes may name the
+//! fingerprints of page cache sharing (`ishare_xattr_prefix_id`): a fingerprint is the xattr whose name is
+//! that prefix exactly.
 
 use crate::error::{FormatError, Rule};
 use crate::words;
@@ -33,8 +34,9 @@ pub struct LongPrefix {
 }
 
 impl LongPrefix {
-    /// The prefix of a full name or beginning of a name. Names outside the namespaces of the format become hidden ones
-    /// (base index 0), as mkfs.erofs does. 1 to 255 bytes without NUL; the ACL names cannot be prefixes.
+    /// The prefix of a full name or beginning of a name. Names outside the namespaces of the format become
+    /// hidden ones (base index 0), as mkfs.erofs does. 1 to 255 bytes without NUL; the ACL names cannot be
+    /// prefixes.
     pub fn of(name: &[u8]) -> Result<Self, FormatError> {
         if name.is_empty() || name.len() > INFIX_MAX || name.contains(&0) {
             let shown = format!("{:?} ({})", String::from_utf8_lossy(name), words::bytes(name.len()));
@@ -61,8 +63,8 @@ impl LongPrefix {
         Ok([base, &self.infix].concat())
     }
 
-    /// The rest of a full name behind this prefix, if it has it. The namespace must be the same, so a hidden prefix
-    /// matches hidden names only.
+    /// The rest of a full name behind this prefix, if it has it. The namespace must be the same, so a hidden
+    /// prefix matches hidden names only.
     pub fn strip<'a>(&self, base_index: u8, rest: &'a [u8]) -> Option<&'a [u8]> {
         if base_index == self.base_index { rest.strip_prefix(self.infix.as_slice()) } else { None }
     }
@@ -86,7 +88,8 @@ impl LongPrefix {
         Ok(())
     }
 
-    /// Reads the prefix at the start of `bytes`, which stand at byte `at`; returns it with its length in the table.
+    /// Reads the prefix at the start of `bytes`, which stand at byte `at`; returns it with its length in the
+    /// table.
     pub fn decode(bytes: &[u8], at: u64) -> Result<(Self, usize), FormatError> {
         let short = |want| FormatError::short("xattr_long_prefix", at, bytes.len(), want);
         let (length, rest) = bytes.split_first_chunk::<LENGTH_SIZE>().ok_or_else(|| short(LENGTH_SIZE))?;

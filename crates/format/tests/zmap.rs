@@ -33,7 +33,8 @@ fn shape(size: u64, header_end: u64) -> Shape {
     Shape { size, block_bits: BlockBits::DEFAULT, lcluster_bits: 12, header_end }
 }
 
-/// All extents that an encoded index gives, found from their first bytes, and each of them again from `also` other places.
+/// All extents that an encoded index gives, found from their first bytes, and each of them again from `also`
+/// other places.
 fn read_back(
     shape: &Shape,
     layout: DataLayout,
@@ -128,7 +129,8 @@ fn random_extents(numbers: &mut Numbers, size: u64, wanted: &Wanted) -> Vec<ZExt
         let plain = numbers.one_in(4);
         let most = if numbers.one_in(5) { 60 } else { 4 };
         let longest = if plain { BLOCK } else { BLOCK * (1 + numbers.below(most)) };
-        // At least to the end of the lcluster, so that the next one starts in another, and at least what is stored.
+        // At least to the end of the lcluster, so that the next one starts in another, and at least what is
+        // stored.
         let least = if plain { BLOCK - start % BLOCK } else { BLOCK };
         let mut length = least + numbers.below(longest - least + 1);
         if size - start - length.min(size - start) < BLOCK || numbers.one_in(40) {
@@ -238,8 +240,8 @@ fn long_extents_and_holes_survive_a_full_index() {
     assert!(compact::encode(&shape, &list).is_err());
 }
 
-/// Extents for records: of one power of two or not, below 4 GiB of the disk or anywhere, one behind the other or not, and
-/// beyond 4 GiB of the file or not.
+/// Extents for records: of one power of two or not, below 4 GiB of the disk or anywhere, one behind the other
+/// or not, and beyond 4 GiB of the file or not.
 fn random_records(numbers: &mut Numbers, round: u64) -> Vec<ZExtent> {
     let (even, near, contiguous) = (round.is_multiple_of(2), round % 4 < 2, round % 8 < 4);
     let zeros = |start, length| ZExtent {

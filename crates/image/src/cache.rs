@@ -1,8 +1,10 @@
-//! A source that is read in pieces of a window, so that the thousands of small reads of a walk become few large ones.
+//! A source that is read in pieces of a window, so that the thousands of small reads of a walk become few
+//! large ones.
 //!
-//! Images have their metadata together, and a walk asks for it nearly in order: with windows of [`WINDOW`] bytes a walk
-//! costs one system call where it would cost some hundred. A window that cannot be read costs nothing but the attempt:
-//! then the source is asked for the wanted bytes alone. The memory is bounded, whatever the image says.
+//! Images have their metadata together, and a walk asks for it nearly in order: with windows of [`WINDOW`]
+//! bytes a walk costs one system call where it would cost some hundred. A window that cannot be read costs
+//! nothing but the attempt: then the source is asked for the wanted bytes alone. The memory is bounded,
+//! whatever the image says.
 
 use std::fmt;
 use std::io;
@@ -41,8 +43,8 @@ impl<R: ReadAt> Cached<R> {
         Self { source, windows: Mutex::new(vec![Window::default(); WINDOWS]) }
     }
 
-    /// Copies from window `number` what it has from byte `skip` on, and returns how much that was; `None` if the window
-    /// cannot be read.
+    /// Copies from window `number` what it has from byte `skip` on, and returns how much that was; `None` if
+    /// the window cannot be read.
     fn copy(&self, windows: &mut [Window], number: u64, skip: usize, buf: &mut [u8]) -> Option<usize> {
         let places = u64::try_from(windows.len()).ok()?;
         let place = usize::try_from(number.checked_rem(places)?).ok()?;

@@ -35,8 +35,8 @@ pub struct Census {
     pub unfingerprinted: u64,
     /// How many inodes with content have each data layout, by its name.
     pub layouts: BTreeMap<&'static str, u64>,
-    /// How many compressed inodes start with each algorithm, by its name; `plain` is data that is not compressed in such an
-    /// inode, `fragment` is the packed inode.
+    /// How many compressed inodes start with each algorithm, by its name; `plain` is data that is not
+    /// compressed in such an inode, `fragment` is the packed inode.
     pub encodings: BTreeMap<&'static str, u64>,
 }
 

@@ -1,6 +1,8 @@
-//! The map of a compressed file: its map header, and the extent that holds a byte (Linux's `z_erofs_map_blocks_iter`).
+//! The map of a compressed file: its map header, and the extent that holds a byte (Linux's
+//! `z_erofs_map_blocks_iter`).
 //!
-//! Indexes are read through a window, so that extents in a row cost one read and memory does not grow with the file.
+//! Indexes are read through a window, so that extents in a row cost one read and memory does not grow with
+//! the file.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -85,8 +87,8 @@ fn too_far(size: u64) -> FormatError {
 }
 
 impl Map {
-    /// Reads the map header of `inode`, whose data layout is a compressed one. The whole index must be there, so that the
-    /// number of extents is bounded by the size of the image.
+    /// Reads the map header of `inode`, whose data layout is a compressed one. The whole index must be there,
+    /// so that the number of extents is bounded by the size of the image.
     pub(crate) fn open(context: &Context, space: Space, inode: &Inode) -> Result<Self> {
         let compression = context.compression;
         let header_end = inode.header_end()?;
@@ -277,7 +279,8 @@ pub(crate) fn in_memory(length: u64) -> usize {
     usize::try_from(length).unwrap_or(usize::MAX)
 }
 
-/// Splits what is wanted of an extent: how far into it `offset` is, and how many of the bytes wanted are in it.
+/// Splits what is wanted of an extent: how far into it `offset` is, and how many of the bytes wanted are in
+/// it.
 pub(crate) fn part_of(extent: &ZExtent, offset: u64, wanted: &[u8]) -> (u64, usize) {
     let skip = offset.saturating_sub(extent.start);
     let left = extent.length.saturating_sub(skip).min(length_of(wanted));

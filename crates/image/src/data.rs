@@ -1,4 +1,5 @@
-//! The bytes of a file: extents become copies, zeros and decoded pclusters. A file inside an image is a [`ReadAt`] again.
+//! The bytes of a file: extents become copies, zeros and decoded pclusters. A file inside an image is a
+//! [`ReadAt`] again.
 
 use std::io;
 use std::sync::Arc;
@@ -70,8 +71,8 @@ impl FileData {
         self.len() == 0
     }
 
-    /// The extent that holds byte `offset`; it may start before. An error at or past the end. What is stored of a compressed
-    /// file is [`Place::Encoded`]; [`FileData::zmap`] says more.
+    /// The extent that holds byte `offset`; it may start before. An error at or past the end. What is stored
+    /// of a compressed file is [`Place::Encoded`]; [`FileData::zmap`] says more.
     pub fn map(&self, offset: u64) -> Result<Extent> {
         match self.zmap(offset)? {
             None => map::map(&self.devices, &self.space, &self.inode, offset)
@@ -84,12 +85,12 @@ impl FileData {
         }
     }
 
-    /// The first byte within a page of `page` bytes at which Linux begins another extent: the page has its bytes in several
-    /// places. Nothing if every page has them in one, and for compressed files.
+    /// The first byte within a page of `page` bytes at which Linux begins another extent: the page has its
+    /// bytes in several places. Nothing if every page has them in one, and for compressed files.
     ///
-    /// Linux 7.2.13 and 7.3.4 read such a page wrong, or crash, where files share page cache (`inode_share`): the inode
-    /// that holds the shared pages has blocks of one page, so `iomap_read_folio_iter` takes the page as read when the first
-    /// extent has come. Only blocks that are smaller than a page lead there.
+    /// Linux 7.2.13 and 7.3.4 read such a page wrong, or crash, where files share page cache (`inode_share`):
+    /// the inode that holds the shared pages has blocks of one page, so `iomap_read_folio_iter` takes the
+    /// page as read when the first extent has come. Only blocks that are smaller than a page lead there.
     ///
     /// # Errors
     /// A chunk table that cannot be read.
@@ -101,8 +102,8 @@ impl FileData {
             .map_err(|error| error.at_nid(self.inode.nid))
     }
 
-    /// The extent of a compressed file that holds byte `offset`; it may start before. `None` for files that are not
-    /// compressed, an error at or past the end.
+    /// The extent of a compressed file that holds byte `offset`; it may start before. `None` for files that
+    /// are not compressed, an error at or past the end.
     pub fn zmap(&self, offset: u64) -> Result<Option<ZExtent>> {
         let extent = self.compressed.as_ref().map(|compressed| compressed.map().extent(offset)).transpose();
         extent.map_err(|error| error.at_nid(self.inode.nid))
@@ -115,24 +116,27 @@ impl FileData {
         checked.map_err(|error| error.at_nid(self.inode.nid))
     }
 
-    /// The algorithms that the map header of a compressed file names; none with extent records, which name them one by one.
+    /// The algorithms that the map header of a compressed file names; none with extent records, which name
+    /// them one by one.
     pub fn algorithms(&self) -> Vec<Algorithm> {
         self.compressed.as_ref().map(|compressed| compressed.map().algorithms()).unwrap_or_default()
     }
 
-    /// The map header of a compressed file, which says in which form its extents are told; `None` for other files.
+    /// The map header of a compressed file, which says in which form its extents are told; `None` for other
+    /// files.
     pub fn map_header(&self) -> Option<MapHeader> {
         self.compressed.as_ref().map(|compressed| compressed.map().header())
     }
 
-    /// The stored bytes of an extent of a compressed file, as they are: at most a MiB, none of holes and fragments. `extent`
-    /// must be one that [`FileData::zmap`] gave.
+    /// The stored bytes of an extent of a compressed file, as they are: at most a MiB, none of holes and
+    /// fragments. `extent` must be one that [`FileData::zmap`] gave.
     pub fn stored(&self, extent: &ZExtent) -> Result<Vec<u8>> {
         let stored = self.compressed.as_ref().map(|compressed| compressed.stored(extent));
         stored.unwrap_or_else(|| Ok(Vec::new())).map_err(|error| error.at_nid(self.inode.nid))
     }
 
-    /// Fills `buf` from `offset` on, up to the end of the file, and returns how many bytes that was. 0 at or past the end.
+    /// Fills `buf` from `offset` on, up to the end of the file, and returns how many bytes that was. 0 at or
+    /// past the end.
     pub fn read_range(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
         let left = usize::try_from(self.len().saturating_sub(offset)).unwrap_or(usize::MAX);
         let wanted = left.min(buf.len());

@@ -1,4 +1,5 @@
-//! The primary device and the extra ones: an address of an extent becomes bytes, as Linux's `erofs_map_dev` does it.
+//! The primary device and the extra ones: an address of an extent becomes bytes, as Linux's `erofs_map_dev`
+//! does it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,8 +38,8 @@ impl fmt::Debug for Devices {
 }
 
 impl Devices {
-    /// Reads the device table. `given` are the extra devices in the order of the table: all of them, or none, in which
-    /// case the primary device is taken to hold the whole unified address space.
+    /// Reads the device table. `given` are the extra devices in the order of the table: all of them, or none,
+    /// in which case the primary device is taken to hold the whole unified address space.
     pub(crate) fn open(
         primary: Arc<dyn ReadAt>,
         given: Vec<Arc<dyn ReadAt>>,
@@ -125,8 +126,8 @@ impl Devices {
         if let Some(source) = self.given.get(index) {
             return read_exactly(source.as_ref(), &device_name(device), "file data", byte, buf);
         }
-        // Without devices Linux takes the primary one for the whole unified space. Where it cannot be that, the bytes that
-        // stand there are not those of the file, so this stops here.
+        // Without devices Linux takes the primary one for the whole unified space. Where it cannot be that,
+        // the bytes that stand there are not those of the file, so this stops here.
         let start = self.block_bits.byte_of(BlkAddr(slot.uniaddr))?;
         let length = self.block_bits.byte_of(BlkAddr(slot.blocks))?;
         let end = start.checked_add(length).filter(|end| *end <= self.primary.len());

@@ -136,7 +136,8 @@ fn read_block(data: &FileData, start: u64, block_size: usize, block: &mut Vec<u8
     Ok(())
 }
 
-/// Names ascend through the whole directory: look-up is a binary search, and what is not in order is not found by it.
+/// Names ascend through the whole directory: look-up is a binary search, and what is not in order is not
+/// found by it.
 fn check_order(last: &[u8], name: &[u8], at: u64) -> Result<()> {
     if last < name {
         return Ok(());
@@ -159,15 +160,16 @@ fn want_directory(inode: &Inode) -> Result<()> {
 }
 
 impl Image {
-    /// The entries of `dir` in order, with `.` and `..` where they are stored. An error if it is not a directory.
+    /// The entries of `dir` in order, with `.` and `..` where they are stored. An error if it is not a
+    /// directory.
     pub fn entries(&self, dir: &Inode) -> Result<Entries> {
         want_directory(dir)?;
         let block_size = self.superblock().block_bits.bytes();
         Ok(Entries::new(self.data(dir)?, block_size))
     }
 
-    /// Looks up `name` in `dir` by binary search over the blocks and then inside one (Linux's `erofs_namei`); `None` if
-    /// it is not there.
+    /// Looks up `name` in `dir` by binary search over the blocks and then inside one (Linux's `erofs_namei`);
+    /// `None` if it is not there.
     pub fn lookup(&self, dir: &Inode, name: &[u8]) -> Result<Option<Entry>> {
         want_directory(dir)?;
         if name.is_empty() || name.len() > NAME_MAX {
@@ -203,15 +205,16 @@ impl Image {
         find_in_block(DirBlock::new(&candidate, start)?, name)
     }
 
-    /// The inode at `path`, from the root. Repeated and trailing slashes do not count; `..` leads to the directory that
-    /// the way came through, at the root to the root.
+    /// The inode at `path`, from the root. Repeated and trailing slashes do not count; `..` leads to the
+    /// directory that the way came through, at the root to the root.
     pub fn resolve(&self, path: &[u8], follow: Follow) -> Result<Inode> {
         self.walk_path(path, follow).map_err(|error| error.at_path(path))
     }
 
     fn walk_path(&self, path: &[u8], follow: Follow) -> Result<Inode> {
         let root = self.root()?;
-        // The directories above the current one; the way back for "..", whatever the entries of that name say.
+        // The directories above the current one; the way back for "..", whatever the entries of that name
+        // say.
         let mut above: Vec<Inode> = Vec::new();
         let mut current = root;
         let mut names: Vec<Vec<u8>> = names_reversed(path);

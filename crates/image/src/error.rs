@@ -1,4 +1,5 @@
-//! What can go wrong when an image is read: a cause, with the inode and the path that it belongs to where they are known.
+//! What can go wrong when an image is read: a cause, with the inode and the path that it belongs to where
+//! they are known.
 
 use std::fmt;
 use std::io;
@@ -207,7 +208,8 @@ impl ImageError {
         matches!(self.0.cause, Cause::DeviceAbsent { .. })
     }
 
-    /// Whether this version cannot read something that may be right: a compression algorithm that it does not know.
+    /// Whether this version cannot read something that may be right: a compression algorithm that it does not
+    /// know.
     pub fn is_unsupported(&self) -> bool {
         matches!(self.0.cause, Cause::Format(FormatError::Field { rule: Rule::Algorithm, .. }))
     }

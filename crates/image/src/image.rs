@@ -1,4 +1,5 @@
-//! Opening an image: superblock, checksum, devices, metabox, long xattr prefixes; and what is found by nid from there on.
+//! Opening an image: superblock, checksum, devices, metabox, long xattr prefixes; and what is found by nid
+//! from there on.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,8 +65,8 @@ impl OpenOptions {
         self
     }
 
-    /// Whether small reads are served from windows of the image that are kept in memory (see [`crate::cache`]), which takes
-    /// 1 MiB more: for walks.
+    /// Whether small reads are served from windows of the image that are kept in memory (see
+    /// [`crate::cache`]), which takes 1 MiB more: for walks.
     #[must_use]
     pub fn cached(mut self, cached: bool) -> Self {
         self.cached = cached;
@@ -96,7 +97,8 @@ impl OpenOptions {
     }
 }
 
-/// An open image. Everything is read when it is asked for; nothing is cached but what the superblock leads to.
+/// An open image. Everything is read when it is asked for; nothing is cached but what the superblock leads
+/// to.
 #[derive(Debug)]
 pub struct Image {
     superblock: Superblock,
@@ -115,11 +117,11 @@ impl Image {
         OpenOptions::new().devices(extra.iter().map(AsRef::as_ref)).offset(offset).open(path)
     }
 
-    /// Opens the image whose first byte is the first of `primary`. `extra` are the extra devices in the order of the
-    /// device table; without any, the primary device must hold the unified address space, as in Linux.
+    /// Opens the image whose first byte is the first of `primary`. `extra` are the extra devices in the order
+    /// of the device table; without any, the primary device must hold the unified address space, as in Linux.
     ///
-    /// Refused is what Linux refuses to mount: a wrong superblock, checksum, device count, compression configuration, or
-    /// prefix table, and a packed or metabox inode that cannot be read.
+    /// Refused is what Linux refuses to mount: a wrong superblock, checksum, device count, compression
+    /// configuration, or prefix table, and a packed or metabox inode that cannot be read.
     pub fn open(
         primary: Arc<dyn ReadAt>,
         extra: Vec<Arc<dyn ReadAt>>,

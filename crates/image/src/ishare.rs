@@ -10,7 +10,8 @@ use crate::inode::Inode;
 /// What the kernel makes of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fingerprint {
-    /// The value that is compared between images. With equal size and layout class, files of equal value share pages.
+    /// The value that is compared between images. With equal size and layout class, files of equal value
+    /// share pages.
     Value(Vec<u8>),
     /// The file keeps its pages for itself.
     Private(Private),

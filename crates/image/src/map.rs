@@ -1,4 +1,5 @@
-//! A place in a file that is not compressed becomes an extent, by the rules of the file's data layout (Linux's `erofs_map_blocks`).
+//! A place in a file that is not compressed becomes an extent, by the rules of the file's data layout
+//! (Linux's `erofs_map_blocks`).
 
 use erofs_format::datalayout::DataLayout;
 use erofs_format::datalayout::chunk::{ChunkAddress, ChunkFormat, decode_entry};
@@ -14,7 +15,8 @@ use crate::space::Space;
 /// How many chunk entries are read at once.
 const BATCH: u64 = 512;
 
-/// The extent of `inode` that holds byte `offset`, which must be below its size. The extent may start before it.
+/// The extent of `inode` that holds byte `offset`, which must be below its size. The extent may start before
+/// it.
 pub(crate) fn map(devices: &Devices, space: &Space, inode: &Inode, offset: u64) -> Result<Extent> {
     if offset >= inode.size() {
         let limit = words::bytes(inode.size());
@@ -123,9 +125,10 @@ fn map_chunks(devices: &Devices, space: &Space, inode: &Inode, offset: u64) -> R
     Ok(Extent { start, length, place })
 }
 
-/// The first byte within a page of `page` bytes at which Linux begins another extent of a file that is not compressed:
-/// where its bytes go on elsewhere, where data and holes meet, where the tail behind the inode begins, and where a block of
-/// the chunk table ends (`erofs_map_chunks` looks at no more entries at once). Nothing if every page is one extent.
+/// The first byte within a page of `page` bytes at which Linux begins another extent of a file that is not
+/// compressed: where its bytes go on elsewhere, where data and holes meet, where the tail behind the inode
+/// begins, and where a block of the chunk table ends (`erofs_map_chunks` looks at no more entries at once).
+/// Nothing if every page is one extent.
 pub(crate) fn extent_within_page(
     devices: &Devices,
     space: &Space,

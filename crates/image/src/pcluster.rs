@@ -1,4 +1,5 @@
-//! The bytes of a compressed file: pclusters are read and decoded, each once for reads in a row, and the last ones are kept.
+//! The bytes of a compressed file: pclusters are read and decoded, each once for reads in a row, and the last
+//! ones are kept.
 
 use std::collections::VecDeque;
 use std::io;

@@ -1,4 +1,5 @@
-//! The only door to bytes: a length and reading at an offset, for files, block devices, byte slices, and parts of them.
+//! The only door to bytes: a length and reading at an offset, for files, block devices, byte slices, and
+//! parts of them.
 
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
@@ -13,7 +14,8 @@ pub trait ReadAt: Send + Sync {
     /// How many bytes there are. The same at every call.
     fn len(&self) -> u64;
 
-    /// Fills `buf` with the bytes from `offset` on; an error, and no promise about `buf`, if they are not all there.
+    /// Fills `buf` with the bytes from `offset` on; an error, and no promise about `buf`, if they are not all
+    /// there.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
 
     /// Whether there are no bytes.
@@ -75,7 +77,8 @@ pub struct FileSource {
 }
 
 impl FileSource {
-    /// Opens a file or block device for reading. An error for anything else: a directory, a pipe, a character device.
+    /// Opens a file or block device for reading. An error for anything else: a directory, a pipe, a character
+    /// device.
     pub fn open(path: &Path) -> Result<Self> {
         let wrong = |error: io::Error| Cause::Source(error.to_string());
         let kind = std::fs::metadata(path).map_err(wrong)?.file_type();
@@ -133,7 +136,8 @@ impl<R: ReadAt> ReadAt for FrontView<R> {
     }
 }
 
-/// The bytes of another source from an offset on: an image inside a larger file (`--offset`, the kernel's `fsoffset=`).
+/// The bytes of another source from an offset on: an image inside a larger file (`--offset`, the kernel's
+/// `fsoffset=`).
 #[derive(Debug)]
 pub struct OffsetView<R> {
     source: R,

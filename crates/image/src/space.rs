@@ -1,5 +1,6 @@
-//! A metadata space: where inodes and what follows them stand. There are two, the area behind `meta_blkaddr` of the primary
-//! device, and the content of the metabox inode. Who reads an inode does not know which one it is in.
+//! A metadata space: where inodes and what follows them stand. There are two, the area behind `meta_blkaddr`
+//! of the primary device, and the content of the metabox inode. Who reads an inode does not know which one it
+//! is in.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,8 +10,8 @@ use erofs_format::{FormatError, Nid};
 use crate::error::{Cause, Result};
 use crate::read_at::ReadAt;
 
-/// Fills `buf` from byte `at` of `source`, which messages call `name`; `what` is what stands there. The range is held
-/// against the length of the source first, so that a wrong address is named as such.
+/// Fills `buf` from byte `at` of `source`, which messages call `name`; `what` is what stands there. The range
+/// is held against the length of the source first, so that a wrong address is named as such.
 pub(crate) fn read_exactly(
     source: &dyn ReadAt,
     name: &str,
@@ -84,8 +85,8 @@ impl Space {
         Ok(buf)
     }
 
-    /// Reads as many bytes from byte `at` on as `buf` holds, fewer where the source ends; at least `least`. `buf` is no
-    /// shorter than that.
+    /// Reads as many bytes from byte `at` on as `buf` holds, fewer where the source ends; at least `least`.
+    /// `buf` is no shorter than that.
     pub(crate) fn read_into<'b>(
         &self,
         what: &'static str,

@@ -1,5 +1,5 @@
-//! A walk over every path below a directory, in the order of the entries, parents before children. It ends on any image:
-//! no directory is entered twice, and no more directory data is read than the devices can hold.
+//! A walk over every path below a directory, in the order of the entries, parents before children. It ends on
+//! any image: no directory is entered twice, and no more directory data is read than the devices can hold.
 
 use erofs_format::Nid;
 use hashbrown::HashSet;

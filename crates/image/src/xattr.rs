@@ -1,4 +1,5 @@
-//! The extended attributes of an inode under their full names: those behind the inode first, then the shared ones.
+//! The extended attributes of an inode under their full names: those behind the inode first, then the shared
+//! ones.
 
 use erofs_format::feature::compat;
 use erofs_format::inode::xattr_body_size;
@@ -67,7 +68,8 @@ struct StoredEntry<'a> {
 }
 
 impl StoredEntry<'_> {
-    /// Takes the entry at the start of `bytes`, which stand at byte `at` of `space`; also its size with padding.
+    /// Takes the entry at the start of `bytes`, which stand at byte `at` of `space`; also its size with
+    /// padding.
     fn decode<'a>(space: &'a Space, at: u64, bytes: &[u8], shared: bool) -> Result<(StoredEntry<'a>, usize)> {
         let head = xattr::EntryHead::decode(bytes, at)?;
         let name_end = ENTRY_SIZE.saturating_add(head.name_len);
@@ -177,8 +179,8 @@ fn read_shared(space: &Space, at: u64) -> Result<StoredEntry<'_>> {
 }
 
 impl Image {
-    /// The extended attributes of an inode, in the order in which they are stored. Those that stay hidden from user space
-    /// are there too and say so.
+    /// The extended attributes of an inode, in the order in which they are stored. Those that stay hidden
+    /// from user space are there too and say so.
     pub fn xattrs(&self, inode: &Inode) -> Result<Xattrs<'_>> {
         let stored = Stored::open(self, inode).map_err(|error| error.at_nid(inode.nid))?;
         let ended = stored.is_none();
@@ -196,8 +198,8 @@ impl Image {
         Ok(stored.map(|(header, _)| header))
     }
 
-    /// The value of the attribute with this full name; `None` if the inode has none. Only names of the format's
-    /// namespaces can be asked for, as in Linux; see [`Image::xattr_by_index`] for hidden ones.
+    /// The value of the attribute with this full name; `None` if the inode has none. Only names of the
+    /// format's namespaces can be asked for, as in Linux; see [`Image::xattr_by_index`] for hidden ones.
     pub fn xattr(&self, inode: &Inode, name: &[u8]) -> Result<Option<Vec<u8>>> {
         match xattr::split_name(name) {
             Some((index, rest)) => self.xattr_by_index(inode, index, rest),
@@ -205,8 +207,9 @@ impl Image {
         }
     }
 
-    /// The value of the first attribute whose namespace is `index` and whose name behind it is `name`, whether it is
-    /// stored under a long prefix or not (Linux's `erofs_getxattr`). The name filter, if the image has it, is believed.
+    /// The value of the first attribute whose namespace is `index` and whose name behind it is `name`,
+    /// whether it is stored under a long prefix or not (Linux's `erofs_getxattr`). The name filter, if the
+    /// image has it, is believed.
     pub fn xattr_by_index(&self, inode: &Inode, index: u8, name: &[u8]) -> Result<Option<Vec<u8>>> {
         match self.find_xattr(inode, index, name).map_err(|error| error.at_nid(inode.nid))? {
             Some(entry) => entry.value().map(Some).map_err(|error| error.at_nid(inode.nid)),

@@ -71,7 +71,8 @@ fn inline_ones_come_first_under_their_full_names() {
         &[second, 0],
         &[(INDEX_USER, b"a", b"1"), (name_index(0), b"", b"print"), (INDEX_NONE, b"own", b"2")],
     );
-    // Zeros behind the last entry are no attributes: mkfs.erofs leaves such room where --root-xattr-isize asks for it.
+    // Zeros behind the last entry are no attributes: mkfs.erofs leaves such room where --root-xattr-isize
+    // asks for it.
     body.extend([0; 8]);
     let mut maker = with_xattrs(&body, &[b"erofs.key", b"trusted.overlay."], None);
     maker.put(SHARED * BLOCK, &shared);

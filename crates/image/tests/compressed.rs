@@ -1,4 +1,5 @@
-//! Images by `mkfs.erofs` with every algorithm, pcluster size and extended option, read here: equal to their source.
+//! Images by `mkfs.erofs` with every algorithm, pcluster size and extended option, read here: equal to their
+//! source.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 

@@ -292,7 +292,8 @@ fn chunks_lie_on_other_devices() {
     assert_eq!(message, "extra devices: found 1 given, want 2 as in superblock.extra_devices");
 }
 
-/// An image whose only file stands in the metabox; the metabox inode is nid 16, with its content in blocks 6 and 7.
+/// An image whose only file stands in the metabox; the metabox inode is nid 16, with its content in blocks 6
+/// and 7.
 fn with_metabox(metabox: Inode) -> Maker {
     let mut maker = Maker::new(8);
     maker.superblock.incompat = incompat::METABOX | incompat::XATTR_PREFIXES;

@@ -1,11 +1,12 @@
-//! The model held to the kernel: every scenario of a directory is run in the lab and in the model, and every figure that
-//! both have is compared.
+//! The model held to the kernel: every scenario of a directory is run in the lab and in the model, and every
+//! figure that both have is compared.
 //!
-//! Compared exactly are, for each event, the error number and the growth of the pages of files and directories; at the
-//! end, for each file with content, what `mincore` and `cachestat` show, whether it is a member of a key, and, page by
-//! page, the bytes in memory with those of the file that the model says they were read from. Left out is what a program
-//! touches of itself when it is started. Where the kernel keeps compressed data as well, the growth by events cannot tell
-//! it from the data, so the pages at the end stand for them, and the rest is shown beside.
+//! Compared exactly are, for each event, the error number and the growth of the pages of files and
+//! directories; at the end, for each file with content, what `mincore` and `cachestat` show, whether it is a
+//! member of a key, and, page by page, the bytes in memory with those of the file that the model says they
+//! were read from. Left out is what a program touches of itself when it is started. Where the kernel keeps
+//! compressed data as well, the growth by events cannot tell it from the data, so the pages at the end stand
+//! for them, and the rest is shown beside.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -103,8 +104,8 @@ impl Suite {
         Ok(Self { rows, others, recipes, dir: images.to_path_buf() })
     }
 
-    /// Makes the images that random scenarios need in `images`, from the recipes in `dir`, and the scenarios of these
-    /// seeds, each of at least so many events.
+    /// Makes the images that random scenarios need in `images`, from the recipes in `dir`, and the scenarios
+    /// of these seeds, each of at least so many events.
     ///
     /// # Errors
     /// When an image cannot be made.
@@ -125,12 +126,14 @@ impl Suite {
         Ok(Self { rows, others: BTreeMap::new(), recipes, dir: images.to_path_buf() })
     }
 
-    /// The same scenarios in parts of at most so many, so that each part runs in a virtual machine of its own.
+    /// The same scenarios in parts of at most so many, so that each part runs in a virtual machine of its
+    /// own.
     pub fn parts(&self, most: usize) -> impl Iterator<Item = Self> {
         self.rows.chunks(most.max(1)).map(|rows| Self { rows: rows.to_vec(), ..self.clone() })
     }
 
-    /// Runs every scenario in the lab and in the model. A scenario that crashes the kernel has a machine of its own.
+    /// Runs every scenario in the lab and in the model. A scenario that crashes the kernel has a machine of
+    /// its own.
     ///
     /// # Errors
     /// When an image cannot be read, or the lab fails.

@@ -35,8 +35,9 @@ impl Archive {
 
     fn entry(&mut self, name: &str, mode: u32, content: &[u8]) {
         self.entries += 1;
-        // Inode, mode, owner, group, links, time, length, four device numbers, length of the name, checksum. A length
-        // that 32 bits do not hold is cut, and the kernel then finds no valid header behind the content.
+        // Inode, mode, owner, group, links, time, length, four device numbers, length of the name, checksum.
+        // A length that 32 bits do not hold is cut, and the kernel then finds no valid header behind the
+        // content.
         let len = u32::try_from(content.len()).unwrap_or(u32::MAX);
         let name_len = u32::try_from(name.len() + 1).unwrap_or(u32::MAX);
         let fields = [self.entries, mode, 0, 0, 1, 0, len, 0, 0, 0, 0, name_len, 0];

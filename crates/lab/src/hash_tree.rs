@@ -1,6 +1,6 @@
-//! The hash tree of an image, as dm-verity wants it (`Documentation/admin-guide/device-mapper/verity.rst`): SHA-256
-//! without salt, blocks of 4096 bytes, the top level first. The lab makes it itself, so that what proves the builder's
-//! images does not hang on the builder's own tree.
+//! The hash tree of an image, as dm-verity wants it (`Documentation/admin-guide/device-mapper/verity.rst`):
+//! SHA-256 without salt, blocks of 4096 bytes, the top level first. The lab makes it itself, so that what
+//! proves the builder's images does not hang on the builder's own tree.
 
 use std::fs::{self, File};
 use std::io::Read as _;

@@ -51,7 +51,8 @@ impl Lab {
     /// Prepares everything in `dir`: fetches a kernel, unless it is there, and builds the guest program.
     ///
     /// # Errors
-    /// [`LabError::Absent`] when the machine lacks something: the processor's architecture, qemu, a package mirror.
+    /// [`LabError::Absent`] when the machine lacks something: the processor's architecture, qemu, a package
+    /// mirror.
     pub fn prepare(dir: &Path) -> Result<Self, LabError> {
         if !cfg!(target_arch = "x86_64") {
             return Err(absent("the lab's virtual machine is made for x86-64 alone"));
@@ -79,13 +80,14 @@ impl Lab {
     /// Runs scenarios, one after the other in one virtual machine.
     ///
     /// # Errors
-    /// When a scenario or an image is not there, or the virtual machine fails. An event that the guest's kernel refuses
-    /// is no error: it is in the report.
+    /// When a scenario or an image is not there, or the virtual machine fails. An event that the guest's
+    /// kernel refuses is no error: it is in the report.
     pub fn run(&self, scenarios: &[Located], limits: Limits) -> Result<Report, LabError> {
         self.run_with(scenarios, &[], limits)
     }
 
-    /// The same, and behind the events of each scenario the programs. One that fails is no error: it is in the report.
+    /// The same, and behind the events of each scenario the programs. One that fails is no error: it is in
+    /// the report.
     ///
     /// # Errors
     /// As [`Self::run`], and when a program names no mount.
@@ -180,7 +182,8 @@ fn build_guest(target_dir: &Path) -> Result<PathBuf, LabError> {
     Ok(target_dir.join(GUEST_TARGET).join("release/lab-guest"))
 }
 
-/// Makes the hash trees of all images that need one, adds them as disks, and says in the plan what is in them.
+/// Makes the hash trees of all images that need one, adds them as disks, and says in the plan what is in
+/// them.
 fn add_hash_trees(setup: &mut Setup, scratch: &Path) -> Result<(), LabError> {
     let mut trees = BTreeMap::new();
     for (serial, image) in std::mem::take(&mut setup.verity) {
@@ -200,8 +203,8 @@ fn add_hash_trees(setup: &mut Setup, scratch: &Path) -> Result<(), LabError> {
     Ok(())
 }
 
-/// Builds an image with the images that the guest needs as files. The guest mounts it, because the kernel mounts a file
-/// only from a file system that reads through the page cache, which one in memory does not.
+/// Builds an image with the images that the guest needs as files. The guest mounts it, because the kernel
+/// mounts a file only from a file system that reads through the page cache, which one in memory does not.
 fn build_shelf(setup: &Setup, scratch: &Path) -> Result<PathBuf, LabError> {
     let dir = scratch.join("shelf");
     fs::create_dir(&dir).at("make", &dir)?;

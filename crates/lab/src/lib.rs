@@ -4,11 +4,12 @@
 //! scenario ─ plan ─► disks + initial file system ─ machine (qemu) ─► guest ─► lines ─► report
 //! ```
 //!
-//! The guest (`src/bin/lab-guest`) carries out each event with the exact system call and reads the kernel's own counters
-//! before and after it. The host knows nothing of the model that predicts the same figures, so neither can hide a mistake
-//! of the other.
+//! The guest (`src/bin/lab-guest`) carries out each event with the exact system call and reads the kernel's
+//! own counters before and after it. The host knows nothing of the model that predicts the same figures, so
+//! neither can hide a mistake of the other.
 //!
-//! Reading order: [`protocol`], [`lab`], [`mod@plan`], [`report`], [`workload`]; `machine` and `cpio` are the means.
+//! Reading order: [`protocol`], [`lab`], [`mod@plan`], [`report`], [`workload`]; `machine` and `cpio` are the
+//! means.
 
 pub mod protocol;
 

@@ -1,6 +1,6 @@
-//! The virtual machine: a qemu process that ends with this value at the latest. The guest speaks through a port of its
-//! own, because each byte on an emulated serial line takes long; the serial line is the kernel's console, of which an
-//! error shows the end.
+//! The virtual machine: a qemu process that ends with this value at the latest. The guest speaks through a
+//! port of its own, because each byte on an emulated serial line takes long; the serial line is the kernel's
+//! console, of which an error shows the end.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use crate::protocol::PORT_NAME;
 
 /// The program.
 pub(crate) const QEMU: &str = "qemu-system-x86_64";
-/// The first place of the bus that disks get, and how many get them: the chipset has the first and the last, the port the
-/// second.
+/// The first place of the bus that disks get, and how many get them: the chipset has the first and the last,
+/// the port the second.
 const FIRST_SLOT: usize = 2;
 const SLOTS: usize = 28;
 /// Disks in each place.
@@ -25,8 +25,8 @@ pub(crate) const DISKS_MAX: usize = SLOTS * FUNCTIONS;
 const LAST_LINES: usize = 6;
 /// What the line has in which a kernel names its fault.
 const FAULT: &str = "BUG: ";
-/// What the kernel is told: the console is the serial line, a panic ends the machine, an address stays where it is, and
-/// `khugepaged` does not collect the pages of mappings after some seconds.
+/// What the kernel is told: the console is the serial line, a panic ends the machine, an address stays where
+/// it is, and `khugepaged` does not collect the pages of mappings after some seconds.
 const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 nokaslr mitigations=off transparent_hugepage=never";
 
 /// What a machine is made of.

@@ -1,4 +1,5 @@
-//! From scenarios to what a virtual machine needs: which disks, which image files, which event finds its image where.
+//! From scenarios to what a virtual machine needs: which disks, which image files, which event finds its
+//! image where.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -21,13 +21,15 @@ pub struct Plan {
     pub shelf: bool,
     /// The events of each scenario.
     pub scenarios: Vec<Vec<Step>>,
-    /// What runs behind the events of each scenario. Where there is something, files are reported with their pages.
+    /// What runs behind the events of each scenario. Where there is something, files are reported with their
+    /// pages.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub programs: Vec<Program>,
 }
 
-/// A shell script that runs in a mount as in a container: with a layer to write to above it, which is gone afterwards, and
-/// with `/proc`, `/dev`, `/tmp` and `/run` as programs expect them. `/run/busybox` is what the image may not have.
+/// A shell script that runs in a mount as in a container: with a layer to write to above it, which is gone
+/// afterwards, and with `/proc`, `/dev`, `/tmp` and `/run` as programs expect them. `/run/busybox` is what
+/// the image may not have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     /// The mount.
@@ -117,8 +119,8 @@ impl EventReport {
     }
 }
 
-/// A regular file that is not empty, at the end of a scenario. Finding out looks every file up, so that a file which
-/// the scenario never looked up joins its key at this point.
+/// A regular file that is not empty, at the end of a scenario. Finding out looks every file up, so that a
+/// file which the scenario never looked up joins its key at this point.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileReport {
     /// The mount.
@@ -127,7 +129,8 @@ pub struct FileReport {
     pub path: String,
     /// Length in bytes.
     pub size: u64,
-    /// Whether it is a member of a key: its pages are those of the hidden inode (such a file has no label `ioctl`).
+    /// Whether it is a member of a key: its pages are those of the hidden inode (such a file has no label
+    /// `ioctl`).
     pub shared: bool,
     /// Pages that `mincore` shows: the shared ones of a member, else the file's own.
     pub mincore_pages: u64,
@@ -147,8 +150,8 @@ pub struct FileReport {
 /// The largest file whose content is looked at, in bytes.
 pub const CONTENT_MAX: u64 = 16 << 20;
 
-/// A checksum of pages with their numbers, which host and guest both compute (FNV-1a over words). It tells apart what two
-/// images hold, and is no protection against anyone.
+/// A checksum of pages with their numbers, which host and guest both compute (FNV-1a over words). It tells
+/// apart what two images hold, and is no protection against anyone.
 #[derive(Debug, Clone, Copy)]
 pub struct Content(u64);
 

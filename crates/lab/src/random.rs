@@ -1,10 +1,10 @@
-//! Random scenarios: from a seed, events on images of one tree, so that model and kernel can be compared where nobody
-//! thought of it.
+//! Random scenarios: from a seed, events on images of one tree, so that model and kernel can be compared
+//! where nobody thought of it.
 //!
-//! What the model does not say anything about is left out: programs that are started, compressed files, `io_uring` (whose
-//! reads end early when a page is on its way), what `splice` asks for beyond the pipe, and the copy of a file with holes
-//! through an overlay. Directories are listed again after everything that takes them from memory, because a lookup alone
-//! reads only some of their pages.
+//! What the model does not say anything about is left out: programs that are started, compressed files,
+//! `io_uring` (whose reads end early when a page is on its way), what `splice` asks for beyond the pipe, and
+//! the copy of a file with holes through an overlay. Directories are listed again after everything that takes
+//! them from memory, because a lookup alone reads only some of their pages.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use erofs_sim::pages::PAGE_SIZE;
 use erofs_sim::scenario::{Backend, Event, Method, Scenario, Syscall};
 
-/// The images, all of the tree called `random` in `testdata/scenarios/images.toml`; only the last announces no
-/// fingerprints.
+/// The images, all of the tree called `random` in `testdata/scenarios/images.toml`; only the last announces
+/// no fingerprints.
 const IMAGES: [&str; 4] = ["random-a", "random-b", "random-chunks", "random-private"];
 /// The files of that tree, with their sizes.
 const FILES: [(&str, u64); 10] = [
@@ -95,8 +95,8 @@ struct Draft {
     events: Vec<Event>,
 }
 
-/// The scenario of a seed, of at least so many events: mounts, reads of ranges by every method, open files that read on,
-/// mappings that stay, what drops pages and inodes, ends of mounts.
+/// The scenario of a seed, of at least so many events: mounts, reads of ranges by every method, open files
+/// that read on, mappings that stay, what drops pages and inodes, ends of mounts.
 pub fn scenario(seed: u64, events: usize) -> Scenario {
     let mut draft = Draft {
         random: Random::new(seed),
@@ -200,7 +200,8 @@ impl Draft {
         self.events.push(Event::List { mount });
     }
 
-    /// Ends a mount. One that is in use stays, unless it goes on without a name, and then nothing of it can be closed.
+    /// Ends a mount. One that is in use stays, unless it goes on without a name, and then nothing of it can
+    /// be closed.
     fn umount(&mut self) {
         let Some(mount) = self.random.pick(&self.mounts) else { return };
         let busy = !mount.open.is_empty() || !mount.maps.is_empty();

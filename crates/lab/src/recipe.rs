@@ -1,4 +1,5 @@
-//! The images of the scenarios in `testdata/scenarios`: made anew from a list of recipes, so that none is kept.
+//! The images of the scenarios in `testdata/scenarios`: made anew from a list of recipes, so that none is
+//! kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, FileTimes};
@@ -53,8 +54,9 @@ struct Recipe {
     peer: bool,
     /// Options of the program; `{blob}` stands for the path of the image called as this one with `-blob`.
     options: Vec<String>,
-    /// Whether the image is changed to announce its first long xattr prefix as that of fingerprints. No builder makes
-    /// an image with values that Linux passes over; this takes the attributes of the tree as they are.
+    /// Whether the image is changed to announce its first long xattr prefix as that of fingerprints. No
+    /// builder makes an image with values that Linux passes over; this takes the attributes of the tree as
+    /// they are.
     #[serde(default)]
     announce: bool,
 }
@@ -102,8 +104,8 @@ impl Recipes {
         })
     }
 
-    /// Makes the images that are `wanted` in `dir`, and their trees in `dir/trees`, for which extended attributes of every
-    /// namespace must be possible there.
+    /// Makes the images that are `wanted` in `dir`, and their trees in `dir/trees`, for which extended
+    /// attributes of every namespace must be possible there.
     ///
     /// # Errors
     /// When there is no such recipe, or a tree or image cannot be made.
@@ -227,8 +229,8 @@ fn text(seed: u64, len: u64) -> Vec<u8> {
     words.flatten().take(usize::try_from(len).unwrap_or(0)).collect()
 }
 
-/// A directory for images and their trees: in memory where the machine has `/dev/shm`, because that file system takes
-/// extended attributes of every namespace up to the kernel's limits.
+/// A directory for images and their trees: in memory where the machine has `/dev/shm`, because that file
+/// system takes extended attributes of every namespace up to the kernel's limits.
 ///
 /// # Errors
 /// When no directory can be made there.

@@ -25,7 +25,8 @@ pub struct Report {
 pub struct ScenarioReport {
     /// Its title.
     pub title: String,
-    /// Pages in the page cache when it began, beyond those before the first scenario: what could not be taken away.
+    /// Pages in the page cache when it began, beyond those before the first scenario: what could not be taken
+    /// away.
     pub drift_pages: i64,
     /// Its events, in their order.
     pub events: Vec<MeasuredEvent>,

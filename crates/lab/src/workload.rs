@@ -1,7 +1,9 @@
-//! A real program in two images of it: which pages of them are in memory afterwards, without sharing and with it.
+//! A real program in two images of it: which pages of them are in memory afterwards, without sharing and with
+//! it.
 //!
-//! The program runs in one image and then in the other. That is done three times: twice without sharing, because what a
-//! program touches is not quite the same each time, and once with it. The first run gives a trace for the model.
+//! The program runs in one image and then in the other. That is done three times: twice without sharing,
+//! because what a program touches is not quite the same each time, and once with it. The first run gives a
+//! trace for the model.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -41,7 +43,8 @@ pub struct Measured {
     pub kernel: String,
     /// Each run.
     pub runs: Vec<Run>,
-    /// Pages that only one of the two runs without sharing has in memory: how exactly the workload repeats itself.
+    /// Pages that only one of the two runs without sharing has in memory: how exactly the workload repeats
+    /// itself.
     pub unrepeated_pages: u64,
 }
 
@@ -61,7 +64,8 @@ pub struct Run {
 }
 
 impl Workload {
-    /// Runs it in a virtual machine; returns what was in memory, and a trace of the first run without sharing.
+    /// Runs it in a virtual machine; returns what was in memory, and a trace of the first run without
+    /// sharing.
     ///
     /// # Errors
     /// As [`Lab::run`], and when the program fails.

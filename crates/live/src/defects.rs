@@ -1,5 +1,5 @@
-//! What is known to go wrong, or differently, in kernels that share page cache between EROFS images: one row each, with
-//! the versions that have it.
+//! What is known to go wrong, or differently, in kernels that share page cache between EROFS images: one row
+//! each, with the versions that have it.
 
 use crate::kernel::{DELIMITED, SHARES_SINCE, Version};
 
@@ -9,7 +9,8 @@ pub const EXAMINED: Version = Version::new(7, 2, 13);
 /// Until when a row holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
-    /// Fixed in this version and all later ones, and in the long-term series named before it, from these releases on.
+    /// Fixed in this version and all later ones, and in the long-term series named before it, from these
+    /// releases on.
     Fixed(&'static [Version], Version),
     /// No fix is known up to this version, the newest that was looked at. Newer ones may have one.
     Open(Version),
@@ -72,7 +73,8 @@ impl Defect {
     }
 }
 
-/// All rows. Those with [`Until::Open`] were measured on the version that they name, or read in its `fs/erofs`.
+/// All rows. Those with [`Until::Open`] were measured on the version that they name, or read in its
+/// `fs/erofs`.
 pub const TABLE: [Defect; 10] = [
     Defect {
         id: "undelimited-key",

@@ -1,5 +1,5 @@
-//! Whether a machine can share page cache between EROFS images, and what on it should be changed: from plain values to
-//! findings, without I/O.
+//! Whether a machine can share page cache between EROFS images, and what on it should be changed: from plain
+//! values to findings, without I/O.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! The one gzip file of interest: `/proc/config.gz` (RFC 1952, one member, its checksum not looked at: the kernel makes
-//! the bytes when they are read).
+//! The one gzip file of interest: `/proc/config.gz` (RFC 1952, one member, its checksum not looked at: the
+//! kernel makes the bytes when they are read).
 
 /// The longest configuration that is taken, in bytes; real ones have about 300 KiB.
 const LIMIT: usize = 8 << 20;

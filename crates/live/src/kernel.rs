@@ -23,7 +23,8 @@ impl Version {
         Self { major, minor, patch, candidate: u16::MAX }
     }
 
-    /// Reads a release as `uname -r` prints it: two or three numbers, perhaps `-rcN`, then whatever a distribution adds.
+    /// Reads a release as `uname -r` prints it: two or three numbers, perhaps `-rcN`, then whatever a
+    /// distribution adds.
     pub fn parse(release: &str) -> Option<Self> {
         let digits = |text: &str| -> Option<(u16, usize)> {
             let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -65,8 +66,8 @@ impl fmt::Display for Version {
 
 /// The first release with `CONFIG_EROFS_FS_PAGE_CACHE_SHARE`.
 pub const SHARES_SINCE: Version = Version::new(7, 0, 0);
-/// The first release known to keep domain and fingerprint apart in the key ("erofs: delimit `inode_share` cache key
-/// components").
+/// The first release known to keep domain and fingerprint apart in the key ("erofs: delimit `inode_share`
+/// cache key components").
 pub const DELIMITED: Version = Version::new(7, 2, 7);
 
 /// What a configuration says of an option.

@@ -45,7 +45,8 @@ impl MountEntry {
         self.fstype == "erofs"
     }
 
-    /// Whether the kernel reads the image from a regular file, without a block device (`erofs_is_fileio_mode`).
+    /// Whether the kernel reads the image from a regular file, without a block device
+    /// (`erofs_is_fileio_mode`).
     pub fn is_file_backed(&self) -> bool {
         self.device.0 == 0
     }
@@ -80,7 +81,8 @@ fn entry(line: &[u8]) -> Option<MountEntry> {
     Some(MountEntry { device, root, point, fstype, source, options })
 }
 
-/// Takes the octal escapes out, which the kernel writes for blank, tab, newline and backslash (`mangle_path`).
+/// Takes the octal escapes out, which the kernel writes for blank, tab, newline and backslash
+/// (`mangle_path`).
 fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;

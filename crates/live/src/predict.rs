@@ -111,8 +111,8 @@ fn read_files(
     Ok(Some((sum, predictions)))
 }
 
-/// Files by which a mount and an image differ: those that only one of them has, by any of their names, or with other
-/// lengths. More than none means that the image is not the one that is mounted.
+/// Files by which a mount and an image differ: those that only one of them has, by any of their names, or
+/// with other lengths. More than none means that the image is not the one that is mounted.
 pub fn differences(pages: &MountPages, facts: &ImageFacts) -> u64 {
     let names = facts.by_name();
     let sizes = facts.files.iter().map(|file| file.size).enumerate().filter(|(_, size)| *size > 0);
@@ -125,9 +125,9 @@ pub fn differences(pages: &MountPages, facts: &ImageFacts) -> u64 {
     (mounted + image.len()) as u64
 }
 
-/// How many pages are in memory: what reads find, once for all files of the same domain and fingerprint that share, and
-/// the private copies. Exact where no mount shares; where one does, it is the model's word for who shares with whom, and
-/// files of unknown images count for themselves.
+/// How many pages are in memory: what reads find, once for all files of the same domain and fingerprint that
+/// share, and the private copies. Exact where no mount shares; where one does, it is the model's word for who
+/// shares with whom, and files of unknown images count for themselves.
 pub fn pages_by_fingerprint(kernel: KernelModel, mounts: &[Mounted<'_>]) -> u64 {
     let mut shared: HashMap<(&str, &[u8]), PageSet> = HashMap::new();
     let mut pages = 0;

@@ -1,9 +1,10 @@
 //! Which pages of the files of a mount are in memory.
 //!
-//! `mincore` on a mapping shows the pages that reads of a file use: for a file that shares, those of everybody who shares
-//! it. `cachestat` shows the pages that the file's own inode holds: for a file that shares only the private copies that
-//! `sendfile` and the like have made. What neither shows: compressed data that the kernel keeps, and the private copies
-//! that an overlay's copy-up made of files that this walk does not reach.
+//! `mincore` on a mapping shows the pages that reads of a file use: for a file that shares, those of
+//! everybody who shares it. `cachestat` shows the pages that the file's own inode holds: for a file that
+//! shares only the private copies that `sendfile` and the like have made. What neither shows: compressed data
+//! that the kernel keeps, and the private copies that an overlay's copy-up made of files that this walk does
+//! not reach.
 
 use std::collections::HashSet;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -16,8 +17,8 @@ use std::path::{Path, PathBuf};
 use crate::error::{LiveError, Result};
 use crate::sys::{self, Mapping};
 
-/// The longest file whose pages are looked at one by one, in bytes: `mincore` takes time for every page of it, also for
-/// those of holes.
+/// The longest file whose pages are looked at one by one, in bytes: `mincore` takes time for every page of
+/// it, also for those of holes.
 const LENGTH_MAX: u64 = 1 << 40;
 /// How much of a file is mapped at a time, in bytes; a multiple of every page size.
 const WINDOW: u64 = 1 << 30;
@@ -41,8 +42,8 @@ pub struct FilePages {
     pub path: Vec<u8>,
     /// Its length in bytes.
     pub size: u64,
-    /// The pages that reads of it find in memory, as ranges of page numbers in ascending order, none touching another;
-    /// `None` where `mincore` would not tell this user the truth.
+    /// The pages that reads of it find in memory, as ranges of page numbers in ascending order, none touching
+    /// another; `None` where `mincore` would not tell this user the truth.
     pub runs: Option<Vec<Range<u64>>>,
     /// The pages that its own inode holds; `None` where there is no `cachestat`, or not for this user.
     pub own: Option<u64>,
@@ -109,8 +110,8 @@ impl Viewer {
         Ok(Self { uid, owns_all: capable(&text, 3) })
     }
 
-    /// Whether `mincore` shows this file as it is (`can_do_mincore`): it asks whose the inode behind the mapping is, and
-    /// hidden inodes are root's.
+    /// Whether `mincore` shows this file as it is (`can_do_mincore`): it asks whose the inode behind the
+    /// mapping is, and hidden inodes are root's.
     fn sees(self, owner: u32, shared: bool) -> bool {
         self.owns_all || (owner == self.uid && !shared)
     }
@@ -123,8 +124,8 @@ fn capable(status: &str, capability: u32) -> bool {
     bits.is_some_and(|bits| bits >> capability & 1 == 1)
 }
 
-/// Looks at every file below `point`, in the order of names, without leaving its file system. Names of the image may be
-/// anything; what cannot be looked at is among the failures.
+/// Looks at every file below `point`, in the order of names, without leaving its file system. Names of the
+/// image may be anything; what cannot be looked at is among the failures.
 ///
 /// # Errors
 /// A mount point that cannot be opened, and frames that are hidden.
@@ -324,8 +325,8 @@ fn native(bytes: [u8; 8]) -> u64 {
     }
 }
 
-/// How many pages of a file or block device are in memory, by `cachestat`, else by `mincore`; the image file or device
-/// under a mount, for example. `None` where it cannot be looked at.
+/// How many pages of a file or block device are in memory, by `cachestat`, else by `mincore`; the image file
+/// or device under a mount, for example. `None` where it cannot be looked at.
 pub fn pages_of_file(path: &Path) -> Option<u64> {
     let kind = fs::metadata(path).ok()?.file_type();
     if !kind.is_file() && !std::os::unix::fs::FileTypeExt::is_block_device(&kind) {

@@ -1,5 +1,5 @@
-//! The system calls that have no safe form: mappings, `mincore`, `madvise`, `cachestat`, and the label `ioctl`. The only
-//! file of the crate with unsafe code.
+//! The system calls that have no safe form: mappings, `mincore`, `madvise`, `cachestat`, and the label
+//! `ioctl`. The only file of the crate with unsafe code.
 
 #![expect(unsafe_code, reason = "mmap, mincore, madvise, cachestat and ioctl have no safe form")]
 
@@ -11,8 +11,8 @@ use std::ptr;
 
 /// `cachestat` has the same number on every architecture but alpha (`include/uapi/asm-generic/unistd.h`).
 const SYS_CACHESTAT: libc::c_long = 451;
-/// `FS_IOC_GETFSLABEL` (`include/uapi/linux/fs.h`), as architectures with the generic `ioctl` numbers have it.
-/// The type of the number is signed in musl, so that the cast wraps there.
+/// `FS_IOC_GETFSLABEL` (`include/uapi/linux/fs.h`), as architectures with the generic `ioctl` numbers have
+/// it. The type of the number is signed in musl, so that the cast wraps there.
 const FS_IOC_GETFSLABEL: libc::Ioctl = 0x8100_9431_u32 as libc::Ioctl;
 /// The longest label in bytes (`FSLABEL_MAX`).
 const FSLABEL_MAX: usize = 256;
@@ -76,7 +76,8 @@ pub(crate) struct Mapping {
 }
 
 impl Mapping {
-    /// Maps `len` bytes, at least one, from `offset`, a multiple of the page size `page`. Faults will not read ahead.
+    /// Maps `len` bytes, at least one, from `offset`, a multiple of the page size `page`. Faults will not
+    /// read ahead.
     pub(crate) fn new(file: &File, offset: u64, len: usize, page: usize) -> io::Result<Self> {
         let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
         // SAFETY: the kernel chooses the address, so nothing that exists is replaced.
@@ -97,7 +98,8 @@ impl Mapping {
         self.start as u64
     }
 
-    /// Which pages are in memory, by `mincore`: true to the owner of the file and to `CAP_FOWNER`, "all" to others.
+    /// Which pages are in memory, by `mincore`: true to the owner of the file and to `CAP_FOWNER`, "all" to
+    /// others.
     pub(crate) fn resident(&self) -> io::Result<Vec<bool>> {
         let mut pages = vec![0_u8; self.len.div_ceil(self.page)];
         // SAFETY: the range is the mapping, and the vector has a byte for each of its pages.
@@ -105,8 +107,8 @@ impl Mapping {
         Ok(pages.into_iter().map(|page| page & 1 == 1).collect())
     }
 
-    /// Enters pages that are in memory into the page table (`MADV_POPULATE_READ`, Linux 5.14). A page that has left
-    /// memory meanwhile is read again; if that fails it is an error here, not a signal.
+    /// Enters pages that are in memory into the page table (`MADV_POPULATE_READ`, Linux 5.14). A page that
+    /// has left memory meanwhile is read again; if that fails it is an error here, not a signal.
     pub(crate) fn populate(&self, pages: Range<usize>) -> io::Result<()> {
         let first = pages.start.saturating_mul(self.page).min(self.len);
         let last = pages.end.saturating_mul(self.page).min(self.len);

@@ -1,5 +1,5 @@
-//! What is read from a machine before anything is concluded: files of `/proc`, `/sys`, `/boot`, `/lib/modules` and
-//! `/etc`, below any root directory, as plain values.
+//! What is read from a machine before anything is concluded: files of `/proc`, `/sys`, `/boot`,
+//! `/lib/modules` and `/etc`, below any root directory, as plain values.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -96,8 +96,8 @@ pub enum TextPlace {
 }
 
 impl System {
-    /// Reads a machine whose files are below `root`, which is `/` for the running one. What is not there, or not
-    /// readable for this user, is left out.
+    /// Reads a machine whose files are below `root`, which is `/` for the running one. What is not there, or
+    /// not readable for this user, is left out.
     ///
     /// # Errors
     /// A list of mounts that is absent or not one.

@@ -1,4 +1,5 @@
-//! What samples of the page cache show, as a list of accesses: one line each, `IMAGE PATH OFFSET LENGTH METHOD`.
+//! What samples of the page cache show, as a list of accesses: one line each, `IMAGE PATH OFFSET LENGTH
+//! METHOD`.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -37,8 +38,8 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Writes a line for every run of pages that no sample has shown before, and returns how many lines and pages those
-    /// were. `page` is the size of a page in bytes.
+    /// Writes a line for every run of pages that no sample has shown before, and returns how many lines and
+    /// pages those were. `page` is the size of a page in bytes.
     ///
     /// # Errors
     /// Those of writing.
@@ -69,8 +70,8 @@ impl Seen {
     }
 }
 
-/// A name as one field of a line: bytes that are not visible ASCII, and the backslash, as a backslash and three octal
-/// digits; so is a number sign at the start, which would make the line a comment.
+/// A name as one field of a line: bytes that are not visible ASCII, and the backslash, as a backslash and
+/// three octal digits; so is a number sign at the start, which would make the line a comment.
 pub fn escape(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());
     for (index, &byte) in name.iter().enumerate() {

@@ -1,15 +1,16 @@
-//! `synthetic DIR COUNT FILES`: writes COUNT images of FILES regular files each into DIR, for `benches/scale.sh`.
+//! `synthetic DIR COUNT FILES`: writes COUNT images of FILES regular files each into DIR, for
+//! `benches/scale.sh`.
 //!
-//! The images are what `mkfs-erofs -E ^inline_data` would write, but for the file data, which is a hole at the end of a
-//! sparse file: sizes, blocks, fingerprints, names and directories are all there, so that everything but reading a file
-//! works. They stand for releases of some services on a few common systems:
+//! The images are what `mkfs-erofs -E ^inline_data` would write, but for the file data, which is a hole at
+//! the end of a sparse file: sizes, blocks, fingerprints, names and directories are all there, so that
+//! everything but reading a file works. They stand for releases of some services on a few common systems:
 //!
 //! - 60 % of the files are those of one of [`SYSTEMS`] base systems, whose releases change 4 % of them;
 //! - 35 % are those of one of [`SERVICES`] services, whose releases change 6 % of them;
 //! - 5 % belong to one image alone.
 //!
-//! One file in a hundred is empty, and one in fifty has the content of one of a few dozen (licences, empty packages). The
-//! same arguments give the same bytes.
+//! One file in a hundred is empty, and one in fifty has the content of one of a few dozen (licences, empty
+//! packages). The same arguments give the same bytes.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -180,8 +181,8 @@ fn directory_bytes(entries: &BTreeMap<String, Node>) -> Result<u64> {
     if size > 3 << 10 { Err("a directory is too large for this program".into()) } else { Ok(size) }
 }
 
-/// Gives every inode its place: those of a directory one after the other, then, subdirectory by subdirectory, the same
-/// again.
+/// Gives every inode its place: those of a directory one after the other, then, subdirectory by subdirectory,
+/// the same again.
 fn places(tree: &Tree, start: u64, xattrs: u64) -> Result<Places> {
     let extended = u64::try_from(EXTENDED_SIZE)?;
     let mut cursor = start;

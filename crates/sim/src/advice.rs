@@ -10,7 +10,8 @@ use crate::world::{Class, Reason, class_of};
 
 /// How many files are named.
 const TOP_FILES: usize = 5;
-/// A file is stamped if it differs from the other in no more bytes than these, or in no more than this share of them.
+/// A file is stamped if it differs from the other in no more bytes than these, or in no more than this share
+/// of them.
 const STAMP_BYTES: u64 = 64;
 const STAMP_SHARE: u64 = 1000;
 

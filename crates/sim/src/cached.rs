@@ -9,7 +9,8 @@ use crate::pages::PageSet;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cached {
     resident: PageSet,
-    /// Folios of more than one page: the first page, and the number of pages. All other pages are folios of their own.
+    /// Folios of more than one page: the first page, and the number of pages. All other pages are folios of
+    /// their own.
     large: BTreeMap<u64, u64>,
     /// The first pages of the folios whose use starts the next readahead (`PG_readahead`).
     marked: BTreeSet<u64>,
@@ -41,8 +42,8 @@ impl Cached {
         self.fresh.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Drops the folios that are wholly within a range of pages, and returns how many pages were dropped. A folio of
-    /// which a part is outside stays (`find_lock_entries`).
+    /// Drops the folios that are wholly within a range of pages, and returns how many pages were dropped. A
+    /// folio of which a part is outside stays (`find_lock_entries`).
     pub fn drop_pages(&mut self, pages: Range<u64>) -> u64 {
         if pages.is_empty() {
             return 0;
@@ -75,8 +76,8 @@ impl Cached {
         self.marked.remove(&folio.start).then_some(folio)
     }
 
-    /// The first page from `page` on, before `end`, that is not in memory or whose folio has a mark: up to there, an
-    /// access changes nothing.
+    /// The first page from `page` on, before `end`, that is not in memory or whose folio has a mark: up to
+    /// there, an access changes nothing.
     pub(crate) fn next_stop(&self, page: u64, end: u64) -> u64 {
         let Some(run) = self.resident.run(page) else { return page };
         if self.marked.contains(&self.folio(page).start) {

@@ -1,5 +1,5 @@
-//! A look at the contents: what is really stored twice, whether fingerprints tell the truth, and in how many bytes files
-//! differ that have one path and one size.
+//! A look at the contents: what is really stored twice, whether fingerprints tell the truth, and in how many
+//! bytes files differ that have one path and one size.
 
 use std::collections::HashMap;
 

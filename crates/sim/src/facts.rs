@@ -28,8 +28,8 @@ pub struct ImageFacts {
     pub files: Vec<FileFacts>,
     /// Further names of files that have several (hard links), with the number of the file.
     pub links: Vec<(Vec<u8>, usize)>,
-    /// Files with a fingerprint of which a page has its bytes in several places, which kernels read wrong where they share
-    /// (see [`erofs_image::FileData::extent_within_page`]).
+    /// Files with a fingerprint of which a page has its bytes in several places, which kernels read wrong
+    /// where they share (see [`erofs_image::FileData::extent_within_page`]).
     pub split_pages: Vec<usize>,
     /// Whether the image announces fingerprints.
     pub announces_fingerprints: bool,
@@ -122,7 +122,8 @@ impl ImageFiles for PathBuf {
     }
 }
 
-/// Reads images on several threads, and hands each to `each` with its number, in the order of `images`. At most two per thread and one more are in memory at a time, so what `each` wants to keep of an image it must
+/// Reads images on several threads, and hands each to `each` with its number, in the order of `images`. At
+/// most two per thread and one more are in memory at a time, so what `each` wants to keep of an image it must
 /// take.
 ///
 /// # Errors

@@ -1,9 +1,11 @@
-//! Where readahead looks for the next page that is not in memory: `page_cache_next_miss` and `page_cache_prev_miss` of
-//! `mm/filemap.c`, with the steps of the kernel's tree of pages (`xas_next` and `xas_prev` of `lib/xarray.c`).
+//! Where readahead looks for the next page that is not in memory: `page_cache_next_miss` and
+//! `page_cache_prev_miss` of `mm/filemap.c`, with the steps of the kernel's tree of pages (`xas_next` and
+//! `xas_prev` of `lib/xarray.c`).
 //!
-//! A walk that begins inside of a large folio begins at the folio's first slot, while its index is that of the page it
-//! was asked for. From there on it looks at pages before the one that its index names, until it comes to another node of
-//! the tree. What it returns is its index, so both functions are wrong by a distance that the model has to repeat.
+//! A walk that begins inside of a large folio begins at the folio's first slot, while its index is that of
+//! the page it was asked for. From there on it looks at pages before the one that its index names, until it
+//! comes to another node of the tree. What it returns is its index, so both functions are wrong by a distance
+//! that the model has to repeat.
 
 use crate::cached::Cached;
 
@@ -127,8 +129,9 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The first page from `index` on that is not in memory, as the kernel finds it among so many pages; if it finds none,
-/// the page behind them or another one that is further than they are. With it how many pages were looked at.
+/// The first page from `index` on that is not in memory, as the kernel finds it among so many pages; if it
+/// finds none, the page behind them or another one that is further than they are. With it how many pages were
+/// looked at.
 pub(crate) fn next_miss(cached: &Cached, index: u64, most: u64) -> (u64, u64) {
     let Some(run) = cached.resident().run(index) else { return (index, 1) };
     if cached.folio(index).start == index {
@@ -146,8 +149,8 @@ pub(crate) fn next_miss(cached: &Cached, index: u64, most: u64) -> (u64, u64) {
     (walk.index.wrapping_add(1), most)
 }
 
-/// How many pages before `index` are in memory without a gap, as the kernel counts them among so many pages, and whether
-/// it takes them for all pages before it. With it how many pages were looked at.
+/// How many pages before `index` are in memory without a gap, as the kernel counts them among so many pages,
+/// and whether it takes them for all pages before it. With it how many pages were looked at.
 pub(crate) fn history(cached: &Cached, index: u64, most: u64) -> (u64, bool, u64) {
     let before = index - 1;
     let Some(run) = cached.resident().run(before) else { return (0, false, 1) };

@@ -1,9 +1,10 @@
-//! What an image takes in memory beside the data of files, and what it stores more than once: counted while the image is
-//! walked, because it needs the places of inodes and not only facts about files.
+//! What an image takes in memory beside the data of files, and what it stores more than once: counted while
+//! the image is walked, because it needs the places of inodes and not only facts about files.
 //!
-//! Linux reads metadata through the page cache of the device (of the image file, on a file-backed mount), in single
-//! pages and without readahead (`erofs_bread` of `fs/erofs/data.c`): the superblock, and for each file that is looked
-//! up its inode, the xattrs behind it, its chunk table and its inline tail. Directories have pages of their own.
+//! Linux reads metadata through the page cache of the device (of the image file, on a file-backed mount), in
+//! single pages and without readahead (`erofs_bread` of `fs/erofs/data.c`): the superblock, and for each file
+//! that is looked up its inode, the xattrs behind it, its chunk table and its inline tail. Directories have
+//! pages of their own.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher as _};
@@ -28,8 +29,8 @@ const MAP_HEADER: u64 = 8;
 /// What an image takes beside the data of files, and what it stores more than once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ground {
-    /// Bytes of page cache that metadata takes in each mount when every file is read: whole pages of the device that
-    /// hold superblock, inodes, xattrs, chunk tables and inline tails. Without directories.
+    /// Bytes of page cache that metadata takes in each mount when every file is read: whole pages of the
+    /// device that hold superblock, inodes, xattrs, chunk tables and inline tails. Without directories.
     pub device_bytes: u64,
     /// The same for the packed inode, which keeps ends of compressed files, and for the metabox.
     pub special_bytes: u64,
@@ -199,8 +200,8 @@ fn tail_of(inode: &Inode, block_size: u64) -> u64 {
     inode.size() - (inode.size().div_ceil(block_size) - 1) * block_size
 }
 
-/// Something that is equal for files with the same blocks; nothing for files without blocks, and for those whose blocks
-/// cannot be found.
+/// Something that is equal for files with the same blocks; nothing for files without blocks, and for those
+/// whose blocks cannot be found.
 fn place_of(image: &Image, inode: &Inode) -> Option<u64> {
     let bits = image.superblock().block_bits;
     match inode.layout() {

@@ -1,4 +1,5 @@
-//! What differs between kernels, as values. Every rule of the model that depends on the version asks one of these.
+//! What differs between kernels, as values. Every rule of the model that depends on the version asks one of
+//! these.
 
 /// A kernel's way to share page cache between EROFS images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +16,8 @@ pub struct KernelModel {
     pub shared_large_folios: bool,
     /// The readahead window of shared pages, in pages of 4096 bytes: 128 KiB of the hidden device.
     pub window_pages: u64,
-    /// The longest request for shared pages, in pages of 4096 bytes: up to it, a request may be longer than the window.
+    /// The longest request for shared pages, in pages of 4096 bytes: up to it, a request may be longer than
+    /// the window.
     pub request_pages: u64,
 }
 

@@ -1,7 +1,7 @@
 //! The keys that are in memory, with class and size of the file that made each: one compact record per key.
 //!
-//! A record is a slice of one long buffer, and the table holds nothing but where it starts. With a fingerprint of 39
-//! bytes that comes to some 75 bytes per key, while the table grows some 100.
+//! A record is a slice of one long buffer, and the table holds nothing but where it starts. With a
+//! fingerprint of 39 bytes that comes to some 75 bytes per key, while the table grows some 100.
 
 use std::hash::BuildHasher as _;
 

@@ -4,11 +4,12 @@
 //! says what that comes to for given images and accesses, without mounting them: the rules of the kernel as
 //! functions over plain values.
 //!
-//! Reading order: [`kernel`] (what differs between versions), [`facts`] (what is read from images), [`scenario`] (what
-//! happens), [`pages`], [`cached`] and [`readahead`] (how pages come into memory), [`world`] (who shares them, event by event),
-//! `run` (a scenario in the model), [`tally`] (what a set of images costs when everything is read), [`survey`] (why).
-//! [`Simulation`] is the entry: it reads the facts of a set of images, runs the model, and gives a [`Simulated`], from
-//! which [`advise`] says what could be done. Invariant: the model does no I/O; one kernel rule, one function.
+//! Reading order: [`kernel`] (what differs between versions), [`facts`] (what is read from images),
+//! [`scenario`] (what happens), [`pages`], [`cached`] and [`readahead`] (how pages come into memory),
+//! [`world`] (who shares them, event by event), `run` (a scenario in the model), [`tally`] (what a set of
+//! images costs when everything is read), [`survey`] (why). [`Simulation`] is the entry: it reads the facts
+//! of a set of images, runs the model, and gives a [`Simulated`], from which [`advise`] says what could be
+//! done. Invariant: the model does no I/O; one kernel rule, one function.
 //!
 //! # Example
 //!

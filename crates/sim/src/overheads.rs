@@ -75,7 +75,8 @@ pub struct Overheads {
 }
 
 impl Overheads {
-    /// Adds a mount, and returns the bytes of its metadata. What its image stores is counted with the first mount of it.
+    /// Adds a mount, and returns the bytes of its metadata. What its image stores is counted with the first
+    /// mount of it.
     pub(crate) fn add(&mut self, number: usize, facts: &ImageFacts, first_of_image: bool) -> u64 {
         let metadata_bytes = self.metadata.add(facts);
         self.metadata_bytes.push(metadata_bytes);

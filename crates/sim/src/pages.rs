@@ -11,7 +11,8 @@ pub fn pages_of(bytes: u64) -> u64 {
     bytes.div_ceil(PAGE_SIZE)
 }
 
-/// How many bytes so many pages are. What an image or a trace claims may be more than fits: then it is the largest number.
+/// How many bytes so many pages are. What an image or a trace claims may be more than fits: then it is the
+/// largest number.
 pub fn bytes_of(pages: u64) -> u64 {
     pages.saturating_mul(PAGE_SIZE)
 }

@@ -1,9 +1,9 @@
-//! How many pages a read or a fault brings into the page cache: the readahead of Linux 7.2 (`mm/readahead.c`, and
-//! `filemap_read`, `filemap_splice_read` and `filemap_fault` of `mm/filemap.c`), for mappings of single pages and for
-//! those with large folios.
+//! How many pages a read or a fault brings into the page cache: the readahead of Linux 7.2 (`mm/readahead.c`,
+//! and `filemap_read`, `filemap_splice_read` and `filemap_fault` of `mm/filemap.c`), for mappings of single
+//! pages and for those with large folios.
 //!
-//! Not modelled: a mapping that faults on more than a hundred pages that are not in memory loses its readahead
-//! (`MMAP_LOTSAMISS`), and `khugepaged`, which collects the pages of mappings that stay.
+//! Not modelled: a mapping that faults on more than a hundred pages that are not in memory loses its
+//! readahead (`MMAP_LOTSAMISS`), and `khugepaged`, which collects the pages of mappings that stay.
 
 use std::ops::Range;
 
@@ -30,7 +30,8 @@ pub struct Geometry {
     pub size: u64,
     /// Whether it may have folios of several pages (`mapping_set_large_folios`).
     pub large: bool,
-    /// The most pages of one request to its device (`io_pages`): up to these, a request may be longer than the window.
+    /// The most pages of one request to its device (`io_pages`): up to these, a request may be longer than
+    /// the window.
     pub request: u64,
 }
 
@@ -88,7 +89,8 @@ impl FileAccess {
         self.offset..end.min(size)
     }
 
-    /// The pages that are asked for, which may be past the end of the file; a length of 0 is none (`generic_fadvise`).
+    /// The pages that are asked for, which may be past the end of the file; a length of 0 is none
+    /// (`generic_fadvise`).
     fn pages(&self) -> Range<u64> {
         let length = self.length.filter(|length| *length != 0);
         let end = length.and_then(|length| self.offset.checked_add(length)).unwrap_or(u64::MAX);
@@ -97,7 +99,8 @@ impl FileAccess {
 }
 
 impl Readahead {
-    /// A file that was just opened, on a device with a window of so many pages, which the kernel counts in 32 bits.
+    /// A file that was just opened, on a device with a window of so many pages, which the kernel counts in 32
+    /// bits.
     pub fn new(window: u64) -> Self {
         let window = window.min(u64::from(u32::MAX));
         Self { window, start: 0, size: 0, async_size: 0, order: 0, previous: None, steps: 0, limit: u64::MAX }
@@ -108,8 +111,8 @@ impl Readahead {
         self.steps
     }
 
-    /// Asks for bytes as an [`FileAccess`] says; returns how many pages were fetched. Ends before its end when it has taken
-    /// so many steps.
+    /// Asks for bytes as an [`FileAccess`] says; returns how many pages were fetched. Ends before its end
+    /// when it has taken so many steps.
     pub fn access(&mut self, cached: &mut Cached, file: Geometry, access: &FileAccess, steps: u64) -> u64 {
         self.limit = self.steps.saturating_add(steps);
         let bytes = access.bytes(file.size);
@@ -148,8 +151,8 @@ impl Readahead {
         fetched
     }
 
-    /// Reads `length` bytes from `offset` on in one call; returns how many pages were fetched. Nothing is read past the
-    /// end of the file.
+    /// Reads `length` bytes from `offset` on in one call; returns how many pages were fetched. Nothing is
+    /// read past the end of the file.
     pub fn read(&mut self, cached: &mut Cached, file: Geometry, offset: u64, length: u64) -> u64 {
         let stop = offset.saturating_add(length).min(file.size);
         if stop <= offset {
@@ -161,16 +164,16 @@ impl Readahead {
         fetched
     }
 
-    /// Moves `length` bytes from `offset` on to a pipe in one call of `splice` or `sendfile`, in rounds of what the pipe
-    /// holds; returns how many pages were fetched.
+    /// Moves `length` bytes from `offset` on to a pipe in one call of `splice` or `sendfile`, in rounds of
+    /// what the pipe holds; returns how many pages were fetched.
     pub fn splice(&mut self, cached: &mut Cached, file: Geometry, offset: u64, length: u64) -> u64 {
         let stop = offset.saturating_add(length).min(file.size);
         let (mut at, mut fetched) = (offset, 0);
         while at < stop && self.steps < self.limit {
             self.steps += 1;
             let first = at / PAGE_SIZE;
-            // A round asks for as many bytes as the pipe holds at most, and ends when each of its places has a page or a
-            // part of one.
+            // A round asks for as many bytes as the pipe holds at most, and ends when each of its places has
+            // a page or a part of one.
             let asked = stop.min(at.saturating_add(PIPE_PAGES * PAGE_SIZE));
             let filled = first.saturating_add(PIPE_PAGES).min(pages_of(asked));
             fetched += self.batches(cached, file, first..filled, pages_of(asked), true);
@@ -180,8 +183,9 @@ impl Readahead {
         fetched
     }
 
-    /// Lets pages be used in order by one call that asks for those before `end` (`filemap_get_pages`, once for each batch
-    /// of folios that are in memory). A splice notes after each folio how far it came, a read only at its end.
+    /// Lets pages be used in order by one call that asks for those before `end` (`filemap_get_pages`, once
+    /// for each batch of folios that are in memory). A splice notes after each folio how far it came, a read
+    /// only at its end.
     fn batches(
         &mut self,
         cached: &mut Cached,
@@ -230,8 +234,8 @@ impl Readahead {
             return cached.insert(page..page + 1);
         }
         if cached.resident().contains(page) {
-            // A folio with a mark is never mapped by the fault of a neighbour, so its first use is a fault of its own
-            // (`next_uptodate_folio`, `do_async_mmap_readahead`).
+            // A folio with a mark is never mapped by the fault of a neighbour, so its first use is a fault of
+            // its own (`next_uptodate_folio`, `do_async_mmap_readahead`).
             let Some(folio) = cached.take_mark(page) else { return 0 };
             return self.advance(cached, file, page, self.window, folio.end - folio.start);
         }
@@ -246,8 +250,8 @@ impl Readahead {
         fetched + cached.insert(page..page + 1)
     }
 
-    /// What is brought in ahead of any use (`force_page_cache_ra`): pages from `first` to `end`, and no more than a
-    /// window or a request.
+    /// What is brought in ahead of any use (`force_page_cache_ra`): pages from `first` to `end`, and no more
+    /// than a window or a request.
     pub fn willneed(&mut self, cached: &mut Cached, file: Geometry, pages: Range<u64>) -> u64 {
         self.steps += 1;
         let most = pages.start.saturating_add(self.window.max(file.request));
@@ -516,8 +520,8 @@ mod tests {
         }
     }
 
-    /// Whatever is done in whatever order: what is said to be fetched or dropped is what the set of pages shows, and
-    /// every page that was asked for is in memory.
+    /// Whatever is done in whatever order: what is said to be fetched or dropped is what the set of pages
+    /// shows, and every page that was asked for is in memory.
     #[test]
     fn counts_agree_with_the_pages() {
         let mut seed = 1_u64;

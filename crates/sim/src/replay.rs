@@ -20,8 +20,8 @@ use crate::world::{MountOptions, World};
 /// One access of a list: the number of its line, from 1 on, and what is read.
 pub type Access = (u64, Record);
 
-/// Replays the accesses that `next` gives. With `strict`, what is not in the images is an error, as in a trace; a log of
-/// system calls also names paths that are in no image.
+/// Replays the accesses that `next` gives. With `strict`, what is not in the images is an error, as in a
+/// trace; a log of system calls also names paths that are in no image.
 pub(crate) fn replay<E: From<SimError>>(
     setup: Setup<'_>,
     strict: bool,
@@ -245,8 +245,8 @@ fn number_of_inodes(image: &Image) -> Result<HashMap<u64, usize>, ImageError> {
     Ok(numbers)
 }
 
-/// By which names a trace may call the images: their paths, as they were given and from `/` on without links, and the
-/// last names of these where they differ.
+/// By which names a trace may call the images: their paths, as they were given and from `/` on without links,
+/// and the last names of these where they differ.
 fn names(members: &[Member]) -> HashMap<Vec<u8>, usize> {
     let mut last: HashMap<Vec<u8>, Option<usize>> = HashMap::new();
     for (number, member) in members.iter().enumerate() {
@@ -266,7 +266,8 @@ fn names(members: &[Member]) -> HashMap<Vec<u8>, usize> {
     names
 }
 
-/// The image that a trace means: one of these names, or a path of another place or machine whose last name is one.
+/// The image that a trace means: one of these names, or a path of another place or machine whose last name is
+/// one.
 fn image_named(names: &HashMap<Vec<u8>, usize>, name: &[u8]) -> Option<usize> {
     let last = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     names.get(name).or_else(|| names.get(last)).copied()

@@ -1,5 +1,5 @@
-//! A scenario: images, and what is done with them in order. Plain values; the same file drives the model and a real
-//! kernel, so that both can be compared.
+//! A scenario: images, and what is done with them in order. Plain values; the same file drives the model and
+//! a real kernel, so that both can be compared.
 //!
 //! ```toml
 //! title = "a second reader costs nothing"
@@ -139,8 +139,8 @@ pub enum Event {
         /// Further mount options, as `mount -o` takes them.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         options: Vec<String>,
-        /// The readahead window of its block device in KiB, which private pages are read by; 128 where nothing is said, and
-        /// for mounts of image files.
+        /// The readahead window of its block device in KiB, which private pages are read by; 128 where
+        /// nothing is said, and for mounts of image files.
         #[serde(default)]
         window_kib: Option<u64>,
     },
@@ -150,8 +150,8 @@ pub enum Event {
         mount: String,
         /// The mount whose files it shows.
         lower: String,
-        /// A mount whose files say by `trusted.overlay.metacopy` and `.redirect` that their data is that of the same
-        /// path in `lower`, which is not shown itself then.
+        /// A mount whose files say by `trusted.overlay.metacopy` and `.redirect` that their data is that of
+        /// the same path in `lower`, which is not shown itself then.
         #[serde(default)]
         over: Option<String>,
     },
@@ -196,7 +196,8 @@ pub enum Event {
         mount: String,
         /// The file.
         path: String,
-        /// The name of this open file, by which later events read through it; a file may be open several times.
+        /// The name of this open file, by which later events read through it; a file may be open several
+        /// times.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stream: Option<String>,
     },
@@ -224,8 +225,8 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stream: Option<String>,
     },
-    /// Bytes of a file are asked for, by one open file in calls of `call` bytes. The kernel reads ahead for each open file
-    /// on its own.
+    /// Bytes of a file are asked for, by one open file in calls of `call` bytes. The kernel reads ahead for
+    /// each open file on its own.
     Read {
         /// The mount.
         mount: String,
@@ -243,11 +244,12 @@ pub enum Event {
         /// The length of each call in bytes.
         #[serde(default = "default_call")]
         call: u64,
-        /// The exact system call, where a method has several. To the model they are the same, but for `map-exec`.
+        /// The exact system call, where a method has several. To the model they are the same, but for
+        /// `map-exec`.
         #[serde(default)]
         syscall: Option<Syscall>,
-        /// The name of the open file that is read through; one that is opened for this event where nothing is said. Not for
-        /// `exec` and `copy-up`.
+        /// The name of the open file that is read through; one that is opened for this event where nothing is
+        /// said. Not for `exec` and `copy-up`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stream: Option<String>,
     },
@@ -277,8 +279,8 @@ pub enum Event {
         /// The window in KiB.
         kib: u64,
     },
-    /// A number is written to `/proc/sys/vm/drop_caches`, as often as it takes in a quiet machine until nothing more goes:
-    /// in a busy one, the kernel itself goes on as long as a sweep frees several objects.
+    /// A number is written to `/proc/sys/vm/drop_caches`, as often as it takes in a quiet machine until
+    /// nothing more goes: in a busy one, the kernel itself goes on as long as a sweep frees several objects.
     DropCaches {
         /// 1: pages, 2: inodes, 3: both.
         value: u8,

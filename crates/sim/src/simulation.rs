@@ -28,9 +28,9 @@ impl<'a> Simulation<'a> {
         whole::read_all(self.0, method)
     }
 
-    /// Replays the accesses that `next` gives, each with the number of its line, until it gives none. With `strict`, an access
-    /// to a file or a range that the images do not have is an error, as in a trace; else it is passed over, as in a log of
-    /// system calls, which are about other files too.
+    /// Replays the accesses that `next` gives, each with the number of its line, until it gives none. With
+    /// `strict`, an access to a file or a range that the images do not have is an error, as in a trace; else
+    /// it is passed over, as in a log of system calls, which are about other files too.
     ///
     /// # Errors
     /// Those of `next`, those of [`Self::read_all`], and an access that is not one of the set.
@@ -42,8 +42,8 @@ impl<'a> Simulation<'a> {
         replay::replay(self.0, strict, next)
     }
 
-    /// Does what a scenario says, event by event; it names its own images, relative to `directory`. What the kernel
-    /// refuses is part of the result.
+    /// Does what a scenario says, event by event; it names its own images, relative to `directory`. What the
+    /// kernel refuses is part of the result.
     ///
     /// # Errors
     /// Those of [`Self::read_all`], and an event about something that is not there.

@@ -1,8 +1,8 @@
-//! Why a set of images costs what it costs: reasons, directories, duplicates on disk, and what the files themselves say
-//! could be done about it. Beside the tally, which says how much.
+//! Why a set of images costs what it costs: reasons, directories, duplicates on disk, and what the files
+//! themselves say could be done about it. Beside the tally, which says how much.
 //!
-//! Kept is one small record per fingerprint and one per path, so that thousands of images can be surveyed; of paths only
-//! so many as fit into [`PATHS_MAX`].
+//! Kept is one small record per fingerprint and one per path, so that thousands of images can be surveyed; of
+//! paths only so many as fit into [`PATHS_MAX`].
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher as _;
@@ -32,8 +32,8 @@ const PAIRS_MAX: usize = 32;
 pub enum Why {
     /// The file keeps pages of its own for this cause.
     Cause(Cause),
-    /// As for another size or class, but files like this one would share with each other if one of them had been looked
-    /// up first.
+    /// As for another size or class, but files like this one would share with each other if one of them had
+    /// been looked up first.
     FirstComer,
     /// The same content is in memory for another domain.
     OtherDomain,
@@ -173,7 +173,8 @@ impl Survey {
         self.domain = u16::try_from(index).unwrap_or(u16::MAX);
     }
 
-    /// Counts what an image stores that another one stores as well, and nothing else: where not everything is read.
+    /// Counts what an image stores that another one stores as well, and nothing else: where not everything is
+    /// read.
     pub fn store(&mut self, number: usize, facts: &ImageFacts, domain: &str) {
         self.begin(number, facts, domain);
         for file in facts.files.iter().filter(|file| file.size != 0) {

@@ -1,8 +1,9 @@
-//! What a set of images costs when every file of them is read completely: the sum that Linux's page cache comes to, in
-//! the order in which the images are given (section "read everything" of the model, without pages one by one).
+//! What a set of images costs when every file of them is read completely: the sum that Linux's page cache
+//! comes to, in the order in which the images are given (section "read everything" of the model, without
+//! pages one by one).
 //!
-//! One image after the other is added and forgotten; what is kept is one compact record per fingerprint and domain, so
-//! that thousands of images can be summed up.
+//! One image after the other is added and forgotten; what is kept is one compact record per fingerprint and
+//! domain, so that thousands of images can be summed up.
 
 use std::collections::BTreeMap;
 
@@ -112,7 +113,8 @@ impl Tally {
         self.add_each(facts, domain, |_, _| {})
     }
 
-    /// The same as [`Self::add`], and tells `each` what became of every file with content, in the order of the walk.
+    /// The same as [`Self::add`], and tells `each` what became of every file with content, in the order of
+    /// the walk.
     pub fn add_each(
         &mut self,
         facts: &ImageFacts,
@@ -146,8 +148,8 @@ impl Tally {
         &self.images[self.images.len() - 1]
     }
 
-    /// Whether the file is the first of its key, or why it has none. `key` holds what the keys of its image begin with,
-    /// and is left so.
+    /// Whether the file is the first of its key, or why it has none. `key` holds what the keys of its image
+    /// begin with, and is left so.
     fn join(&mut self, file: &FileFacts, key: Option<&mut Vec<u8>>) -> Result<bool, Reason> {
         let key = key.ok_or(Reason::MountDoesNotShare)?;
         let value = file.fingerprint.as_deref().ok_or(Reason::NoFingerprint)?;

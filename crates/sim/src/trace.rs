@@ -6,9 +6,9 @@
 //! redis.img    /etc/a\040b  4096   8192   read    4096
 //! ```
 //!
-//! Fields are separated by blanks or tabs. In image and path a backslash begins an escape: three octal digits, `x` and
-//! two hexadecimal ones, or one of `\a \b \f \n \r \t \v \\ \" \'`. `-` as a length means up to the end of the file. Empty lines and lines that begin with `#`
-//! say nothing.
+//! Fields are separated by blanks or tabs. In image and path a backslash begins an escape: three octal
+//! digits, `x` and two hexadecimal ones, or one of `\a \b \f \n \r \t \v \\ \" \'`. `-` as a length means up
+//! to the end of the file. Empty lines and lines that begin with `#` say nothing.
 
 use std::io::{BufRead, Read as _};
 

@@ -1,8 +1,8 @@
 //! The model: mounts, files that were looked up, and the pages in memory. One kernel rule, one function.
 //!
-//! A file that is looked up joins the hidden inode of its key or keeps pages of its own, for as long as it is in
-//! memory. Reads and mappings use the pages of the key, `sendfile` and its like those of the file. The key lives as long
-//! as a file that joined it is in memory, and its pages with it (Linux's `fs/erofs/ishare.c`).
+//! A file that is looked up joins the hidden inode of its key or keeps pages of its own, for as long as it is
+//! in memory. Reads and mappings use the pages of the key, `sendfile` and its like those of the file. The key
+//! lives as long as a file that joined it is in memory, and its pages with it (Linux's `fs/erofs/ishare.c`).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -17,13 +17,13 @@ use crate::scenario::{Backend, Method};
 /// The readahead window of a device of which nothing is said, and of mounts of image files, in pages
 /// (`VM_READAHEAD_PAGES`).
 const WINDOW_PAGES: u64 = 32;
-/// The longest request in pages of a disk (`max_sectors_kb` 4096, `BLK_DEF_MAX_SECTORS_CAP`), of a loop device
-/// (`max_sectors_kb` 1280), and of a mount of an image file (`bdi_init`).
+/// The longest request in pages of a disk (`max_sectors_kb` 4096, `BLK_DEF_MAX_SECTORS_CAP`), of a loop
+/// device (`max_sectors_kb` 1280), and of a mount of an image file (`bdi_init`).
 const REQUEST_PAGES: u64 = 1024;
 const LOOP_REQUEST_PAGES: u64 = 320;
 const FILE_REQUEST_PAGES: u64 = 32;
-/// How many steps of readahead the accesses may take altogether, and how many more for each access: an image may claim
-/// files of any length. A step is a call, a window or a folio, so this is enough for a tebibyte.
+/// How many steps of readahead the accesses may take altogether, and how many more for each access: an image
+/// may claim files of any length. A step is a call, a window or a folio, so this is enough for a tebibyte.
 const STEPS_MAX: u64 = 1 << 24;
 const STEPS_OF_ACCESS: u64 = 1 << 10;
 
@@ -116,8 +116,8 @@ pub struct MountOptions {
     pub domain: Option<String>,
     /// `dax` or `dax=always`, which excludes `inode_share`.
     pub dax: bool,
-    /// The readahead window of its block device in pages, which private pages are read by; 32 where nothing is said, and
-    /// for mounts of image files.
+    /// The readahead window of its block device in pages, which private pages are read by; 32 where nothing
+    /// is said, and for mounts of image files.
     pub window_pages: Option<u64>,
 }
 
@@ -134,8 +134,8 @@ impl MountOptions {
     }
 }
 
-/// An open file: how far its readahead is, through the shared pages and through those of the file's own, each of which
-/// has its own state (the file of the hidden inode, `backing_file_open`).
+/// An open file: how far its readahead is, through the shared pages and through those of the file's own, each
+/// of which has its own state (the file of the hidden inode, `backing_file_open`).
 #[derive(Debug, Clone)]
 pub struct Stream {
     shared: Readahead,
@@ -270,7 +270,8 @@ impl<'f> World<'f> {
         if options.inode_share && options.dax {
             return Err(refused("inode_share with dax"));
         }
-        // A block device that is mounted already keeps its superblock; the options of later mounts count for nothing.
+        // A block device that is mounted already keeps its superblock; the options of later mounts count for
+        // nothing.
         let same = |sb: &Superblock<'_>| std::ptr::eq(sb.facts, facts) && options.is_of_device(&sb.options);
         let known = self.superblocks.iter().find(|(_, sb)| same(sb)).map(|(id, _)| *id);
         if let Some(known) = known.and_then(|id| self.superblocks.get_mut(&id)) {
@@ -290,8 +291,8 @@ impl<'f> World<'f> {
         Ok(())
     }
 
-    /// Puts an overlay over a mount, whose files it shows; `over` is the mount that has their names instead, if another
-    /// one does. What is below stays mounted as long as the overlay is.
+    /// Puts an overlay over a mount, whose files it shows; `over` is the mount that has their names instead,
+    /// if another one does. What is below stays mounted as long as the overlay is.
     ///
     /// # Errors
     /// A mount that is not there, and a name that is taken.
@@ -319,7 +320,8 @@ impl<'f> World<'f> {
         self.mounts.insert(name.into(), mounted);
     }
 
-    /// Changes whether a mount shares, for files that are looked up from now on. The domain stays what it was.
+    /// Changes whether a mount shares, for files that are looked up from now on. The domain stays what it
+    /// was.
     ///
     /// # Errors
     /// A mount that is not there.
@@ -344,7 +346,8 @@ impl<'f> World<'f> {
         self.umount_lazily(name)
     }
 
-    /// Ends a mount that may be in use (`umount -l`). While files of it are open or mapped it goes on without its name.
+    /// Ends a mount that may be in use (`umount -l`). While files of it are open or mapped it goes on without
+    /// its name.
     ///
     /// # Errors
     /// A mount that is not there.
@@ -392,7 +395,8 @@ impl<'f> World<'f> {
         saturating_sum(listed.map(|superblock| pages_of(superblock.facts.directory_bytes)))
     }
 
-    /// Looks a file up. If it is not in memory it joins its key, becomes the first of it, or stays on its own.
+    /// Looks a file up. If it is not in memory it joins its key, becomes the first of it, or stays on its
+    /// own.
     ///
     /// # Errors
     /// A mount or file that is not there, and the lookup that crashes the kernel.
@@ -478,7 +482,8 @@ impl<'f> World<'f> {
         Ok(Stream { shared: Readahead::new(self.kernel.window_pages), own: Readahead::new(window) })
     }
 
-    /// Maps a whole file, touches every page of it, and keeps the mapping: pages that are mapped stay in memory.
+    /// Maps a whole file, touches every page of it, and keeps the mapping: pages that are mapped stay in
+    /// memory.
     ///
     /// # Errors
     /// As for [`Self::lookup`].
@@ -554,7 +559,8 @@ impl<'f> World<'f> {
         String::from_utf8_lossy(path.unwrap_or_default()).into_owned()
     }
 
-    /// The file that is read for a missing page of this one: of the files of its key the one that joined last.
+    /// The file that is read for a missing page of this one: of the files of its key the one that joined
+    /// last.
     fn source(&self, mount: &str, file: FileIndex) -> Result<Option<Source<'f>>, WorldError> {
         let id = self.superblock_of(mount)?;
         let member = self.superblocks.get(&id).and_then(|sb| sb.inodes.get(&file));
@@ -563,8 +569,8 @@ impl<'f> World<'f> {
         Ok(self.superblocks.get(&id).map(|sb| (sb.facts, file)))
     }
 
-    /// The image, as its facts, and the number of the file in it that this page in memory was read from; of a file that
-    /// shares with nobody its own. That image may be mounted no longer.
+    /// The image, as its facts, and the number of the file in it that this page in memory was read from; of a
+    /// file that shares with nobody its own. That image may be mounted no longer.
     ///
     /// # Errors
     /// A mount that is not there.
@@ -602,8 +608,8 @@ impl<'f> World<'f> {
         }
     }
 
-    /// `POSIX_FADV_DONTNEED`: whole pages of `length` bytes from `offset` on leave memory, for everybody who shares
-    /// them; a length of 0, or none, means to the end of the file (`generic_fadvise`).
+    /// `POSIX_FADV_DONTNEED`: whole pages of `length` bytes from `offset` on leave memory, for everybody who
+    /// shares them; a length of 0, or none, means to the end of the file (`generic_fadvise`).
     ///
     /// # Errors
     /// As for [`Self::lookup`].
@@ -631,8 +637,8 @@ impl<'f> World<'f> {
         Ok(Effect { added: 0, dropped: cached.drop_pages(first..last.max(first)) })
     }
 
-    /// Exactly the pages of a range come into memory, without any that the kernel reads ahead: for lists of pages that were
-    /// seen in memory.
+    /// Exactly the pages of a range come into memory, without any that the kernel reads ahead: for lists of
+    /// pages that were seen in memory.
     ///
     /// # Errors
     /// As for [`Self::lookup`].
@@ -645,8 +651,8 @@ impl<'f> World<'f> {
         Ok(Effect { added, dropped: 0 })
     }
 
-    /// Files with pages of their own: the mount, the number of the file, why it shares with nobody (nothing for one that
-    /// could, and was copied by a call), and how many pages.
+    /// Files with pages of their own: the mount, the number of the file, why it shares with nobody (nothing
+    /// for one that could, and was copied by a call), and how many pages.
     pub fn private_files(&self) -> impl Iterator<Item = (&str, FileIndex, Option<Reason>, u64)> {
         self.superblocks.iter().flat_map(|(id, superblock)| {
             let mount = self.name_of(*id).unwrap_or_default();
@@ -661,9 +667,9 @@ impl<'f> World<'f> {
         of_it.min_by_key(|(_, mounted)| mounted.is_overlay).map(|(name, _)| name.as_str())
     }
 
-    /// `/proc/sys/vm/drop_caches`: 1 drops pages, 2 files that nobody uses, 3 first the one, then the other. The kernel
-    /// sweeps again as long as it frees several objects (`drop_slab`), so that on a machine in use no file that was used
-    /// recently is spared.
+    /// `/proc/sys/vm/drop_caches`: 1 drops pages, 2 files that nobody uses, 3 first the one, then the other.
+    /// The kernel sweeps again as long as it frees several objects (`drop_slab`), so that on a machine in use
+    /// no file that was used recently is spared.
     pub fn drop_caches(&mut self, value: u8) -> Effect {
         let before = self.resident();
         if value & 1 != 0 {
@@ -724,8 +730,8 @@ impl<'f> World<'f> {
         saturating_sum(shared.chain(members.map(|member| member.private.resident().len())))
     }
 
-    /// The mount whose device is read for a page of this file that is missing: that of the file which joined last. The
-    /// file's own where it shares with nobody.
+    /// The mount whose device is read for a page of this file that is missing: that of the file which joined
+    /// last. The file's own where it shares with nobody.
     ///
     /// # Errors
     /// A mount that is not there.
@@ -740,7 +746,8 @@ impl<'f> World<'f> {
         Ok(self.name_of(head))
     }
 
-    /// The pages that reads of a file use, those in memory: what `mincore` shows. Nothing if it was not looked up.
+    /// The pages that reads of a file use, those in memory: what `mincore` shows. Nothing if it was not
+    /// looked up.
     ///
     /// # Errors
     /// A mount that is not there.
@@ -763,7 +770,8 @@ impl<'f> World<'f> {
         Ok(member.is_some_and(|member| member.key.is_some()))
     }
 
-    /// What `mincore` (the pages that reads use) and `cachestat` (the file's own pages) show of a file, in pages.
+    /// What `mincore` (the pages that reads use) and `cachestat` (the file's own pages) show of a file, in
+    /// pages.
     ///
     /// # Errors
     /// A mount that is not there.

@@ -1,5 +1,5 @@
-//! Logs of strace, traces and scenarios of any text and any numbers: an error or a result, and nothing else. What a log
-//! or an image claims may be as large as 64 bits allow.
+//! Logs of strace, traces and scenarios of any text and any numbers: an error or a result, and nothing else.
+//! What a log or an image claims may be as large as 64 bits allow.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 

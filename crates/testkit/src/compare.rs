@@ -1,7 +1,8 @@
-//! Everything that lstat, readdir, readlink, listxattr and read can tell about two trees, compared path by path.
+//! Everything that lstat, readdir, readlink, listxattr and read can tell about two trees, compared path by
+//! path.
 //!
-//! [`compare`] does not stop at the first difference and asserts nothing: it returns a list of sentences, which a test
-//! wants to be empty.
+//! [`compare`] does not stop at the first difference and asserts nothing: it returns a list of sentences,
+//! which a test wants to be empty.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -32,7 +33,8 @@ pub struct Expect {
     pub xattrs: bool,
     /// Whether hard links stay links. If not, every path is a file of its own with one link.
     pub hard_links: bool,
-    /// Whether a directory's link count is 2 and one for each directory in it. Not every file system counts them so.
+    /// Whether a directory's link count is 2 and one for each directory in it. Not every file system counts
+    /// them so.
     pub directory_links: bool,
     /// Paths, relative to the root, that are left out together with everything below them.
     pub excluded: Vec<PathBuf>,
@@ -59,8 +61,8 @@ impl Expect {
     }
 }
 
-/// Contents up to this many bytes are compared whole; of longer ones, the parts that the source file system holds as data
-/// and the ends of its holes.
+/// Contents up to this many bytes are compared whole; of longer ones, the parts that the source file system
+/// holds as data and the ends of its holes.
 const WHOLE_CONTENT: u64 = 512 << 20;
 
 /// Reads at odd offsets that are made of each file before it is read from the start.
@@ -77,7 +79,8 @@ struct Entry {
 
 type Listing = BTreeMap<PathBuf, Entry>;
 
-/// Compares the tree under `copy` with what `expect` makes of the tree under `source`, and returns the differences.
+/// Compares the tree under `copy` with what `expect` makes of the tree under `source`, and returns the
+/// differences.
 ///
 /// # Errors
 /// When the source cannot be read. What cannot be read in the copy is a difference.

@@ -5,8 +5,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-/// A small generator of reproducible pseudo-random numbers (`SplitMix64`: an added constant, then two multiply-and-shift
-/// rounds). Equal seeds give equal streams on every machine.
+/// A small generator of reproducible pseudo-random numbers (`SplitMix64`: an added constant, then two
+/// multiply-and-shift rounds). Equal seeds give equal streams on every machine.
 #[derive(Debug, Clone)]
 pub struct Stream(u64);
 
@@ -67,8 +67,8 @@ pub fn text(seed: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// The target of a symlink, `len` bytes: letters, with a slash often enough that every component is short enough for a
-/// name.
+/// The target of a symlink, `len` bytes: letters, with a slash often enough that every component is short
+/// enough for a name.
 pub fn symlink_target(len: usize) -> Vec<u8> {
     let component = b"abcdefghijklmnopqrstuvwxyz".repeat(4);
     component.into_iter().chain(*b"/").cycle().take(len).collect()
@@ -90,17 +90,17 @@ pub fn sparse(path: &Path, len: u64, pieces: &[Piece]) -> io::Result<()> {
     (&file).flush()
 }
 
-/// File lengths in bytes around everything that happens at a multiple of `block_size`: whole blocks and one byte more or
-/// less, tails that just fit behind an inode of 32 or 64 bytes with or without attributes and tails that just do not,
-/// and the chunk sizes 4,096 and 65,536.
+/// File lengths in bytes around everything that happens at a multiple of `block_size`: whole blocks and one
+/// byte more or less, tails that just fit behind an inode of 32 or 64 bytes with or without attributes and
+/// tails that just do not, and the chunk sizes 4,096 and 65,536.
 pub fn edges(block_size: usize) -> Vec<usize> {
     let mut lengths = vec![0, 1, 2, 3, 63, 64, 65];
     for blocks in [1, 2, 3, 8, 16] {
         let whole = blocks * block_size;
         lengths.extend([whole - 1, whole, whole + 1, whole + block_size / 2]);
     }
-    // An inode takes 32 or 64 bytes and a fingerprint with its header 56, so the last tail that shares their block is
-    // somewhere in this range whatever else is stored with it.
+    // An inode takes 32 or 64 bytes and a fingerprint with its header 56, so the last tail that shares their
+    // block is somewhere in this range whatever else is stored with it.
     lengths.extend((28..=140).map(|room| block_size - room));
     lengths.extend((28..=140).step_by(4).map(|room| 2 * block_size - room));
     for chunk in [4096, 65536] {

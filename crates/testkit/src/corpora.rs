@@ -8,8 +8,8 @@ use crate::peers::run;
 use crate::place;
 use crate::require::{Absent, root};
 
-/// A Debian root file system of about 13,000 paths and 340 MB, unpacked from packages with their owners and modes. Taken
-/// from the directory in `EROFS_DEBIAN_ROOT` if that is set.
+/// A Debian root file system of about 13,000 paths and 340 MB, unpacked from packages with their owners and
+/// modes. Taken from the directory in `EROFS_DEBIAN_ROOT` if that is set.
 ///
 /// # Errors
 /// When it is not there and cannot be fetched, or when the tests do not run as root.

@@ -15,8 +15,8 @@
 //! - [`mount`]: the running kernel's view of an image;
 //! - [`mod@compare`]: everything that lstat, readdir, readlink, listxattr and read can tell, from two trees.
 //!
-//! The invariant: nothing here uses a crate of the project, so that no mistake of the builder or the reader can hide
-//! itself in the means of looking at it.
+//! The invariant: nothing here uses a crate of the project, so that no mistake of the builder or the reader
+//! can hide itself in the means of looking at it.
 
 #![forbid(unsafe_code)]
 

@@ -74,8 +74,8 @@ fn kernel_has_erofs() -> std::result::Result<(), Absent> {
     if listed() { Ok(()) } else { Err(Absent::because("the running kernel has no EROFS")) }
 }
 
-/// A kernel that mounts files looks into this one and finds no superblock (`EINVAL`); one that does not, or that
-/// cannot do it on the file system of the target directory, says that it is no block device (`ENOTBLK`).
+/// A kernel that mounts files looks into this one and finds no superblock (`EINVAL`); one that does not, or
+/// that cannot do it on the file system of the target directory, says that it is no block device (`ENOTBLK`).
 fn kernel_mounts_files() -> std::result::Result<(), Absent> {
     let probe = || -> Result<std::result::Result<(), Errno>> {
         let dir = place::disk_scratch()?;

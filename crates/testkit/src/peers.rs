@@ -1,7 +1,8 @@
 //! The programs of erofs-utils: a builder and a checker of the same format by other people.
 //!
-//! They are taken from the directory in `EROFS_PEERS`, or fetched once to `target/peers` by `tools/erofs-utils.sh`,
-//! beside the system. The script holds a lock, so that test programs at the same time fetch once.
+//! They are taken from the directory in `EROFS_PEERS`, or fetched once to `target/peers` by
+//! `tools/erofs-utils.sh`, beside the system. The script holds a lock, so that test programs at the same time
+//! fetch once.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -20,8 +20,8 @@ pub fn target_dir() -> PathBuf {
     }
 }
 
-/// Scratch space for source trees: in memory where the machine has `/dev/shm`, because that file system takes extended
-/// attributes of every namespace up to the kernel's limits, which disk file systems often do not.
+/// Scratch space for source trees: in memory where the machine has `/dev/shm`, because that file system takes
+/// extended attributes of every namespace up to the kernel's limits, which disk file systems often do not.
 ///
 /// # Errors
 /// When no directory can be made there.
@@ -36,8 +36,8 @@ pub fn scratch() -> Result<TempDir> {
     tempfile::Builder::new().prefix("erofs-test-").tempdir_in(&base).at("make a directory in", &base)
 }
 
-/// Scratch space for images: in the target directory, because the kernel mounts a regular file directly only from a
-/// file system that reads through the page cache, which tmpfs does not.
+/// Scratch space for images: in the target directory, because the kernel mounts a regular file directly only
+/// from a file system that reads through the page cache, which tmpfs does not.
 ///
 /// # Errors
 /// When no directory can be made there.

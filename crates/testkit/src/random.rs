@@ -53,7 +53,8 @@ pub enum Kind {
     Text(u64, usize),
     /// A regular file of one byte repeated: the byte and the length in bytes.
     Repeated(u8, usize),
-    /// A regular file with holes: its length in bytes, and where its pieces of data start and how long they are.
+    /// A regular file with holes: its length in bytes, and where its pieces of data start and how long they
+    /// are.
     Sparse(u64, Vec<(u64, usize)>),
     /// A symlink with a target of this many bytes.
     Symlink(usize),
@@ -138,7 +139,8 @@ pub struct OptionsSpec {
     pub expect: Expect,
 }
 
-/// Options of mkfs-erofs that go together. Fingerprints, where there are any, are SHA-256 in the attribute `key`.
+/// Options of mkfs-erofs that go together. Fingerprints, where there are any, are SHA-256 in the attribute
+/// `key`.
 pub fn options(key: &'static str) -> impl Strategy<Value = OptionsSpec> {
     let block = prop_oneof![6 => Just(12_u32), 1 => Just(9), 1 => Just(10), 1 => Just(11)];
     (block, form(), any::<[bool; 16]>(), 0..8_u32).prop_map(move |(bits, form, on, number)| {
@@ -242,8 +244,8 @@ impl fmt::Debug for TreeSpec {
 }
 
 impl TreeSpec {
-    /// Makes the tree in the empty directory `dir`. Attributes that the kernel does not allow on a kind of file are left
-    /// out; the source is then simply without them.
+    /// Makes the tree in the empty directory `dir`. Attributes that the kernel does not allow on a kind of
+    /// file are left out; the source is then simply without them.
     ///
     /// # Errors
     /// When a node cannot be made; making owners and devices takes root.

@@ -1,8 +1,9 @@
 //! What a check needs and a machine may lack: root, a kernel with EROFS, the peer tools, a large tree.
 //!
-//! A check whose needs are absent cannot be made. It is never passed over in silence: [`need`] names it on stderr, past
-//! the test harness's capture, and appends it to the file named by `EROFS_ABSENT_LIST`, which `tools/test.sh` prints at
-//! the end. With `EROFS_INTEROP=require` an absence is a failure of the test instead.
+//! A check whose needs are absent cannot be made. It is never passed over in silence: [`need`] names it on
+//! stderr, past the test harness's capture, and appends it to the file named by `EROFS_ABSENT_LIST`, which
+//! `tools/test.sh` prints at the end. With `EROFS_INTEROP=require` an absence is a failure of the test
+//! instead.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -49,7 +50,8 @@ pub fn need<T>(check: &str, found: Result<T, Absent>) -> Option<T> {
 /// Names a check that could not be made, on stderr and in the list.
 fn report(check: &str, absent: &Absent) {
     let line = format!("SKIPPED {check} (absent: {absent})\n");
-    // Writing to the stream itself passes the capture of the test harness, which takes only the printing macros.
+    // Writing to the stream itself passes the capture of the test harness, which takes only the printing
+    // macros.
     drop(std::io::stderr().write_all(line.as_bytes()));
     if let Some(list) = std::env::var_os(ABSENT_LIST)
         && let Ok(mut file) = OpenOptions::new().append(true).create(true).open(list)

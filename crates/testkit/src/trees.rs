@@ -34,9 +34,9 @@ pub fn one_of_each() -> Result<TempDir> {
     Ok(dir)
 }
 
-/// Fills the empty directory `dir` with one of each thing that a directory can hold: lengths, links, special files,
-/// names, modes, owners, attributes of every namespace, ACLs, holes, copies, a directory of 1,500 entries and one 150
-/// levels deep, every path with a modification time of its own.
+/// Fills the empty directory `dir` with one of each thing that a directory can hold: lengths, links, special
+/// files, names, modes, owners, attributes of every namespace, ACLs, holes, copies, a directory of 1,500
+/// entries and one 150 levels deep, every path with a modification time of its own.
 ///
 /// Returns what could not be made here; as root and on a tmpfs of Linux 6.6 or newer that is nothing.
 ///
@@ -67,8 +67,8 @@ pub fn everything(dir: &Path) -> Result<Omitted> {
     Ok(omitted)
 }
 
-/// Gives every path under `dir` a modification time that is reproducible from its name and `seed`, so that a copy of a
-/// tree can be made with the same times in any order. Nanoseconds include 0 and 999,999,999.
+/// Gives every path under `dir` a modification time that is reproducible from its name and `seed`, so that a
+/// copy of a tree can be made with the same times in any order. Nanoseconds include 0 and 999,999,999.
 ///
 /// # Errors
 /// When a time cannot be set.
@@ -339,8 +339,8 @@ fn attributes(dir: &Path, omitted: &mut Omitted) -> Result<()> {
     Ok(())
 }
 
-/// The value of `system.posix_acl_access` and `system.posix_acl_default`: version 2, then tag, permissions and id of each
-/// entry (`linux/posix_acl_xattr.h`).
+/// The value of `system.posix_acl_access` and `system.posix_acl_default`: version 2, then tag, permissions
+/// and id of each entry (`linux/posix_acl_xattr.h`).
 fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
     let mut value = 2_u32.to_le_bytes().to_vec();
     for (tag, permissions, id) in entries {

@@ -157,8 +157,8 @@ impl PublicKey {
         }
     }
 
-    /// The bytes of a signature in the form that stands in a PKCS#7: of the curves, DER is made of the two numbers one
-    /// behind the other, which is what keys in hardware often give.
+    /// The bytes of a signature in the form that stands in a PKCS#7: of the curves, DER is made of the two
+    /// numbers one behind the other, which is what keys in hardware often give.
     pub(crate) fn in_form(&self, signature: &[u8]) -> Vec<u8> {
         let of_numbers = match self {
             Self::Rsa(_) => None,

@@ -1,5 +1,5 @@
-//! Checks a whole image against its hash area, from the root hash down, in bounded memory: a block is believed only when
-//! its digest stands in a block that was believed before.
+//! Checks a whole image against its hash area, from the root hash down, in bounded memory: a block is
+//! believed only when its digest stands in a block that was believed before.
 
 use crate::error::VerityError;
 use crate::hash::Hasher;
@@ -88,8 +88,8 @@ pub enum Wrong {
 /// Checks the data and its hash area.
 ///
 /// # Errors
-/// When the superblock is not understood, the data or the hash area is shorter than it says, or bytes cannot be read. A
-/// wrong block is a result.
+/// When the superblock is not understood, the data or the hash area is shorter than it says, or bytes cannot
+/// be read. A wrong block is a result.
 pub fn check(request: &Request<'_>) -> Result<Checked, VerityError> {
     let &Request { data, hashes, hash_offset, root: trusted, threads } = request;
     let superblock = Superblock::read(hashes, hash_offset)?;
@@ -179,7 +179,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Checks a block and everything under it; those of level 0 wait in the batch. A tree has at most 16 levels.
+    /// Checks a block and everything under it; those of level 0 wait in the batch. A tree has at most 16
+    /// levels.
     fn descend(&mut self, level: usize, index: u64, want: Digest) -> Found {
         if level == 0 {
             self.batch.push((index, want));

@@ -1,7 +1,7 @@
 //! Makes a hash area: superblock and levels, in one pass over the data and in bounded memory.
 //!
-//! A block of level 0 and the data under it are one unit of work, so that threads share nothing; the levels above are a
-//! 128th of the work and are made in order by one thread, which keeps one block of each.
+//! A block of level 0 and the data under it are one unit of work, so that threads share nothing; the levels
+//! above are a 128th of the work and are made in order by one thread, which keeps one block of each.
 
 use crate::error::VerityError;
 use crate::hash::Hasher;
@@ -22,11 +22,13 @@ pub struct Formatted {
     pub end: u64,
 }
 
-/// Makes the hash area for the first `data_blocks` blocks of `data`, and writes it to `out` from byte `hash_offset` on,
-/// which may lie behind the data in the same file. With 0 `threads` there is one for each processor.
+/// Makes the hash area for the first `data_blocks` blocks of `data`, and writes it to `out` from byte
+/// `hash_offset` on, which may lie behind the data in the same file. With 0 `threads` there is one for each
+/// processor.
 ///
 /// # Errors
-/// When the offset is no multiple of 512, there is no data or less than said, or bytes cannot be read or written.
+/// When the offset is no multiple of 512, there is no data or less than said, or bytes cannot be read or
+/// written.
 pub fn format(
     data: &dyn ReadAt,
     data_blocks: u64,

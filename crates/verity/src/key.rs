@@ -49,7 +49,8 @@ impl PrivateKey {
     /// Reads a key in PEM: PKCS#8, PKCS#1 or SEC 1, not encrypted. What is read is wiped from memory.
     ///
     /// # Errors
-    /// When there is none, it is encrypted, of another kind, or damaged. The error has nothing of the content.
+    /// When there is none, it is encrypted, of another kind, or damaged. The error has nothing of the
+    /// content.
     pub fn read(source: impl Read) -> Result<Self, VerityError> {
         wipe::behind(|| Self::read_text(source))
     }
@@ -129,8 +130,9 @@ impl PrivateKey {
         Self(Some(Kind::P384(Box::new(key.into()))))
     }
 
-    /// Signs the SHA-256 of `message`: PKCS#1 v1.5 for RSA, DER for the curves. RSA is blinded with random numbers of the
-    /// system, which the signature does not depend on; the curves take their nonces from key and message (RFC 6979).
+    /// Signs the SHA-256 of `message`: PKCS#1 v1.5 for RSA, DER for the curves. RSA is blinded with random
+    /// numbers of the system, which the signature does not depend on; the curves take their nonces from key
+    /// and message (RFC 6979).
     ///
     /// # Errors
     /// When the key is too short for it.
@@ -158,8 +160,8 @@ impl PrivateKey {
     }
 }
 
-/// The label of the first block that is a private key, and the block with its two lines around it. Other blocks, such as
-/// the curve's parameters or the certificate, may come first.
+/// The label of the first block that is a private key, and the block with its two lines around it. Other
+/// blocks, such as the curve's parameters or the certificate, may come first.
 fn key_block(text: &str) -> Option<(&str, &str)> {
     const BEGIN: &str = "-----BEGIN ";
     const KEY: &str = "PRIVATE KEY";

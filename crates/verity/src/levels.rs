@@ -1,5 +1,5 @@
-//! Where the blocks of a tree lie. The level that hashes the data is level 0; the one with a single block is the last,
-//! and lies first, right behind the superblock, as Linux computes it in `verity_ctr`.
+//! Where the blocks of a tree lie. The level that hashes the data is level 0; the one with a single block is
+//! the last, and lies first, right behind the superblock, as Linux computes it in `verity_ctr`.
 
 use crate::params::{BlockSize, DIGEST_SIZE, SUPERBLOCK_SIZE};
 
@@ -22,8 +22,8 @@ pub struct Levels {
 }
 
 impl Levels {
-    /// The levels over this many data blocks, whose hash area begins at byte `hash_offset` with a superblock. Nothing if
-    /// there is no data, or more of something than 64 bits can count.
+    /// The levels over this many data blocks, whose hash area begins at byte `hash_offset` with a superblock.
+    /// Nothing if there is no data, or more of something than 64 bits can count.
     pub fn new(
         data_blocks: u64,
         data_block: BlockSize,

@@ -24,8 +24,8 @@ const UUID_NAMESPACE: Uuid = Uuid::from_u128(0x5d1c_2f5e_0b73_4a44_9c0e_5a1f_9f6
 /// A digest.
 pub type Digest = [u8; DIGEST_SIZE];
 
-/// The size of a data block or hash block: a power of two from 512 to 524288 bytes, as `veritysetup` takes it. Linux
-/// opens data blocks up to the size of a page.
+/// The size of a data block or hash block: a power of two from 512 to 524288 bytes, as `veritysetup` takes
+/// it. Linux opens data blocks up to the size of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockSize(u32);
 
@@ -117,11 +117,12 @@ pub struct Params {
 }
 
 impl Params {
-    /// Blocks of 4096 bytes, with a salt and a UUID that follow from the volume's UUID and the number of data blocks.
+    /// Blocks of 4096 bytes, with a salt and a UUID that follow from the volume's UUID and the number of data
+    /// blocks.
     ///
-    /// The salt is the SHA-256 of a label, the UUID's 16 bytes and the number in 8 bytes, little endian; the UUID is of
-    /// version 5, its name the same 24 bytes. A salt need not be secret: it keeps work on one image from serving against
-    /// another, and the UUID of a volume differs from image to image.
+    /// The salt is the SHA-256 of a label, the UUID's 16 bytes and the number in 8 bytes, little endian; the
+    /// UUID is of version 5, its name the same 24 bytes. A salt need not be secret: it keeps work on one
+    /// image from serving against another, and the UUID of a volume differs from image to image.
     pub fn derived(volume: Uuid, data_blocks: u64) -> Self {
         let name = [volume.as_bytes().as_slice(), &data_blocks.to_le_bytes()].concat();
         let salt = Sha256::new().chain_update(SALT_LABEL).chain_update(&name).finalize();
@@ -134,13 +135,14 @@ impl Params {
     }
 }
 
-/// The digest that stands for the whole of the data. Its text is in lower-case hexadecimal digits, which is also what is
-/// signed.
+/// The digest that stands for the whole of the data. Its text is in lower-case hexadecimal digits, which is
+/// also what is signed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RootHash(pub Digest);
 
 impl RootHash {
-    /// A root hash from 64 hexadecimal digits; white space around them, such as the end of a line, is left out.
+    /// A root hash from 64 hexadecimal digits; white space around them, such as the end of a line, is left
+    /// out.
     ///
     /// # Errors
     /// When the text is anything else.

@@ -1,10 +1,10 @@
-//! Detached signatures over root hashes: PKCS#7 in DER, as Linux (`root_hash_sig_key_desc` of dm-verity) and systemd
-//! (`.roothash.p7s`) take them.
+//! Detached signatures over root hashes: PKCS#7 in DER, as Linux (`root_hash_sig_key_desc` of dm-verity) and
+//! systemd (`.roothash.p7s`) take them.
 //!
-//! What is signed is the text of the root hash: 64 lower-case hexadecimal digits without an end of line. The form is that
-//! of `openssl smime -sign -nocerts -noattr -binary -outform der`: `SignedData` of version 1 with one signer, named by
-//! issuer and serial number, without signed attributes. Linux names the kinds of signature it knows in
-//! `pkcs7_sig_note_pkey_algo`: RSA has to be called `rsaEncryption` there.
+//! What is signed is the text of the root hash: 64 lower-case hexadecimal digits without an end of line. The
+//! form is that of `openssl smime -sign -nocerts -noattr -binary -outform der`: `SignedData` of version 1
+//! with one signer, named by issuer and serial number, without signed attributes. Linux names the kinds of
+//! signature it knows in `pkcs7_sig_note_pkey_algo`: RSA has to be called `rsaEncryption` there.
 
 use std::time::SystemTime;
 
@@ -75,8 +75,8 @@ pub fn to_be_signed(root: &RootHash) -> Vec<u8> {
     root.to_string().into_bytes()
 }
 
-/// Signs a root hash; the certificate is the first of `certificates`. With `embed` all of them are put into the signature,
-/// as registries want it; Linux and systemd look them up in their own.
+/// Signs a root hash; the certificate is the first of `certificates`. With `embed` all of them are put into
+/// the signature, as registries want it; Linux and systemd look them up in their own.
 ///
 /// # Errors
 /// When the key is not the one of the certificate, or the certificate may not sign.
@@ -146,11 +146,13 @@ pub fn join(
     ContentInfo { content_type: rfc5911::ID_SIGNED_DATA, content }.to_der().map_err(encoding)
 }
 
-/// Checks a detached signature of a root hash, with or without signed attributes, against trusted certificates: those of
-/// signers, or of authorities that issued the certificates that the signature brings along. Dates are told, not enforced.
+/// Checks a detached signature of a root hash, with or without signed attributes, against trusted
+/// certificates: those of signers, or of authorities that issued the certificates that the signature brings
+/// along. Dates are told, not enforced.
 ///
 /// # Errors
-/// When the signature is damaged or not detached, nobody that is trusted signed, or someone signed something else.
+/// When the signature is damaged or not detached, nobody that is trusted signed, or someone signed something
+/// else.
 pub fn verify(
     der: &[u8],
     root: &RootHash,

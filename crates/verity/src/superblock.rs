@@ -1,5 +1,5 @@
-//! The superblock of a hash area: 512 bytes, little endian, as `veritysetup format` writes it (`struct verity_sb` of
-//! cryptsetup). Linux does not read it: whoever opens the device does.
+//! The superblock of a hash area: 512 bytes, little endian, as `veritysetup format` writes it (`struct
+//! verity_sb` of cryptsetup). Linux does not read it: whoever opens the device does.
 //!
 //! ```text
 //!   0  signature "verity\0\0"    64  data block size, 4 bytes    88  salt, 256 bytes
@@ -152,8 +152,9 @@ impl Superblock {
     }
 }
 
-/// Where the hash area begins that is appended to the data of blocks of this size, judging by the length of both alone;
-/// nothing if no length of data fits or no superblock is there. Hash blocks have the size of data blocks.
+/// Where the hash area begins that is appended to the data of blocks of this size, judging by the length of
+/// both alone; nothing if no length of data fits or no superblock is there. Hash blocks have the size of data
+/// blocks.
 pub fn find_appended(source: &dyn ReadAt, block: BlockSize) -> Option<u64> {
     let length = source.len();
     let end =

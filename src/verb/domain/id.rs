@@ -62,7 +62,8 @@ pub(super) struct Kept {
 /// Reads an identifier from its file.
 ///
 /// # Errors
-/// When the file cannot be read, or holds something else than one line of text. The error has nothing of the content.
+/// When the file cannot be read, or holds something else than one line of text. The error has nothing of the
+/// content.
 pub(super) fn read(path: &Path) -> anyhow::Result<Kept> {
     let file = File::open(path).with_context(|| shown(path))?;
     let mode = file.metadata().with_context(|| shown(path))?.mode() & 0o7777;

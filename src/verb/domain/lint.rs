@@ -58,8 +58,8 @@ const OF_MACHINE: [&str; 4] =
 /// The identifiers themselves are never printed. Exit status 3 if something was found.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Files with one identifier each; anything that is no file is taken for an identifier, which other users then see
-    /// on the command line
+    /// Files with one identifier each; anything that is no file is taken for an identifier, which other users
+    /// then see on the command line
     #[arg(value_name = "ID|FILE", required = true)]
     ids: Vec<OsString>,
 

@@ -1,4 +1,5 @@
-//! `erofs-ishare domain`: the identifiers that say which mounts share page cache, and mounts that keep them secret.
+//! `erofs-ishare domain`: the identifiers that say which mounts share page cache, and mounts that keep them
+//! secret.
 
 mod id;
 mod lint;
@@ -11,9 +12,10 @@ use super::Done;
 
 /// Make, check and use identifiers of domains
 ///
-/// Mounts with the same `domain_id` share page cache, and whoever can have an image mounted in a domain decides what its
-/// other mounts read. So an identifier that separates those who do not trust each other is a secret: it should be long,
-/// random, and never on a command line, where every user sees it. Linux shows it in no table of mounts.
+/// Mounts with the same `domain_id` share page cache, and whoever can have an image mounted in a domain
+/// decides what its other mounts read. So an identifier that separates those who do not trust each other is a
+/// secret: it should be long, random, and never on a command line, where every user sees it. Linux shows it
+/// in no table of mounts.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]

@@ -1,4 +1,5 @@
-//! `domain mount`: mounts an image so that the domain's identifier goes from its file to the kernel and nowhere else.
+//! `domain mount`: mounts an image so that the domain's identifier goes from its file to the kernel and
+//! nowhere else.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -33,8 +34,8 @@ const ATTRIBUTES: [(&str, MountAttrFlags); 6] = [
 
 /// Mount an image in a domain without showing the identifier to other users
 ///
-/// The identifier is read from its file and given to the kernel by fsconfig(2): it is on no command line and in no
-/// environment, and Linux shows it in no table of mounts. Needs root, and Linux 7.0 or newer.
+/// The identifier is read from its file and given to the kernel by fsconfig(2): it is on no command line and
+/// in no environment, and Linux shows it in no table of mounts. Needs root, and Linux 7.0 or newer.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// What to mount and how.
@@ -142,7 +143,8 @@ fn set(context: &OwnedFd, key: &str, value: Option<&OsStr>) -> rustix::io::Resul
     }
 }
 
-/// What the kernel says about the failure, behind a colon; the identifier is not repeated, should it be in there.
+/// What the kernel says about the failure, behind a colon; the identifier is not repeated, should it be in
+/// there.
 fn message(context: &OwnedFd, id: &str) -> String {
     let mut text = String::new();
     let mut bytes = [0_u8; MESSAGE];

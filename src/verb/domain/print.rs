@@ -12,8 +12,9 @@ use crate::verb::source::shown;
 
 /// Print the command that mounts an image in a domain
 ///
-/// It names the file with the identifier. A command line of mount(8) would have to carry the identifier itself, where
-/// every user sees it while the command runs; the same holds for mount -o "$(cat FILE)", and fstab is readable by all.
+/// It names the file with the identifier. A command line of mount(8) would have to carry the identifier
+/// itself, where every user sees it while the command runs; the same holds for mount -o "$(cat FILE)", and
+/// fstab is readable by all.
 #[derive(Debug, clap::Args)]
 pub(super) struct CommandArgs {
     #[command(flatten)]
@@ -22,9 +23,9 @@ pub(super) struct CommandArgs {
 
 /// Print a systemd unit that mounts an image in a domain
 ///
-/// A unit of type mount would carry the identifier in its options, which every user can read, and mount(8) would have it
-/// on its command line. So this is a service, which gets the file with the identifier as a credential that only itself
-/// can read. Mounts that need the image should name it in Requires= and After=.
+/// A unit of type mount would carry the identifier in its options, which every user can read, and mount(8)
+/// would have it on its command line. So this is a service, which gets the file with the identifier as a
+/// credential that only itself can read. Mounts that need the image should name it in Requires= and After=.
 #[derive(Debug, clap::Args)]
 pub(super) struct UnitArgs {
     #[command(flatten)]

@@ -1,5 +1,6 @@
-//! Owner, mode, extended attributes and time of an extracted file, in the order in which none undoes another: a change of
-//! owner clears set-id bits and capabilities, an ACL changes the mode, everything changes the time.
+//! Owner, mode, extended attributes and time of an extracted file, in the order in which none undoes another:
+//! a change of owner clears set-id bits and capabilities, an ACL changes the mode, everything changes the
+//! time.
 //!
 //! Everything is done to an open descriptor and nothing to a name: whoever can write to the directory can put
 //! a link to another file in the place of a name, and root would change that file. Symbolic links and special
@@ -129,8 +130,8 @@ impl On<'_> {
             return Err(io::Error::other(format!("{uid}:{gid} is not an owner that the system can set")));
         }
         match self {
-            // Those of rustix for descriptors, and its chmodat, are system calls even with its feature `use-libc`, and
-            // fakeroot and pseudo see the functions of libc alone.
+            // Those of rustix for descriptors, and its chmodat, are system calls even with its feature
+            // `use-libc`, and fakeroot and pseudo see the functions of libc alone.
             Self::Open(fd) => std::os::unix::fs::fchown(fd, Some(uid), Some(gid)),
             Self::Place(fd) => match std::os::unix::fs::chown(Self::path(fd), Some(uid), Some(gid)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {

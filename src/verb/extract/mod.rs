@@ -1,4 +1,5 @@
-//! `erofs-ishare extract`: files of an image become files of the host, with everything that the image says about them.
+//! `erofs-ishare extract`: files of an image become files of the host, with everything that the image says
+//! about them.
 
 mod attributes;
 mod target;
@@ -30,10 +31,10 @@ use crate::words::counted;
 
 /// Copy files out of an image
 ///
-/// Everything that the image says is restored: types, modes, owners, times, extended attributes and ACLs, hard links, and
-/// holes. A directory's content goes into DIR, a single file below it. Nothing is written outside DIR, whatever the image
-/// says, and nothing that exists is replaced without --overwrite. What cannot be restored is named on stderr; the rest is
-/// still done, and the exit status is 1.
+/// Everything that the image says is restored: types, modes, owners, times, extended attributes and ACLs,
+/// hard links, and holes. A directory's content goes into DIR, a single file below it. Nothing is written
+/// outside DIR, whatever the image says, and nothing that exists is replaced without --overwrite. What cannot
+/// be restored is named on stderr; the rest is still done, and the exit status is 1.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Args {
@@ -178,8 +179,8 @@ impl Extraction<'_> {
         troubles.into_iter().try_for_each(|trouble| self.settle(path, Err(trouble)))
     }
 
-    /// Leaves directories until `depth` of them are open, and gives each the attributes that its content would have
-    /// changed.
+    /// Leaves directories until `depth` of them are open, and gives each the attributes that its content
+    /// would have changed.
     fn leave_to(&mut self, depth: usize) -> anyhow::Result<()> {
         while self.target.depth() > depth {
             let left = self.target.leave().context("going back to the parent directory")?;
@@ -279,7 +280,8 @@ impl Extraction<'_> {
     ) -> Result<(attributes::XattrCount, Vec<Trouble>), Trouble> {
         let file = self.target.file(name).map_err(|error| host("regular file", &error))?;
         if let Err(trouble) = self.content(inode, &file) {
-            // A file that is not whole must not look as if it were. If it cannot be removed, the error still is said.
+            // A file that is not whole must not look as if it were. If it cannot be removed, the error still
+            // is said.
             drop(self.target.remove(name));
             return Err(trouble);
         }

@@ -1,5 +1,5 @@
-//! The directory that is extracted into. Every name is used relative to an open directory and never followed, so that no
-//! name and no link of an image leads out of it.
+//! The directory that is extracted into. Every name is used relative to an open directory and never followed,
+//! so that no name and no link of an image leads out of it.
 
 use std::fs::File;
 use std::io;
@@ -67,7 +67,8 @@ fn replaced() -> io::Error {
 }
 
 impl Target {
-    /// Opens the directory, which is made if it is not there. The way to it is the user's own and may lead over links.
+    /// Opens the directory, which is made if it is not there. The way to it is the user's own and may lead
+    /// over links.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         match rustix::fs::mkdirat(CWD, path, PRIVATE_DIR) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
@@ -94,7 +95,8 @@ impl Target {
         self.here.as_fd()
     }
 
-    /// Makes a directory and goes into it. One that exists, and is a directory and no link, will do if `existing`.
+    /// Makes a directory and goes into it. One that exists, and is a directory and no link, will do if
+    /// `existing`.
     pub(super) fn enter(&mut self, name: &[u8], path: &[u8], inode: Inode, existing: bool) -> io::Result<()> {
         let is_new = match rustix::fs::mkdirat(&self.here, name, PRIVATE_DIR) {
             Err(rustix::io::Errno::EXIST) if existing => false,

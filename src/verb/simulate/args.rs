@@ -11,14 +11,15 @@ use crate::files::{self, Item};
 
 /// Say how much page cache a set of images takes on Linux, with sharing and without
 ///
-/// Every image is mounted once, in the order given, and every file of it read completely, as a full backup or a check
-/// of all files would: the most that sharing can save. With --access a recorded workload takes the place of this, with
-/// --scenario a file says what is mounted and what happens, in order. Nothing is mounted for it, and any machine can do
-/// it.
+/// Every image is mounted once, in the order given, and every file of it read completely, as a full backup or
+/// a check of all files would: the most that sharing can save. With --access a recorded workload takes the
+/// place of this, with
+/// --scenario a file says what is mounted and what happens, in order. Nothing is mounted for it, and any
+/// machine can do it.
 ///
-/// Said are the memory of each domain, what each further image adds, which files do not share and why, which bytes the
-/// images store more than once, what metadata takes beside, and what could be done. See erofs-ishare(1) for the forms of
-/// scenarios and traces.
+/// Said are the memory of each domain, what each further image adds, which files do not share and why, which
+/// bytes the images store more than once, what metadata takes beside, and what could be done. See
+/// erofs-ishare(1) for the forms of scenarios and traces.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each flag that takes no value")]
 pub struct Args {
@@ -26,12 +27,13 @@ pub struct Args {
     #[arg(value_name = "IMAGE")]
     pub(super) images: Vec<PathBuf>,
 
-    /// A domain: its name alone, or with its images (may be repeated). Images of different domains share nothing
+    /// A domain: its name alone, or with its images (may be repeated). Images of different domains share
+    /// nothing
     #[arg(long, value_name = "NAME[=IMAGE,...]")]
     pub(super) domain: Vec<String>,
 
-    /// An extra device of an image, in the order of its device table: what a companion META refers to. Of a single image
-    /// the device alone will do
+    /// An extra device of an image, in the order of its device table: what a companion META refers to. Of a
+    /// single image the device alone will do
     #[arg(long, value_name = "META=ORIGINAL")]
     pub(super) device: Vec<PathBuf>,
 
@@ -43,7 +45,8 @@ pub struct Args {
     #[arg(long, value_name = "KERNEL", value_parser = kernel_named, default_value = "7.2")]
     pub(super) kernel: KernelModel,
 
-    /// How files are read: all of them by read (all, read), mmap or sendfile, or as trace:FILE or strace:FILE says
+    /// How files are read: all of them by read (all, read), mmap or sendfile, or as trace:FILE or strace:FILE
+    /// says
     #[arg(long, value_name = "HOW", default_value = "all")]
     pub(super) access: How,
 
@@ -63,8 +66,8 @@ pub struct Args {
     #[arg(long)]
     pub(super) allow_unshared: bool,
 
-    /// Read the contents: duplicates are those of content, fingerprints are held against it, and files that differ in a
-    /// few bytes are named
+    /// Read the contents: duplicates are those of content, fingerprints are held against it, and files that
+    /// differ in a few bytes are named
     #[arg(long)]
     pub(super) verify: bool,
 

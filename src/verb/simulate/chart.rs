@@ -1,5 +1,5 @@
-//! Charts as inline SVG: lines for memory as images are added, bars for parts of a whole. Numbers in, text out; colours
-//! are classes that the page gives a meaning to, in light and in dark.
+//! Charts as inline SVG: lines for memory as images are added, bars for parts of a whole. Numbers in, text
+//! out; colours are classes that the page gives a meaning to, in light and in dark.
 
 use std::fmt::Write as _;
 

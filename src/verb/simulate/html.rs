@@ -1,4 +1,5 @@
-//! The report as one page for a browser: text, tables and charts, without a script and without anything from elsewhere.
+//! The report as one page for a browser: text, tables and charts, without a script and without anything from
+//! elsewhere.
 
 use std::fmt::Write as _;
 

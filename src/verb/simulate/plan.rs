@@ -1,4 +1,5 @@
-//! What the command line asks for: which image is in which domain, how files are read, what lies under the mounts.
+//! What the command line asks for: which image is in which domain, how files are read, what lies under the
+//! mounts.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! Accesses of a real workload: a trace, or a log of strace, line by line in the model, with sharing and without.
+//! Accesses of a real workload: a trace, or a log of strace, line by line in the model, with sharing and
+//! without.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write as _};
@@ -64,8 +65,8 @@ impl Stopped {
     }
 }
 
-/// Replays what `reader` reads from the file at `path`, of which `line` says at which line it is, and writes it to
-/// `--trace-out`.
+/// Replays what `reader` reads from the file at `path`, of which `line` says at which line it is, and writes
+/// it to `--trace-out`.
 fn replay<R>(
     setup: Setup<'_>,
     args: &Args,

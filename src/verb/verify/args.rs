@@ -10,19 +10,20 @@ use crate::value;
 
 /// Check images: their structure, and their fingerprints against their contents
 ///
-/// Reads everything: every inode, name, attribute, extent and, of files with fingerprints and of compressed files, every
-/// byte. What is wrong is printed with a name for its kind, the path, what was found and what was wanted.
+/// Reads everything: every inode, name, attribute, extent and, of files with fingerprints and of compressed
+/// files, every byte. What is wrong is printed with a name for its kind, the path, what was found and what
+/// was wanted.
 ///
-/// Exit status, as of fsck(8) and other than that of the other verbs: 0 everything is right, 4 something is wrong, 8
-/// something could not be read (12 for both), 16 wrong command line.
+/// Exit status, as of fsck(8) and other than that of the other verbs: 0 everything is right, 4 something is
+/// wrong, 8 something could not be read (12 for both), 16 wrong command line.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The images: regular files or block devices
     #[arg(required = true, value_name = "IMAGE")]
     pub(super) images: Vec<PathBuf>,
 
-    /// An extra device of an image, in the order of its device table; give all of them or none. Of several images,
-    /// META is the one that it belongs to
+    /// An extra device of an image, in the order of its device table; give all of them or none. Of several
+    /// images, META is the one that it belongs to
     #[arg(long, value_name = "[META=]FILE")]
     pub(super) device: Vec<PathBuf>,
 
@@ -30,7 +31,8 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     pub(super) offset: u64,
 
-    /// Hold the images against each other as well: equal fingerprints of different contents are wrong in one domain
+    /// Hold the images against each other as well: equal fingerprints of different contents are wrong in one
+    /// domain
     #[arg(long)]
     pub(super) domain: bool,
 

@@ -13,8 +13,8 @@ pub trait Hasher: Send {
 /// The fingerprint of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprint {
-    /// The value of the xattr: 1 to 71 bytes, so that it fits the smallest block (Linux ignores values longer than a
-    /// block).
+    /// The value of the xattr: 1 to 71 bytes, so that it fits the smallest block (Linux ignores values longer
+    /// than a block).
     pub value: Vec<u8>,
     /// The cryptographic digest of the content, 32 bytes or more: equal for equal files only.
     pub digest: Vec<u8>,
@@ -31,8 +31,8 @@ pub struct FingerprintKind {
     pub digest_len: usize,
     /// A fresh hasher. The UUID is the publisher's namespace, for kinds that need one.
     pub hasher: fn(namespace: Uuid) -> Box<dyn Hasher>,
-    /// The fingerprints of contents that are in memory, in their order: the same values, made faster where several
-    /// can be made at once.
+    /// The fingerprints of contents that are in memory, in their order: the same values, made faster where
+    /// several can be made at once.
     pub each: fn(namespace: Uuid, contents: &[&[u8]]) -> Vec<Fingerprint>,
     /// Whether the kind needs a namespace.
     pub needs_namespace: bool,

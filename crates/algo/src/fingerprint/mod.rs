@@ -1,7 +1,7 @@
 //! Fingerprints: values that name a file's content, one row per kind.
 //!
-//! The kernel takes a value as opaque bytes; the kinds matter to the builder, which makes them, and to checkers, which
-//! find the kind by its tag and make the value again.
+//! The kernel takes a value as opaque bytes; the kinds matter to the builder, which makes them, and to
+//! checkers, which find the kind by its tag and make the value again.
 
 mod blake3;
 mod kind;
@@ -44,7 +44,8 @@ mod tests {
 
     #[test]
     fn values_match_published_vectors() {
-        // FIPS 180-4 and the BLAKE3 paper, for "abc"; the UUID from Python's uuid.uuid5 with sha256's digest as name.
+        // FIPS 180-4 and the BLAKE3 paper, for "abc"; the UUID from Python's uuid.uuid5 with sha256's digest
+        // as name.
         let namespace = ::uuid::Uuid::NAMESPACE_URL;
         for (name, want) in [
             ("sha256", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),

@@ -1,5 +1,5 @@
-//! SHA-256 and SHA-512 of the content: `sha256:` or `sha512:` and the raw digest. The first is what mkfs.erofs writes,
-//! byte for byte, so that images of both tools share.
+//! SHA-256 and SHA-512 of the content: `sha256:` or `sha512:` and the raw digest. The first is what
+//! mkfs.erofs writes, byte for byte, so that images of both tools share.
 
 use sha2::{Digest, Sha256, Sha512};
 

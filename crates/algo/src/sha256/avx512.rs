@@ -43,8 +43,8 @@ macro_rules! sixteen_times {
     };
 }
 
-/// The function that puts the blocks of each lane into its state, if this processor can run it. All lanes have as many blocks as the
-/// first.
+/// The function that puts the blocks of each lane into its state, if this processor can run it. All lanes
+/// have as many blocks as the first.
 pub(super) fn detect() -> Option<Compress> {
     let has =
         std::arch::is_x86_feature_detected!("avx512f") && std::arch::is_x86_feature_detected!("avx512bw");
@@ -156,8 +156,8 @@ fn expand(words: &mut Words) {
     });
 }
 
-/// Tables of functions of three bits, the first of them the most significant of an index: exclusive or; the second where
-/// the first is set, else the third; what two of them say.
+/// Tables of functions of three bits, the first of them the most significant of an index: exclusive or; the
+/// second where the first is set, else the third; what two of them say.
 const XOR: i32 = 0b1001_0110;
 const CHOICE: i32 = 0b1100_1010;
 const MAJORITY: i32 = 0b1110_1000;

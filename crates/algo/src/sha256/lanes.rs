@@ -66,7 +66,8 @@ impl Tail {
     }
 }
 
-/// The digests of all contents, by sixteen lanes and, where less than `fewest` of them are at work, one by one.
+/// The digests of all contents, by sixteen lanes and, where less than `fewest` of them are at work, one by
+/// one.
 pub(super) fn side_by_side(contents: &[&[u8]], fewest: usize, compress: Compress) -> Vec<[u8; 32]> {
     let mut order: Vec<usize> = (0..contents.len()).collect();
     order.sort_by_key(|&number| std::cmp::Reverse(contents[number].len()));
@@ -88,7 +89,8 @@ pub(super) fn side_by_side(contents: &[&[u8]], fewest: usize, compress: Compress
         let shortest = busy.clone().min_by_key(|blocks| blocks.len());
         let Some(shortest) = shortest.filter(|_| busy.count() >= fewest) else { break };
         let count = shortest.len();
-        // A lane without a content of its own goes through those of another; nobody looks at what comes of it.
+        // A lane without a content of its own goes through those of another; nobody looks at what comes of
+        // it.
         let blocks =
             std::array::from_fn(|column| &lanes[column].as_ref().map_or(shortest, Lane::blocks)[..count]);
         compress(&mut states, &blocks);

@@ -107,10 +107,10 @@ impl Rules {
         self.index == IndexForm::Extents
     }
 
-    /// Whether plain blocks are interlaced (`Z_EROFS_COMPRESSION_INTERLACED`). Linux reads that from 6.1 on; an older one would not
-    /// see the bit that announces it and return wrong bytes. So it is done with fragments alone, which no older one mounts.
-    /// References need blocks that do not depend on where in a file they are, and without blocks there is nothing to
-    /// interlace.
+    /// Whether plain blocks are interlaced (`Z_EROFS_COMPRESSION_INTERLACED`). Linux reads that from 6.1 on;
+    /// an older one would not see the bit that announces it and return wrong bytes. So it is done with
+    /// fragments alone, which no older one mounts. References need blocks that do not depend on where in a
+    /// file they are, and without blocks there is nothing to interlace.
     pub(crate) fn is_interlaced(&self) -> bool {
         self.fragments.is_some() && !self.dedupe && !self.is_unaligned()
     }
@@ -127,8 +127,8 @@ impl Rules {
             given => given.clamp(block, erofs_encode::MAX_INPUT),
         };
         let pcluster = limit(choice.pcluster, self.is_unaligned(), block) as usize;
-        // Linux 6.18 gave I/O errors where plain pieces of more than 32 KiB at any byte were referred to from several
-        // places within pages.
+        // Linux 6.18 gave I/O errors where plain pieces of more than 32 KiB at any byte were referred to from
+        // several places within pages.
         let long = self.is_unaligned() && !self.dedupe;
         Sizes {
             block,
@@ -168,8 +168,8 @@ impl Codecs {
     /// The parameters of the algorithm with this index for pclusters of these sizes.
     pub(crate) fn params(&self, algorithm: usize, sizes: Sizes) -> Option<Params> {
         let chosen = self.algorithms.get(algorithm)?;
-        // One configuration in the superblock holds for all files of an algorithm, so the dictionary must not follow the
-        // pcluster size of a hint.
+        // One configuration in the superblock holds for all files of an algorithm, so the dictionary must not
+        // follow the pcluster size of a hint.
         let fresh = Params::new(chosen.algorithm, self.largest_pcluster as usize);
         Some(Params {
             level: chosen.level,
@@ -221,8 +221,8 @@ pub(crate) fn refused(cause: &EncodeError) -> BuildError {
     }
 }
 
-/// The largest pcluster in bytes where `wanted` was asked for. One that starts anywhere touches a block more than its
-/// length says, and Linux has room for 1 MiB of blocks.
+/// The largest pcluster in bytes where `wanted` was asked for. One that starts anywhere touches a block more
+/// than its length says, and Linux has room for 1 MiB of blocks.
 pub(crate) fn limit(wanted: u32, unaligned: bool, block: usize) -> u32 {
     let block = u32::try_from(block).unwrap_or(u32::MAX);
     if unaligned { wanted.min(PCLUSTER_MAX_SIZE - block) } else { wanted }

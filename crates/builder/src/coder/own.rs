@@ -2,11 +2,12 @@
 
 use super::pcluster::{Coder, Encoded, End, Extent};
 
-/// Encodes a part of a file that starts at an lcluster, behind what is in `bytes`. If something else starts at its end
-/// (`inner`), its last extent is no shorter than a block: an index tells of one start in each lcluster, and whoever refers
-/// to this part may have its lclusters elsewhere.
+/// Encodes a part of a file that starts at an lcluster, behind what is in `bytes`. If something else starts
+/// at its end (`inner`), its last extent is no shorter than a block: an index tells of one start in each
+/// lcluster, and whoever refers to this part may have its lclusters elsewhere.
 ///
-/// Pclusters of three blocks are allowed for inner parts, and one that ends within an lcluster has at least two blocks.
+/// Pclusters of three blocks are allowed for inner parts, and one that ends within an lcluster has at least
+/// two blocks.
 pub(crate) fn encode(
     coder: &mut Coder,
     source: &[u8],

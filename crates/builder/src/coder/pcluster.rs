@@ -1,25 +1,28 @@
-//! From bytes to pclusters: where each begins and ends, and what it holds. Pure; knows no file and no address.
+//! From bytes to pclusters: where each begins and ends, and what it holds. Pure; knows no file and no
+//! address.
 //!
-//! Every pcluster is filled: the encoder takes as much content as fits into it, so only the last one of a file or
-//! segment is cut to fewer blocks. Whatever would not become smaller is stored plain, block by block. Where there is a
-//! second algorithm, each pcluster is tried with both.
+//! Every pcluster is filled: the encoder takes as much content as fits into it, so only the last one of a
+//! file or segment is cut to fewer blocks. Whatever would not become smaller is stored plain, block by block.
+//! Where there is a second algorithm, each pcluster is tried with both.
 
 use std::ops::Range;
 
 use erofs_encode::{EncodeError, Params, PrefixEncoder, is_noise};
 use erofs_format::compression::Algorithm;
 
-/// How much the last pcluster may exceed a block boundary, per block that it has, for the stronger encoder to be tried:
-/// in most cases it then ends before the boundary, which saves a block.
+/// How much the last pcluster may exceed a block boundary, per block that it has, for the stronger encoder to
+/// be tried: in most cases it then ends before the boundary, which saves a block.
 const SQUEEZE_PER_BLOCK: usize = 200;
 
-/// What is left of a file goes to the packed inode if it has at most as much content as so many pclusters: compressed, it
-/// would mostly be shorter than one. Together with its neighbours it becomes smaller, and it is encoded only once.
+/// What is left of a file goes to the packed inode if it has at most as much content as so many pclusters:
+/// compressed, it would mostly be shorter than one. Together with its neighbours it becomes smaller, and it
+/// is encoded only once.
 const FRAGMENT_REACH: usize = 3;
 
 /// DEFLATE pclusters that start and end anywhere take a multiple of so many bytes, zeros in front. Linux
-/// (`z_erofs_deflate_decompress`) gives up when the output is complete and the page ends, although the mark of the end of the
-/// stream, at most 22 bits with the filling, is on the next page. So no page boundary may lie within the last three bytes.
+/// (`z_erofs_deflate_decompress`) gives up when the output is complete and the page ends, although the mark
+/// of the end of the stream, at most 22 bits with the filling, is on the next page. So no page boundary may
+/// lie within the last three bytes.
 const DEFLATE_GRANULE: u8 = 4;
 
 /// A pcluster, or a block that is stored plain.
@@ -92,7 +95,8 @@ pub(crate) struct Sizes {
     pub(crate) plain: usize,
     /// A last pcluster that exceeds a block boundary by little is tried again with more effort.
     pub(crate) squeeze: bool,
-    /// Plain blocks are interlaced (`Z_EROFS_COMPRESSION_INTERLACED`): each byte is at the same offset of its block as in the file.
+    /// Plain blocks are interlaced (`Z_EROFS_COMPRESSION_INTERLACED`): each byte is at the same offset of its
+    /// block as in the file.
     pub(crate) interlaced: bool,
 }
 
@@ -150,7 +154,8 @@ impl Coder {
         Ok(Self { sizes, encoder, alternative: None, granule })
     }
 
-    /// The same with a second algorithm, whose pclusters are taken where they cost at most `percent` percent more.
+    /// The same with a second algorithm, whose pclusters are taken where they cost at most `percent` percent
+    /// more.
     pub(crate) fn with_alternative(self, params: &Params, percent: u8) -> Result<Self, EncodeError> {
         let encoder = Encoder::new(params, self.sizes)?;
         let granule = self.granule.max(encoder.granule(self.sizes));
@@ -170,8 +175,8 @@ impl Coder {
         self.sizes.block
     }
 
-    /// Encodes a file or a segment of one behind what is in `bytes`; `end` says what may become of its end, if that is
-    /// the file's. `source` starts at a block of the file where plain blocks are interlaced.
+    /// Encodes a file or a segment of one behind what is in `bytes`; `end` says what may become of its end,
+    /// if that is the file's. `source` starts at a block of the file where plain blocks are interlaced.
     pub(crate) fn encode(&mut self, source: &[u8], end: End, bytes: &mut Vec<u8>) -> Encoded {
         self.encoder.main.begin_segment();
         if let Some(alternative) = &mut self.alternative {
@@ -257,8 +262,8 @@ impl Coder {
         self.plain(rest, within, self.sizes.plain, out)
     }
 
-    /// Stores up to `limit` bytes plain: in whole blocks, or at any byte where that is allowed. With `within` above 0 the
-    /// blocks are interlaced: rotated by so many bytes.
+    /// Stores up to `limit` bytes plain: in whole blocks, or at any byte where that is allowed. With `within`
+    /// above 0 the blocks are interlaced: rotated by so many bytes.
     fn plain(&self, rest: &[u8], within: usize, limit: usize, out: &mut Output<'_>) -> usize {
         let Sizes { block, unaligned, plain, .. } = self.sizes;
         let content = &rest[..rest.len().min(limit)];
@@ -346,8 +351,8 @@ impl Encoder {
         pays.then_some(Attempt { written, stored, ..other })
     }
 
-    /// Cuts a last pcluster of more than a block at its last block boundary, so that what is left is short. Leaves the
-    /// bytes in `scratch`.
+    /// Cuts a last pcluster of more than a block at its last block boundary, so that what is left is short.
+    /// Leaves the bytes in `scratch`.
     fn cut(&mut self, rest: &[u8], consumed: usize, written: usize, block: usize) -> (usize, usize) {
         let whole = written / block * block;
         if whole == 0 || whole == written {
@@ -362,7 +367,8 @@ impl Encoder {
         (found.consumed, found.written)
     }
 
-    /// Tries harder where the last pcluster exceeds a block boundary by little. Leaves the bytes in `scratch`.
+    /// Tries harder where the last pcluster exceeds a block boundary by little. Leaves the bytes in
+    /// `scratch`.
     fn squeeze(&mut self, rest: &[u8], written: usize, block: usize) -> usize {
         let (blocks, excess) = (written / block, written % block);
         if blocks == 0 || excess == 0 || excess > SQUEEZE_PER_BLOCK * blocks {
@@ -380,9 +386,9 @@ impl Encoder {
 }
 
 impl Attempt {
-    /// Whether the alternative costs at most `percent` percent more stored bytes per byte of content. One that leaves a rest
-    /// of what this one ends would take another block, so it has to end with the file too; and what stands behind the
-    /// inode takes no block at all.
+    /// Whether the alternative costs at most `percent` percent more stored bytes per byte of content. One
+    /// that leaves a rest of what this one ends would take another block, so it has to end with the file too;
+    /// and what stands behind the inode takes no block at all.
     fn yields_to(self, other: Self, percent: u8) -> bool {
         if self.is_end && !other.is_end || self.inline && !other.inline {
             return false;

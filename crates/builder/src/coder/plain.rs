@@ -1,12 +1,13 @@
-//! Contents that are stored as they are: which pieces are zeros and take no space, and which bytes may follow the inode. Decided
-//! by content alone, so that a sparse copy of a tree and a full one give the same image.
+//! Contents that are stored as they are: which pieces are zeros and take no space, and which bytes may follow
+//! the inode. Decided by content alone, so that a sparse copy of a tree and a full one give the same image.
 
 use std::ops::Range;
 
 use erofs_format::BlockBits;
 use erofs_format::datalayout::chunk::MAP_ENTRY_SIZE;
 
-/// Files up to this many bytes are looked at as a whole; longer ones in parts that are multiples of this size.
+/// Files up to this many bytes are looked at as a whole; longer ones in parts that are multiples of this
+/// size.
 pub(crate) const SEGMENT_SIZE: usize = 1 << SEGMENT_BITS;
 /// The same as a power of two.
 pub(crate) const SEGMENT_BITS: u8 = 20;
@@ -105,9 +106,10 @@ impl PlainCoder {
     }
 }
 
-/// The unit in which holes of a file of `size` bytes are looked for, as a power of two of bytes: at least `least`, and
-/// so large that the chunk table (4 bytes per unit) costs less than a single hole saves: about 4 × √size, and twice
-/// that where the file is too long to be judged as a whole. At most a segment, so that each segment is judged alone.
+/// The unit in which holes of a file of `size` bytes are looked for, as a power of two of bytes: at least
+/// `least`, and so large that the chunk table (4 bytes per unit) costs less than a single hole saves: about 4
+/// × √size, and twice that where the file is too long to be judged as a whole. At most a segment, so that
+/// each segment is judged alone.
 pub(crate) fn unit_bits(size: u64, least: u8) -> u8 {
     let factor = if size > SEGMENT_SIZE as u64 { 8 } else { 4 };
     let wanted = factor * size.isqrt();
@@ -123,8 +125,8 @@ fn is_zero(bytes: &[u8]) -> bool {
         && rest.iter().all(|&byte| byte == 0)
 }
 
-/// Whether a file of one segment takes fewer bytes in chunks of `unit` bytes, of which those of zeros take none, than as one run
-/// of blocks with `tail` bytes that follow the inode.
+/// Whether a file of one segment takes fewer bytes in chunks of `unit` bytes, of which those of zeros take
+/// none, than as one run of blocks with `tail` bytes that follow the inode.
 fn chunks_pay(content: &[u8], unit: usize, block_bits: BlockBits, tail: u64) -> bool {
     let mut any = false;
     let mut blocks = 0;

@@ -1,5 +1,5 @@
-//! What the original has room for, and what of it is used up: hostile tables that overlap must cost no more than
-//! their bytes.
+//! What the original has room for, and what of it is used up: hostile tables that overlap must cost no more
+//! than their bytes.
 
 use erofs_format::datalayout::chunk::{ChunkFormat, MAP_ENTRY_SIZE};
 use erofs_format::datalayout::{DataLayout, extents};
@@ -84,8 +84,8 @@ impl Bounds {
     }
 }
 
-/// The most blocks of contents that are copied: a page for each block of the original, and a block for each inode,
-/// which takes 32 bytes. More would be the same blocks again and again.
+/// The most blocks of contents that are copied: a page for each block of the original, and a block for each
+/// inode, which takes 32 bytes. More would be the same blocks again and again.
 fn copies_max(block_bits: BlockBits, length: u64) -> u64 {
     let pages = block_bits.blocks_ceil(length).saturating_mul(block_bits.blocks_ceil(PAGE).max(1));
     pages.saturating_add(length / INODE_SLOT_SIZE)

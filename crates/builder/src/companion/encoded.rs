@@ -1,9 +1,9 @@
 //! Compressed files of the original: their pclusters stay where they are.
 //!
-//! A last pcluster that follows an inode of the original starts at any byte, which extent records can name. Where the
-//! companion may have those, and where they are shorter, it stays where it is. Else it is copied: after the inode
-//! of the companion, or, if it is too long for that, to a block of its own. Fragments stay where they are in the packed
-//! inode, of which the companion has one with the same content.
+//! A last pcluster that follows an inode of the original starts at any byte, which extent records can name.
+//! Where the companion may have those, and where they are shorter, it stays where it is. Else it is copied:
+//! after the inode of the companion, or, if it is too long for that, to a block of its own. Fragments stay
+//! where they are in the packed inode, of which the companion has one with the same content.
 
 use erofs_format::FormatError;
 use erofs_format::compression::Algorithm;
@@ -101,8 +101,8 @@ fn class(list: &[ZExtent], data: &FileData, bounds: &Bounds) -> Class {
     Class::Compressed { index, lcluster_bits, algorithm }
 }
 
-/// The content where a last pcluster that follows the inode is read from where it is, if it can be: that of a file in
-/// a metabox is on no device.
+/// The content where a last pcluster that follows the inode is read from where it is, if it can be: that of a
+/// file in a metabox is on no device.
 fn apart(
     content: &Content<Vec<u8>>,
     last: &ZExtent,
@@ -168,17 +168,17 @@ fn inline(
     Ok(content)
 }
 
-/// Bytes of table and tail that a content takes among the metadata, wherever the original will start; `None` if it cannot be
-/// told.
+/// Bytes of table and tail that a content takes among the metadata, wherever the original will start; `None`
+/// if it cannot be told.
 fn metadata(content: &Content<Vec<u8>>, data: &FileData, bounds: &Bounds) -> Option<usize> {
     let tables = Tables { block_bits: bounds.block_bits, forces_indexes: false, devices: vec![0] };
     let made = tables.make(content, Kind::Compressed, data.len(), EXTENDED_SIZE as u64).ok()?;
     Some(made.table.len() + content.tail_bytes().map_or(0, Vec::len))
 }
 
-/// Refuses what kernels do not read alike: plain data that follows an inode whose plain blocks are interlaced. Linux 7.2
-/// takes it as it is (`EROFS_MAP_META` in `z_erofs_map_blocks_fo`), 6.18 turns it. mkfs.erofs 1.9 writes such
-/// packed inodes.
+/// Refuses what kernels do not read alike: plain data that follows an inode whose plain blocks are
+/// interlaced. Linux 7.2 takes it as it is (`EROFS_MAP_META` in `z_erofs_map_blocks_fo`), 6.18 turns it.
+/// mkfs.erofs 1.9 writes such packed inodes.
 fn check_inline(list: &[ZExtent], data: &FileData) -> Result<(), FormatError> {
     let is_interlaced = matches!(data.map_header(), Some(MapHeader::Index(header)) if header.interlaced);
     let is_plain = |last: &ZExtent| {
@@ -191,8 +191,8 @@ fn check_inline(list: &[ZExtent], data: &FileData) -> Result<(), FormatError> {
     Ok(())
 }
 
-/// All extents of a file, held to the rules that keep the work within bounds: one begins where the one before it ends,
-/// and all of them lie within the original.
+/// All extents of a file, held to the rules that keep the work within bounds: one begins where the one before
+/// it ends, and all of them lie within the original.
 fn list(data: &FileData, bounds: &Bounds) -> Result<Vec<ZExtent>, BuildError> {
     let mut list: Vec<ZExtent> = Vec::new();
     let mut next = 0;

@@ -1,5 +1,5 @@
-//! The files of the original, for the pipeline: where each is stored, and its bytes, which are read for fingerprints and
-//! for what is copied.
+//! The files of the original, for the pipeline: where each is stored, and its bytes, which are read for
+//! fingerprints and for what is copied.
 
 use erofs_algo::fingerprint::Hasher;
 use erofs_format::Nid;

@@ -1,15 +1,17 @@
-//! The companion of an image: metadata alone, with fingerprints computed here, that refers to the original for contents.
+//! The companion of an image: metadata alone, with fingerprints computed here, that refers to the original
+//! for contents.
 //!
 //! ```text
 //! original ─► tree
 //!          └► feed (where each file is stored) ─► pipeline (fingerprints, copies) ─► layout ─► finish
 //! ```
 //!
-//! The original is the one extra device of the companion. In the unified address space it starts behind the companion's own
-//! blocks (`erofs_map_dev`). Files have chunks that name the device; those that are one run of blocks and a tail stay
-//! flat, so that the tail follows the inode and needs no block of its own. Compressed files keep their extents, whose
-//! addresses are those of the unified space, and fragments the packed inode in which they are. For overlayfs there is a
-//! second form, whose files have no data and name the file of another layer instead.
+//! The original is the one extra device of the companion. In the unified address space it starts behind the
+//! companion's own blocks (`erofs_map_dev`). Files have chunks that name the device; those that are one run
+//! of blocks and a tail stay flat, so that the tail follows the inode and needs no block of its own.
+//! Compressed files keep their extents, whose addresses are those of the unified space, and fragments the
+//! packed inode in which they are. For overlayfs there is a second form, whose files have no data and name
+//! the file of another layer instead.
 //!
 //! Reading order: `tree`, `feed`, `plain` with `piece` and `pages`, `encoded`, `bounds`.
 
@@ -63,13 +65,14 @@ pub enum Form {
         /// The fingerprints that its files get; computed, never those of the original.
         fingerprint: FingerprintOptions,
     },
-    /// To be the upper of two lower layers of overlayfs, the original being the lower one, which is for data only.
-    /// There are no fingerprints: what would be shared are the holes of this image under the name of real contents.
+    /// To be the upper of two lower layers of overlayfs, the original being the lower one, which is for data
+    /// only. There are no fingerprints: what would be shared are the holes of this image under the name of
+    /// real contents.
     Overlay,
 }
 
-/// Builds the companion of `original` in `image`, its metadata compressed as `metabox` says (Linux 6.17), with so many
-/// threads; 0 for one per processor.
+/// Builds the companion of `original` in `image`, its metadata compressed as `metabox` says (Linux 6.17),
+/// with so many threads; 0 for one per processor.
 ///
 /// Its bytes depend on the original, the form and `metabox` alone.
 ///
@@ -175,8 +178,8 @@ impl<'t> Arranging<'t, '_> {
         Ok((Layout::new(headers, &shapes, self.contents.end)?, tables))
     }
 
-    /// The same with a start behind the companion. It decides how long extent records are, which decide how long the
-    /// companion is: it moves up until there is room, and the longest records are reached soon.
+    /// The same with a start behind the companion. It decides how long extent records are, which decide how
+    /// long the companion is: it moves up until there is room, and the longest records are reached soon.
     fn with_device(&self, packed: Option<&(Record, u64)>) -> Result<(Layout<'t>, Tables), BuildError> {
         let mut start = 0;
         loop {
@@ -247,8 +250,8 @@ fn check_contents(
     Ok(Budget::contents(&original.limits()).take(bytes)?)
 }
 
-/// The most bytes that configurations and the device slot take behind the superblock. Which algorithms files make use of is known
-/// when all of them were looked at.
+/// The most bytes that configurations and the device slot take behind the superblock. Which algorithms files
+/// make use of is known when all of them were looked at.
 fn announced_max() -> u64 {
     let all = Configs {
         lz4: Some(Lz4Config { max_distance: 0, max_pclusterblks: 1 }),
@@ -259,21 +262,22 @@ fn announced_max() -> u64 {
     (all.encode().len() + 2 * SLOT_SIZE) as u64
 }
 
-/// The block at which the device starts in the unified address space: behind the companion, whose inodes name that
-/// block before it is known how long its metabox will be. Where there is a packed
-/// inode, `packed` bytes follow it. A gap between the two is allowed (`erofs_map_dev`).
+/// The block at which the device starts in the unified address space: behind the companion, whose inodes name
+/// that block before it is known how long its metabox will be. Where there is a packed inode, `packed` bytes
+/// follow it. A gap between the two is allowed (`erofs_map_dev`).
 fn device_start(layout: &Layout<'_>, packed: Option<u64>) -> u64 {
     let bits = layout.headers.block_bits;
     let own = bits.blocks_ceil(layout.end);
-    // An index takes 8 bytes per block at most, and a segment of the metabox up to a block more than its content.
+    // An index takes 8 bytes per block at most, and a segment of the metabox up to a block more than its
+    // content.
     let metabox = if layout.headers.has_metabox { bits.blocks_ceil(layout.inodes_end) } else { 0 };
     let has_internal = layout.headers.has_metabox || packed.is_some();
     let outside = if has_internal { bits.blocks_ceil(packed.unwrap_or(0)) + 64 } else { 0 };
     own + metabox + metabox.div_ceil(32) + outside
 }
 
-/// What the compressed files of the original need to be read. What files do not make use of is left out, so that no newer
-/// kernel is asked for than they need.
+/// What the compressed files of the original need to be read. What files do not make use of is left out, so
+/// that no newer kernel is asked for than they need.
 fn needs(original: &Image, uses: Uses) -> Foreign {
     if !uses.any {
         return Foreign::default();
@@ -294,7 +298,8 @@ fn needs(original: &Image, uses: Uses) -> Foreign {
         deflate_windowbits: all.deflate_windowbits.filter(|_| has(Algorithm::Deflate)),
         zstd_windowlog: all.zstd_windowlog.filter(|_| has(Algorithm::Zstd)),
     };
-    // Kernels that do not know of fragments take deduplicated and interlaced pclusters for damage, which have the same bit.
+    // Kernels that do not know of fragments take deduplicated and interlaced pclusters for damage, which have
+    // the same bit.
     let kept = incompat::LZ4_0PADDING | incompat::FRAGMENTS;
     let incompat = superblock.incompat & kept
         | bit(has_records && configs.bits() != 0, incompat::COMPR_CFGS)

@@ -1,6 +1,7 @@
-//! Pages with bytes in more than one place. Linux 7.2 and 7.3 return wrong data for such a page, or crash, if its file is read
-//! through pages that images share: the hidden inode has blocks of a page (`erofs_ishare_fill_inode`), so that a page is taken as
-//! read when its first extent is. Where blocks are smaller than pages, such pages are copied to blocks of the companion.
+//! Pages with bytes in more than one place. Linux 7.2 and 7.3 return wrong data for such a page, or crash, if
+//! its file is read through pages that images share: the hidden inode has blocks of a page
+//! (`erofs_ishare_fill_inode`), so that a page is taken as read when its first extent is. Where blocks are
+//! smaller than pages, such pages are copied to blocks of the companion.
 
 use erofs_format::BlockBits;
 
@@ -9,7 +10,8 @@ use super::piece::{Piece, Place};
 /// The size of pages that images share, in bytes.
 pub(super) const PAGE: u64 = 4096;
 
-/// Makes every page that has more than one piece a part of a piece that is copied. `pieces` follow each other without gaps from byte 0 on.
+/// Makes every page that has more than one piece a part of a piece that is copied. `pieces` follow each other
+/// without gaps from byte 0 on.
 pub(super) fn copied(pieces: Vec<Piece>, bits: BlockBits) -> Vec<Piece> {
     let size = pieces.last().map_or(0, |last| last.start + last.length);
     let mut out: Vec<Piece> = Vec::with_capacity(pieces.len());

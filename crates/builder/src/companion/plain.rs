@@ -1,5 +1,5 @@
-//! Files of the original that are stored as they are: the blocks in which their bytes are, and what of them has
-//! to be copied.
+//! Files of the original that are stored as they are: the blocks in which their bytes are, and what of them
+//! has to be copied.
 
 use erofs_format::extent::{Coding, Place as Found};
 use erofs_format::{BlkAddr, BlockBits, FormatError};

@@ -21,7 +21,8 @@ const METACOPY: &[u8] = b"trusted.overlay.metacopy";
 const REDIRECT: &[u8] = b"trusted.overlay.redirect";
 /// The longest path that Linux looks up, in bytes (`PATH_MAX` without its NUL).
 const PATH_MAX: usize = 4095;
-/// Targets and xattrs may take so many times the length of the image in memory, because inodes may share them.
+/// Targets and xattrs may take so many times the length of the image in memory, because inodes may share
+/// them.
 const MEMORY_FACTOR: u64 = 16;
 /// And so many bytes beside, for small images.
 const MEMORY_ALWAYS: u64 = 64 << 20;
@@ -153,7 +154,8 @@ impl Gathering<'_> {
                 continue;
             }
             let name = match own.name.strip_prefix(OVERLAY) {
-                // Escaped, as Linux 6.7 and newer undo it, because it is not meant for the overlay that is made here.
+                // Escaped, as Linux 6.7 and newer undo it, because it is not meant for the overlay that is
+                // made here.
                 Some(rest) if self.overlay => [OVERLAY, b"overlay.", rest].concat(),
                 _ => own.name,
             };

@@ -1,5 +1,5 @@
-//! Where a chunk ends: a rolling hash of the last 64 bytes decides, so that equal content is cut equally wherever it
-//! stands.
+//! Where a chunk ends: a rolling hash of the last 64 bytes decides, so that equal content is cut equally
+//! wherever it stands.
 
 /// A number without a pattern for each byte value; whatever it is, it must stay, as images depend on it.
 const GEAR: [u64; 256] = gear();
@@ -50,8 +50,8 @@ impl Sizes {
         let mask = !0 << (64 - least.ilog2());
         let start = least - WINDOW;
         let mut hash = bytes[start..least].iter().fold(0, |hash, byte| roll(hash, *byte));
-        // Eight bytes at a time, so that a hash does not wait for the one before it: it is that of the bytes of these eight, and
-        // the one before the eight moved up.
+        // Eight bytes at a time, so that a hash does not wait for the one before it: it is that of the bytes
+        // of these eight, and the one before the eight moved up.
         let (eights, rest) = bytes[least..limit].as_chunks::<8>();
         for (number, eight) in eights.iter().enumerate() {
             let before = hash;

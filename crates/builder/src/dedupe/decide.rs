@@ -1,8 +1,9 @@
 //! What refers to what. Files come in their order, and the first occurrence of a chunk owns it.
 //!
-//! An index tells of each lcluster of a file at most one extent that starts in it. So an owner is cut at its lclusters
-//! only, references end where an lcluster of theirs ends, and where a reference starts within an lcluster nothing else
-//! may. What is encoded is made of extents of at least a block, so that it fits any lclusters.
+//! An index tells of each lcluster of a file at most one extent that starts in it. So an owner is cut at its
+//! lclusters only, references end where an lcluster of theirs ends, and where a reference starts within an
+//! lcluster nothing else may. What is encoded is made of extents of at least a block, so that it fits any
+//! lclusters.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,13 +11,15 @@ use super::recipe::{Recipe, Reference};
 use super::scan::Chunk;
 use crate::error::BuildError;
 
-/// A part that ends within an lcluster has at least so many blocks: see [`own::encode`](crate::coder::own::encode).
+/// A part that ends within an lcluster has at least so many blocks: see
+/// [`own::encode`](crate::coder::own::encode).
 const SEAM_BLOCKS: u64 = 2;
 
 /// What rules the places of references, all in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rules {
-    /// Extents of an owner can be made to start at multiples of this: a block, or 1 where no index of lclusters is.
+    /// Extents of an owner can be made to start at multiples of this: a block, or 1 where no index of
+    /// lclusters is.
     pub(super) unit: u64,
     pub(super) block: u64,
     /// Files are encoded in segments of this size.
@@ -111,7 +114,8 @@ impl<'c> Decider<'c> {
         Ok(())
     }
 
-    /// How many chunks from `chunk` on equal those of the owner. In the same file both sides must not overlap.
+    /// How many chunks from `chunk` on equal those of the owner. In the same file both sides must not
+    /// overlap.
     fn count(&self, file: usize, chunk: usize, owner: usize, owner_chunk: usize) -> usize {
         let most = if file == owner { chunk - owner_chunk } else { usize::MAX };
         let pairs = self.chunks[file][chunk..].iter().zip(&self.chunks[owner][owner_chunk..]);
@@ -160,8 +164,8 @@ impl<'c> Decider<'c> {
         segment.max(reference).max(cut)
     }
 
-    /// How far from byte `from` of a file all extents are as long as a block: the last one of a reference may be shorter,
-    /// and has its place only where the lclusters of both files begin at the same bytes.
+    /// How far from byte `from` of a file all extents are as long as a block: the last one of a reference may
+    /// be shorter, and has its place only where the lclusters of both files begin at the same bytes.
     fn even_length(&self, file: usize, from: u64) -> u64 {
         let Some(recipe) = self.recipes.get(&file) else { return u64::MAX };
         let next = recipe.references.partition_point(|reference| reference.end() <= from);
@@ -215,7 +219,8 @@ mod tests {
         Reference { at, length, owner, from }
     }
 
-    /// What it shows, the rules, whether references may start within an lcluster, the second file, its reference.
+    /// What it shows, the rules, whether references may start within an lcluster, the second file, its
+    /// reference.
     type Case = (&'static str, Rules, bool, Vec<Chunk>, Option<Reference>);
 
     #[test]

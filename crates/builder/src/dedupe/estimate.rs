@@ -10,9 +10,9 @@ use super::recipe::Reference;
 use super::scan::Scope;
 use crate::error::BuildError;
 
-/// What a reference costs in bytes of the image, and once more for each place at which an extent has to end because of it: a
-/// pcluster that is not full, what is lost where a window starts anew, a longer index. Measured: with it the images of
-/// three large trees were smallest.
+/// What a reference costs in bytes of the image, and once more for each place at which an extent has to end
+/// because of it: a pcluster that is not full, what is lost where a window starts anew, a longer index.
+/// Measured: with it the images of three large trees were smallest.
 const EDGE_COST: u64 = 4096;
 /// As many bytes of a run tell how well it can be compressed.
 const SAMPLE: usize = 16 << 10;

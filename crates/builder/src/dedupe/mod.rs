@@ -6,10 +6,10 @@
 //!     ─► recipes: what each file refers to, and where the pclusters of an owner have to begin
 //! ```
 //!
-//! Linux finds a pcluster by where its content begins, so a reference starts where an extent of the owner starts, and
-//! the owner is cut there. Everything is decided before anything is encoded: encoding goes on in parallel, and the
-//! image depends on the tree alone. Contents are read twice, and what occurs again once more; a file
-//! that changes in between is an error.
+//! Linux finds a pcluster by where its content begins, so a reference starts where an extent of the owner
+//! starts, and the owner is cut there. Everything is decided before anything is encoded: encoding goes on in
+//! parallel, and the image depends on the tree alone. Contents are read twice, and what occurs again once
+//! more; a file that changes in between is an error.
 
 mod chunk;
 mod decide;

@@ -1,6 +1,7 @@
 //! Which chunks are equal: those that a fast hash takes for equal are read again and told apart by BLAKE3.
 //!
-//! Most contents occur once, so the digest that nobody can make two contents for is computed of a few of them only.
+//! Most contents occur once, so the digest that nobody can make two contents for is computed of a few of them
+//! only.
 
 use std::collections::HashMap;
 use std::ops::Range;

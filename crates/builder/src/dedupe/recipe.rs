@@ -1,4 +1,5 @@
-//! How files are stored of which parts equal parts of others: what refers to what, and where pclusters have to begin.
+//! How files are stored of which parts equal parts of others: what refers to what, and where pclusters have
+//! to begin.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,8 +82,8 @@ impl Recipe {
 #[derive(Debug, Default)]
 pub(crate) struct Recipes {
     pub(super) files: BTreeMap<usize, Recipe>,
-    /// Whether references may start within an lcluster of theirs: then no extent of an owner may be shorter than a block. That takes
-    /// pclusters of three blocks.
+    /// Whether references may start within an lcluster of theirs: then no extent of an owner may be shorter
+    /// than a block. That takes pclusters of three blocks.
     pub(crate) shifted: bool,
     /// The key of each segment of the files that were looked at, by which a change is seen.
     pub(super) keys: Vec<Vec<u128>>,
@@ -101,9 +102,9 @@ impl Recipes {
     }
 }
 
-/// Drops the last extent of a reference that ends at a byte of the file, if it is too short for the lclusters of the file: its
-/// length, or 0. `end` comes with the sizes of the file and of a block. A pcluster of many blocks needs two lclusters
-/// for itself, and no two extents start in one.
+/// Drops the last extent of a reference that ends at a byte of the file, if it is too short for the lclusters
+/// of the file: its length, or 0. `end` comes with the sizes of the file and of a block. A pcluster of many
+/// blocks needs two lclusters for itself, and no two extents start in one.
 pub(crate) fn drop_short(extents: &mut Vec<Extent>, (end, size, block): (u64, u64, u64)) -> u64 {
     let Some(last) = extents.last().copied() else { return 0 };
     let lclusters = (end / block - (end - last.length) / block).max(u64::from(end == size));

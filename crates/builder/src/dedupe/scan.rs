@@ -28,8 +28,9 @@ pub(super) struct Chunk {
     pub(super) at: u64,
     /// Bytes.
     pub(super) length: u64,
-    /// Stands for the content. From the scan it is a fast hash, which somebody could have made two contents for; from
-    /// [`name`](super::name::name) on, chunks with the same key have the same content, and 0 is a content that occurs once.
+    /// Stands for the content. From the scan it is a fast hash, which somebody could have made two contents
+    /// for; from [`name`](super::name::name) on, chunks with the same key have the same content, and 0 is a
+    /// content that occurs once.
     pub(super) key: u128,
 }
 

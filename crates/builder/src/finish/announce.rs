@@ -14,9 +14,9 @@ use crate::summary::Sums;
 /// The farthest distance of a match in an LZ4 block.
 const LZ4_DISTANCE: u16 = 65_535;
 
-/// The most blocks that LZ4's configuration may announce. Linux reads it before it knows the size of a block, and holds it to the
-/// pages of the largest pcluster (`z_erofs_load_lz4_config`); it makes room for as many pages, which is enough for
-/// smaller blocks.
+/// The most blocks that LZ4's configuration may announce. Linux reads it before it knows the size of a block,
+/// and holds it to the pages of the largest pcluster (`z_erofs_load_lz4_config`); it makes room for as many
+/// pages, which is enough for smaller blocks.
 const LZ4_BLOCKS_MAX: u64 = 256;
 
 /// What the superblock says about compression.
@@ -63,7 +63,8 @@ impl Announced {
             let bits = |size: u32| u8::try_from(size.max(1).ilog2()).unwrap_or(0);
             match Algorithm::from_number(params.algorithm.number) {
                 Some(Algorithm::Lz4) => {
-                    // Linux sizes its buffers by this number; a pcluster that starts anywhere touches one more.
+                    // Linux sizes its buffers by this number; a pcluster that starts anywhere touches one
+                    // more.
                     let more = u64::from(unaligned);
                     let blocks = (block_bits.blocks_ceil(u64::from(largest)) + more).min(LZ4_BLOCKS_MAX);
                     let blocks = u16::try_from(blocks).unwrap_or(u16::MAX);
@@ -117,8 +118,9 @@ impl Announced {
         Ok(())
     }
 
-    /// Adds what data of another image needs, before anything is placed behind the configurations. There is one for each
-    /// algorithm, so the larger one counts. An error if LZ4 data would have zeros before it in one image and not in the other.
+    /// Adds what data of another image needs, before anything is placed behind the configurations. There is
+    /// one for each algorithm, so the larger one counts. An error if LZ4 data would have zeros before it in
+    /// one image and not in the other.
     pub(crate) fn merge(&mut self, foreign: &Foreign, block_bits: BlockBits) -> Result<(), FormatError> {
         let own = if self.incompat & incompat::COMPR_CFGS != 0 {
             Configs::decode(self.field, &self.records, 0, block_bits)?

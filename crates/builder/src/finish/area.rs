@@ -1,8 +1,8 @@
-//! What inodes are written to: the image itself, or the metabox, an inode whose content is all others, so that they are
-//! compressed (`erofs_init_metabuf`, Linux 6.17).
+//! What inodes are written to: the image itself, or the metabox, an inode whose content is all others, so
+//! that they are compressed (`erofs_init_metabuf`, Linux 6.17).
 //!
-//! Inodes, their xattrs, tables and tails have places in the metabox, counted from its first byte; the blocks of directories and
-//! long links stay on the device.
+//! Inodes, their xattrs, tables and tails have places in the metabox, counted from its first byte; the blocks
+//! of directories and long links stay on the device.
 
 use crate::error::BuildError;
 use crate::image_file::ImageFile;

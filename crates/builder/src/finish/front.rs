@@ -1,5 +1,5 @@
-//! What is in front of the data: the superblock, the configurations of algorithms with the device table, and the table of long
-//! xattr prefixes.
+//! What is in front of the data: the superblock, the configurations of algorithms with the device table, and
+//! the table of long xattr prefixes.
 
 use erofs_format::compression::records_at;
 

@@ -1,5 +1,5 @@
-//! Writing inodes, directories and links. Places are known, so the order is free: inodes are written in the order of their places, a stretch of
-//! the area at a time, by several threads.
+//! Writing inodes, directories and links. Places are known, so the order is free: inodes are written in the
+//! order of their places, a stretch of the area at a time, by several threads.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -27,7 +27,8 @@ const FLUSH_AT: usize = 1 << 20;
 const STRETCH: u64 = 1 << 20;
 /// Longer bodies are read from the spool one by one, so that a stretch does not need much memory.
 const BODY_LONG: u64 = STRETCH / 4;
-/// Bodies that are no farther from each other than this are read at once, as long as no more than a stretch is read for nothing.
+/// Bodies that are no farther from each other than this are read at once, as long as no more than a stretch
+/// is read for nothing.
 const BODY_GAP: u64 = 4096;
 
 /// The shape of each regular file with content; `None` for other inodes.
@@ -66,7 +67,8 @@ pub(crate) fn shapes(
     Ok(shapes.into_iter().flatten().collect())
 }
 
-/// Writes all inodes of the tree to `area`, directories and long links to the image. With `packed`, directories go there.
+/// Writes all inodes of the tree to `area`, directories and long links to the image. With `packed`,
+/// directories go there.
 pub(crate) fn write(
     context: &Context<'_>,
     area: InodeArea<'_>,
@@ -164,8 +166,8 @@ impl Writer<'_> {
         self.add(id, &made, fingerprint, content.tail_bytes().copied().unwrap_or_default(), out)
     }
 
-    /// Adds an inode whose data is metadata, and writes the whole blocks of that to where the layout put them; the rest
-    /// comes behind the inode.
+    /// Adds an inode whose data is metadata, and writes the whole blocks of that to where the layout put
+    /// them; the rest comes behind the inode.
     fn inode(&self, id: InodeId, bytes: &[u8], out: &mut Inodes) -> Result<(), BuildError> {
         let Context { layout, image, .. } = *self.context;
         let placed = &layout.placed[id.index()];
@@ -221,13 +223,14 @@ impl Writer<'_> {
     }
 }
 
-/// Inodes on their way to their area, in the order of their places: those that follow each other go out together.
+/// Inodes on their way to their area, in the order of their places: those that follow each other go out
+/// together.
 #[derive(Debug)]
 struct Inodes {
     start: u64,
     bytes: Vec<u8>,
-    /// How many bytes between two inodes belong to nothing, at most, and may become zeros: between them are only whole
-    /// blocks.
+    /// How many bytes between two inodes belong to nothing, at most, and may become zeros: between them are
+    /// only whole blocks.
     gap: u64,
 }
 
@@ -264,8 +267,8 @@ impl Inodes {
     }
 }
 
-/// Bytes of the spool, read for many inodes at once. Those of inodes that stand side by side are mostly side by side as well, but
-/// some came to the spool long before or after their neighbours.
+/// Bytes of the spool, read for many inodes at once. Those of inodes that stand side by side are mostly side
+/// by side as well, but some came to the spool long before or after their neighbours.
 #[derive(Default)]
 struct Window {
     /// What was read, in ascending order: where it stands in the spool, and where in `bytes`.
@@ -341,7 +344,8 @@ mod tests {
         let mut window = Window::default();
         for _ in 0..2 {
             window.read(&spool, ranges.iter().cloned()).unwrap();
-            // All but the longest: one far away, one of exactly `BODY_LONG`, one at the start with those near it.
+            // All but the longest: one far away, one of exactly `BODY_LONG`, one at the start with those near
+            // it.
             assert_eq!(window.pieces.len(), 3);
             for range in ranges.iter().cloned().chain([5..9, 1_999_990..2_000_000]) {
                 let want = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();

@@ -1,6 +1,6 @@
-//! Internal inodes, which no directory names: the metabox, whose content is all others, and the packed inode, whose content is
-//! fragments and perhaps directories. Their contents are stored like those of files, behind everything else; the inodes
-//! themselves come last.
+//! Internal inodes, which no directory names: the metabox, whose content is all others, and the packed inode,
+//! whose content is fragments and perhaps directories. Their contents are stored like those of files, behind
+//! everything else; the inodes themselves come last.
 
 use erofs_format::feature::incompat;
 use erofs_format::inode::EXTENDED_SIZE;
@@ -60,7 +60,8 @@ struct Stored {
     record: Record,
 }
 
-/// Stores what is left and writes the internal inodes. `metabox` is the content of the metabox, if there is one.
+/// Stores what is left and writes the internal inodes. `metabox` is the content of the metabox, if there is
+/// one.
 pub(super) fn write(
     context: &Context<'_>,
     metabox: Option<&Spool>,

@@ -110,15 +110,15 @@ pub(crate) fn finish(context: &Context<'_>, packed: Option<PackedContent>) -> Re
     Ok(Finished { superblock, image_bytes, metabox: internal.metabox_summary })
 }
 
-/// Begins the image, and fills what is in front of the data with zeros where the target holds something else. To be called
-/// before anything is written.
+/// Begins the image, and fills what is in front of the data with zeros where the target holds something else.
+/// To be called before anything is written.
 pub(crate) fn begin(front: &Front, image: &ImageFile) -> Result<(), BuildError> {
     image.begin()?;
     if image.starts_as_zeros() { Ok(()) } else { write_zeros(image, 0, front.data_at) }
 }
 
-/// Makes everything from byte `from` on zeros, up to byte `to` where that is not so by itself. An equal file may have given its
-/// places back there.
+/// Makes everything from byte `from` on zeros, up to byte `to` where that is not so by itself. An equal file
+/// may have given its places back there.
 fn clear(image: &ImageFile, from: u64, to: u64) -> Result<(), BuildError> {
     if image.starts_as_zeros() { image.cut(from) } else { write_zeros(image, from, to) }
 }

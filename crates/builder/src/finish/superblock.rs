@@ -16,7 +16,8 @@ use crate::layout::dirs;
 use crate::layout::table::block_32;
 use crate::options::{BuildOptions, UuidRule};
 
-/// The namespace of UUIDs that are derived from an image's content. A random number, drawn once for `layout 1`.
+/// The namespace of UUIDs that are derived from an image's content. A random number, drawn once for `layout
+/// 1`.
 const CONTENT_NAMESPACE: Uuid = Uuid::from_u128(0x7a0f_6f0e_9a55_4c1d_8f0b_6a6d_5d21_c3b4);
 
 /// Makes the UUID, and writes the superblock with the table of prefixes, last of all.
@@ -27,7 +28,8 @@ pub(super) fn write(context: &Context<'_>, internal: &Internal) -> Result<Superb
         let key = internal.keys.iter().fold(contents.key, |key, more| key::joined(&[key, *more]));
         value.uuid = content_uuid(context, key, &value)?;
     }
-    // In place nothing hides a half-written image but the superblock, so everything else comes first, to the disk too.
+    // In place nothing hides a half-written image but the superblock, so everything else comes first, to the
+    // disk too.
     if image.is_in_place() {
         image.sync()?;
     }
@@ -113,8 +115,8 @@ fn write_front(context: &Context<'_>, value: &mut Superblock) -> Result<(), Buil
     image.write_at(superblock::OFFSET, &covered[..record.len()])
 }
 
-/// A UUID that stands for everything in the image: names and metadata, contents and fingerprints, and where all of it
-/// is. Nothing may enter it that is not stored, or equal images would have different ones.
+/// A UUID that stands for everything in the image: names and metadata, contents and fingerprints, and where
+/// all of it is. Nothing may enter it that is not stored, or equal images would have different ones.
 fn content_uuid(context: &Context<'_>, key: u128, value: &Superblock) -> Result<[u8; 16], BuildError> {
     let Context { layout, front, .. } = *context;
     let headers = &layout.headers;

@@ -91,8 +91,8 @@ impl Layout<'_> {
     }
 }
 
-/// Appends the table of the inode that starts at byte `start` of `out`. Inodes stand on multiples of 32, so what aligns a table
-/// is the length in front of it alone.
+/// Appends the table of the inode that starts at byte `start` of `out`. Inodes stand on multiples of 32, so
+/// what aligns a table is the length in front of it alone.
 fn encode_table(made: &Made, start: usize, out: &mut Vec<u8>) {
     if !made.table.is_empty() {
         let header = out.len() - start;

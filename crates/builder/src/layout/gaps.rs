@@ -1,18 +1,21 @@
 //! Unused rests of blocks, and which of them something fits best.
 //!
-//! Every inode asks here, so each length has a heap of its own and a bit that tells whether there is anything in it.
+//! Every inode asks here, so each length has a heap of its own and a bit that tells whether there is anything
+//! in it.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use erofs_format::units::INODE_SLOT_SIZE;
 
-/// When there are more gaps than this, most are out of reach: a block has one at most, but for what fills gaps.
+/// When there are more gaps than this, most are out of reach: a block has one at most, but for what fills
+/// gaps.
 const GAPS_MAX: usize = 4096;
 /// Bits of a word of the map.
 const WORD: usize = 64;
 
-/// Gaps whose first byte and length are multiples of 32, none of them longer than a block; some are out of reach.
+/// Gaps whose first byte and length are multiples of 32, none of them longer than a block; some are out of
+/// reach.
 #[derive(Debug)]
 pub(super) struct Gaps {
     /// The first bytes of all gaps of a length, by that length in slots of an inode.
@@ -44,8 +47,8 @@ impl Gaps {
         }
     }
 
-    /// Takes the shortest gap of at least `size` bytes that does not lie before byte `first`, of equally long ones the one that lies
-    /// first: its first byte and its length.
+    /// Takes the shortest gap of at least `size` bytes that does not lie before byte `first`, of equally long
+    /// ones the one that lies first: its first byte and its length.
     pub(super) fn take(&mut self, size: u64, first: u64) -> Option<(u64, u64)> {
         let wanted = slots(size.next_multiple_of(INODE_SLOT_SIZE));
         while let Some(slots) = self.next_occupied(wanted) {

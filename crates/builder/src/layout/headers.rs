@@ -1,4 +1,5 @@
-//! What is in front of an inode's data: its form and its xattrs, and how long they are. Depends on the tree and the options alone.
+//! What is in front of an inode's data: its form and its xattrs, and how long they are. Depends on the tree
+//! and the options alone.
 
 use erofs_format::datalayout::{DataLayout, flat};
 use erofs_format::dirent::{self, BlockPlan};
@@ -26,9 +27,9 @@ enum FingerprintLength {
     Source(Vec<u8>),
 }
 
-/// As many bytes of the end of a file may follow its inode if it is stored as it is. Asked before the tree is complete: neither
-/// whether xattrs will be shared nor which form the inode will have is known, so it is for the longest header that the
-/// inode can get.
+/// As many bytes of the end of a file may follow its inode if it is stored as it is. Asked before the tree is
+/// complete: neither whether xattrs will be shared nor which form the inode will have is known, so it is for
+/// the longest header that the inode can get.
 #[derive(Debug, Clone)]
 pub(crate) struct TailRoom {
     block: u64,
@@ -39,8 +40,8 @@ pub(crate) struct TailRoom {
 impl TailRoom {
     pub(crate) fn new(options: &BuildOptions) -> Self {
         let content = &options.content;
-        // Linux 7.2 returns zeros instead of a tail after an inode where a file is read through shared pages and
-        // blocks are smaller than a page, if whole blocks come before the tail.
+        // Linux 7.2 returns zeros instead of a tail after an inode where a file is read through shared pages
+        // and blocks are smaller than a page, if whole blocks come before the tail.
         let is_shared = content.fingerprint.is_some() && content.block_bits < BlockBits::DEFAULT;
         Self {
             block: content.block_bits.size(),
@@ -56,7 +57,8 @@ impl TailRoom {
         }
         let xattrs = xattrs::longest_body(inode, self.fingerprint.of(inode));
         let header = (Version::Extended.size() + xattrs) as u64;
-        // A header that is longer than a block can be placed so that the tail begins right after a block's start.
+        // A header that is longer than a block can be placed so that the tail begins right after a block's
+        // start.
         let room = if header < self.block { self.block - header } else { self.block - INODE_SLOT_SIZE };
         u32::try_from(room.min(self.block - INODE_SLOT_SIZE)).unwrap_or(0)
     }
@@ -141,8 +143,8 @@ impl<'t> Headers<'t> {
         u8::from(self.has_metabox)
     }
 
-    /// How the data of an inode is laid out that is not a regular file with content, and how many bytes of it follow an inode
-    /// with a header of so many bytes.
+    /// How the data of an inode is laid out that is not a regular file with content, and how many bytes of it
+    /// follow an inode with a header of so many bytes.
     pub(crate) fn inline(&self, inode: &Inode, header: u64) -> (DataLayout, u64) {
         let tail = flat::tail_len(self.size_of(inode), self.block_bits);
         let block = self.block_bits.size();
@@ -150,8 +152,9 @@ impl<'t> Headers<'t> {
         if tail != 0 && fits { (DataLayout::FlatInline, tail) } else { (DataLayout::FlatPlain, 0) }
     }
 
-    /// The time that compact inodes have. It is the build time, unless a build time was given and another time, not
-    /// later, would spare more extended inodes: then the superblock tells the build time as a distance from it.
+    /// The time that compact inodes have. It is the build time, unless a build time was given and another
+    /// time, not later, would spare more extended inodes: then the superblock tells the build time as a
+    /// distance from it.
     fn choose_epoch(&self) -> Timestamp {
         let build = Timestamp { sec: self.options.build_time, nsec: 0 };
         if self.options.ignore_mtime || self.options.inodes != InodeForm::ByNeed || build.sec <= 0 {

@@ -1,9 +1,9 @@
 //! The order of inodes in the image: that in which a walk of the mounted tree asks for them.
 //!
-//! Whoever walks a tree reads a directory, then stats everything in it, then goes into its subdirectories one after
-//! the other. So the inodes of a directory's entries stand together, in the order of their names, behind the
-//! directory's own blocks; then follow, subdirectory by subdirectory, theirs. An inode with several names stands where
-//! it is first met.
+//! Whoever walks a tree reads a directory, then stats everything in it, then goes into its subdirectories one
+//! after the other. So the inodes of a directory's entries stand together, in the order of their names,
+//! behind the directory's own blocks; then follow, subdirectory by subdirectory, theirs. An inode with
+//! several names stands where it is first met.
 
 use erofs_tree::{InodeId, Tree};
 

@@ -1,4 +1,5 @@
-//! Where inodes and directories will be: behind the data, in the order of a walk. Pure: headers and shapes in, places out.
+//! Where inodes and directories will be: behind the data, in the order of a walk. Pure: headers and shapes
+//! in, places out.
 
 use erofs_format::datalayout::DataLayout;
 use erofs_format::inode::Version;
@@ -76,16 +77,16 @@ pub(crate) struct Layout<'t> {
     pub(crate) order: Vec<InodeId>,
     /// The byte from which nids and shared xattrs count, at a block.
     pub(crate) meta_at: u64,
-    /// Without a metabox, the first byte behind the metadata; with one, the first byte behind the inodes, counted from the
-    /// start of the metabox. At a block.
+    /// Without a metabox, the first byte behind the metadata; with one, the first byte behind the inodes,
+    /// counted from the start of the metabox. At a block.
     pub(crate) inodes_end: u64,
     /// First byte behind what is in the image itself, at a block.
     pub(crate) end: u64,
 }
 
 impl<'t> Layout<'t> {
-    /// Places the metadata of a tree behind the data, which ends at byte `data_end`. `shapes` has one entry for each inode, for
-    /// regular files with content.
+    /// Places the metadata of a tree behind the data, which ends at byte `data_end`. `shapes` has one entry
+    /// for each inode, for regular files with content.
     pub(crate) fn new(
         headers: Headers<'t>,
         shapes: &[Option<Shape>],
@@ -223,8 +224,8 @@ fn place_shape(
     let front = if table == 0 { header } else { header.next_multiple_of(MAP_ALIGNMENT) + table };
     let tail = u64::from(shape.tail);
     let long = tail != 0 && front + tail > zone.block_size();
-    // Linux takes a pcluster behind an inode for damaged that starts one block into a page, where pages are larger than
-    // blocks (`z_erofs_fixup_insize` gets 0 bytes to look at; 6.18 and 7.2).
+    // Linux takes a pcluster behind an inode for damaged that starts one block into a page, where pages are
+    // larger than blocks (`z_erofs_fixup_insize` gets 0 bytes to look at; 6.18 and 7.2).
     let apart = shape.layout.is_compressed();
     let at = fields
         .first_clear(|| if long { zone.place_long(front, tail, apart) } else { zone.place(front + tail) });

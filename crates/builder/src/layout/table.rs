@@ -1,5 +1,5 @@
-//! What an inode needs besides its xattrs, made from the content of its file: the union of the inode, and the index, the extent
-//! records or the chunk table that follow it.
+//! What an inode needs besides its xattrs, made from the content of its file: the union of the inode, and the
+//! index, the extent records or the chunk table that follow it.
 
 use erofs_format::compression::Algorithm;
 use erofs_format::datalayout::chunk::{self, ChunkAddress, ChunkFormat};
@@ -50,8 +50,8 @@ fn layout_of(tail: u32) -> DataLayout {
 }
 
 impl Tables {
-    /// The shape of a file of `size` bytes whose header has `header` bytes. `bytes` are those of the record, which may be missing
-    /// where the file is not compressed.
+    /// The shape of a file of `size` bytes whose header has `header` bytes. `bytes` are those of the record,
+    /// which may be missing where the file is not compressed.
     pub(crate) fn shape(
         &self,
         record: &Record,
@@ -143,8 +143,8 @@ impl Tables {
                 let at = extent.at?;
                 Some((at.device, at.byte + (start - extent.start)))
             });
-            // Linux takes device 0 for the unified address space too; erofs-utils (1.9.4) reads from the primary device
-            // what does not name another.
+            // Linux takes device 0 for the unified address space too; erofs-utils (1.9.4) reads from the
+            // primary device what does not name another.
             let address = match address {
                 Some((device, byte)) => {
                     let block = u64::from(block_32(self.block_bits.blocks_floor(byte))?);

@@ -1,8 +1,8 @@
 //! Which xattrs an image stores, where, and under which prefix.
 //!
-//! An xattr that many inodes have is stored once in the shared area and referred to by number; the others stand behind
-//! their inodes. A fingerprint always stands behind its inode, first of all, because Linux looks for it whenever the
-//! inode is looked up.
+//! An xattr that many inodes have is stored once in the shared area and referred to by number; the others
+//! stand behind their inodes. A fingerprint always stands behind its inode, first of all, because Linux looks
+//! for it whenever the inode is looked up.
 
 use std::collections::BTreeMap;
 
@@ -29,12 +29,13 @@ pub(crate) struct Xattrs<'t> {
     filter: bool,
 }
 
-/// Removes from the tree every xattr that must not be stored: those that claim to be fingerprints and those whose
-/// namespace the format does not know. Returns how many of the first there were; the second become warnings.
+/// Removes from the tree every xattr that must not be stored: those that claim to be fingerprints and those
+/// whose namespace the format does not know. Returns how many of the first there were; the second become
+/// warnings.
 ///
 /// # Errors
-/// A file of the source has a fingerprint where that is forbidden, or where it is to be taken none, or one that has not 1 to
-/// `longest` bytes.
+/// A file of the source has a fingerprint where that is forbidden, or where it is to be taken none, or one
+/// that has not 1 to `longest` bytes.
 pub(crate) fn sift(
     tree: &mut Tree,
     fingerprint: Option<&FingerprintOptions>,
@@ -110,8 +111,8 @@ pub(crate) fn carries_fingerprint(inode: &Inode) -> bool {
     matches!(inode.kind, erofs_tree::Kind::File { size, .. } if size != 0)
 }
 
-/// The longest that the xattrs of `inode` can be in bytes, whatever is shared and whatever prefixes there are; `fingerprint` is the
-/// length of its fingerprint's value, if it is to have one.
+/// The longest that the xattrs of `inode` can be in bytes, whatever is shared and whatever prefixes there
+/// are; `fingerprint` is the length of its fingerprint's value, if it is to have one.
 pub(crate) fn longest_body(inode: &Inode, fingerprint: Option<usize>) -> usize {
     if inode.xattrs.is_empty() && fingerprint.is_none() {
         return 0;
@@ -192,7 +193,8 @@ impl<'t> Xattrs<'t> {
         self.filter
     }
 
-    /// An xattr as it is stored: under the longest prefix that fits. The fingerprints' prefix serves nothing else.
+    /// An xattr as it is stored: under the longest prefix that fits. The fingerprints' prefix serves nothing
+    /// else.
     fn entry<'a>(&self, name: &'a [u8], value: &'a [u8]) -> Result<Entry<'a>, FormatError> {
         let (base, rest) = xattr::split_name(name).ok_or_else(|| {
             FormatError::limit(
@@ -214,8 +216,8 @@ impl<'t> Xattrs<'t> {
         })
     }
 
-    /// How many bytes the xattrs of `inode` take behind it: 0, or a header and entries. `fingerprint` is the length of
-    /// its fingerprint's value, if it is to have one.
+    /// How many bytes the xattrs of `inode` take behind it: 0, or a header and entries. `fingerprint` is the
+    /// length of its fingerprint's value, if it is to have one.
     pub(crate) fn body_size(&self, inode: &Inode, fingerprint: Option<usize>) -> Result<usize, FormatError> {
         if inode.xattrs.is_empty() && fingerprint.is_none() {
             return Ok(0);
@@ -254,7 +256,8 @@ impl<'t> Xattrs<'t> {
         Some(self.shared_at - self.shared_base + at)
     }
 
-    /// Appends the xattrs of `inode`: header, shared ids, fingerprint, the other entries in the order of their names.
+    /// Appends the xattrs of `inode`: header, shared ids, fingerprint, the other entries in the order of
+    /// their names.
     pub(crate) fn encode_body(
         &self,
         inode: &Inode,

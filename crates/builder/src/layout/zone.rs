@@ -1,9 +1,9 @@
 //! The metadata area: gives out places, in order, and fills the gaps that block boundaries leave.
 //!
-//! Two rules of the format decide: an inode starts at a multiple of 32 bytes, and a tail behind it must end in the
-//! block in which it starts. What does not fit into the rest of a block begins the next one; the rest is remembered
-//! and given to the next thing that fits it best, as long as it is near. So places ascend but for a
-//! short way back, and walking a mounted tree reads the area from front to end.
+//! Two rules of the format decide: an inode starts at a multiple of 32 bytes, and a tail behind it must end
+//! in the block in which it starts. What does not fit into the rest of a block begins the next one; the rest
+//! is remembered and given to the next thing that fits it best, as long as it is near. So places ascend but
+//! for a short way back, and walking a mounted tree reads the area from front to end.
 
 use erofs_format::BlockBits;
 use erofs_format::units::INODE_SLOT_SIZE;
@@ -39,8 +39,8 @@ impl Zone {
         self.end.next_multiple_of(self.block_bits.size())
     }
 
-    /// A place for `size` bytes that starts at a multiple of 32 and, if `size` is no more than a block, stays inside
-    /// one block.
+    /// A place for `size` bytes that starts at a multiple of 32 and, if `size` is no more than a block, stays
+    /// inside one block.
     pub(crate) fn place(&mut self, size: u64) -> u64 {
         let block = self.block_bits.size();
         if size > block {
@@ -61,9 +61,9 @@ impl Zone {
         at
     }
 
-    /// A place for something longer than a block: `header` bytes, and a tail of `tail` bytes behind them that ends in
-    /// the block in which it starts. The tail must be 32 bytes shorter than a block. With `apart` it does not start at the
-    /// first byte of a block.
+    /// A place for something longer than a block: `header` bytes, and a tail of `tail` bytes behind them that
+    /// ends in the block in which it starts. The tail must be 32 bytes shorter than a block. With `apart` it
+    /// does not start at the first byte of a block.
     pub(crate) fn place_long(&mut self, header: u64, tail: u64, apart: bool) -> u64 {
         let block = self.block_bits.size();
         let mut at = self.end.next_multiple_of(INODE_SLOT_SIZE);
@@ -92,7 +92,8 @@ impl Zone {
         at
     }
 
-    /// A place for `size` bytes of xattr tables, which start at multiples of 4, right behind what was given out last.
+    /// A place for `size` bytes of xattr tables, which start at multiples of 4, right behind what was given
+    /// out last.
     pub(crate) fn append(&mut self, size: u64) -> u64 {
         let at = self.end.next_multiple_of(SHARED_ID_UNIT);
         self.end = at + size;

@@ -5,11 +5,11 @@ use super::work::Phase;
 use crate::coder::plain::SEGMENT_SIZE;
 use crate::error::{BuildError, shown};
 
-/// The longest chunk table, in entries: 2^26 entries of 4 bytes, for 64 TiB in chunks of 1 MiB. It is in memory while the
-/// image is made.
+/// The longest chunk table, in entries: 2^26 entries of 4 bytes, for 64 TiB in chunks of 1 MiB. It is in
+/// memory while the image is made.
 const CHUNKS_MAX: u64 = 1 << 26;
-/// The longest compressed file, in blocks: its index has at least 2 bytes for each, and inodes with what belongs to them
-/// are counted in 32 bits.
+/// The longest compressed file, in blocks: its index has at least 2 bytes for each, and inodes with what
+/// belongs to them are counted in 32 bits.
 const COMPRESSED_BLOCKS_MAX: u64 = 1 << 31;
 /// The longest file that is hashed, in bytes. More than that is nothing but holes, and takes hours.
 const HASHED_MAX: u64 = 1 << 44;

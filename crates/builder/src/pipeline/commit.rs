@@ -1,5 +1,6 @@
-//! Committing: the one place where order matters. Units come in order, and each file gets its bytes of the data area, its entry
-//! in the packed inode, or the content of an equal file before it. What is to be written becomes jobs.
+//! Committing: the one place where order matters. Units come in order, and each file gets its bytes of the
+//! data area, its entry in the packed inode, or the content of an equal file before it. What is to be written
+//! becomes jobs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
@@ -218,8 +219,8 @@ impl<'a> Commit<'a> {
         Ok(content)
     }
 
-    /// Gives pieces of the buffer, counted from byte `base` of it, places as they are: none to zeros, that of an equal chunk
-    /// where keys tell.
+    /// Gives pieces of the buffer, counted from byte `base` of it, places as they are: none to zeros, that of
+    /// an equal chunk where keys tell.
     pub(super) fn pieces(
         &mut self,
         content: &mut Content<TailBytes>,
@@ -305,7 +306,8 @@ impl<'a> Commit<'a> {
         Ok(())
     }
 
-    /// Lets a file refer to what is placed already; `end` says where the last bytes of the reference are in the buffer.
+    /// Lets a file refer to what is placed already; `end` says where the last bytes of the reference are in
+    /// the buffer.
     fn refer(
         &mut self,
         (number, file): (usize, &File),
@@ -472,10 +474,10 @@ impl<'a> Commit<'a> {
 
     /// A place for the extent with this index, which is to be copied from another device.
     ///
-    /// Linux (`iomap_bio_read_folio_range`) lengthens a request by what follows its last sector and does not ask whether that is
-    /// on the same device. So no copy may start at the address, in the image, at which the extent before it ends on the other
-    /// device, or end at that at which the extent after it starts; a block is left out there. Holes are not read, so they
-    /// do not end a request.
+    /// Linux (`iomap_bio_read_folio_range`) lengthens a request by what follows its last sector and does not
+    /// ask whether that is on the same device. So no copy may start at the address, in the image, at which
+    /// the extent before it ends on the other device, or end at that at which the extent after it starts; a
+    /// block is left out there. Holes are not read, so they do not end a request.
     fn take_apart(&mut self, extents: &[Extent], index: usize) -> Result<u64, BuildError> {
         let elsewhere =
             |extent: &Extent| extent.at.filter(|at| at.device != 0).map(|at| (at.byte, extent.stored));

@@ -78,8 +78,8 @@ pub(crate) struct Hole {
 
 /// Where units come from.
 pub(crate) trait Feed: Send {
-    /// The next unit; `None` behind the last one. Only one thread asks at a time. A feed that gets contents in an order that it
-    /// cannot choose puts them into `buffer`, and says so.
+    /// The next unit; `None` behind the last one. Only one thread asks at a time. A feed that gets contents
+    /// in an order that it cannot choose puts them into `buffer`, and says so.
     ///
     /// # Errors
     /// Those of the source.

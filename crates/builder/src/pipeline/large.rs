@@ -1,13 +1,13 @@
-//! Large files: they pass through part by part. Each part gets its places when its turn comes; the parts are hashed one after the
-//! other beside that; the record follows when both are done.
+//! Large files: they pass through part by part. Each part gets its places when its turn comes; the parts are
+//! hashed one after the other beside that; the record follows when both are done.
 //!
-//! Hashing one file is serial and slower than reading and writing it. Parts that wait for it must not hold up the other
-//! workers, so those that are in the image as they are give their buffers back when these run out, and are hashed from the
-//! image: what is hashed is what was written, and the source is still read once.
+//! Hashing one file is serial and slower than reading and writing it. Parts that wait for it must not hold up
+//! the other workers, so those that are in the image as they are give their buffers back when these run out,
+//! and are hashed from the image: what is hashed is what was written, and the source is still read once.
 //!
-//! A large file may turn out to be equal to an earlier one only after its places were given out. So a file that has the size and the
-//! first segment of an earlier one holds up all others behind it until its digest is known, and gives its places back if it
-//! is equal.
+//! A large file may turn out to be equal to an earlier one only after its places were given out. So a file
+//! that has the size and the first segment of an earlier one holds up all others behind it until its digest
+//! is known, and gives its places back if it is equal.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -9,9 +9,9 @@ use crate::error::BuildError;
 
 use super::feed::{BATCH_BYTES, BATCH_FILES, Feed, File, Hole, Part, Segment, Unit};
 
-/// The regular files with content of a tree, in the order in which they are stored: large ones first, the largest of them
-/// first, because hashing one file is serial and the longest work has to begin first; then the others in the order of
-/// `walk`. `file` says what else is known of one.
+/// The regular files with content of a tree, in the order in which they are stored: large ones first, the
+/// largest of them first, because hashing one file is serial and the longest work has to begin first; then
+/// the others in the order of `walk`. `file` says what else is known of one.
 pub(crate) fn files(tree: &Tree, walk: &[InodeId], file: impl Fn(InodeId, File) -> File) -> Vec<File> {
     let mut files: Vec<File> = walk
         .iter()
@@ -47,8 +47,8 @@ pub(crate) struct Listed<'f> {
 }
 
 impl<'f> Listed<'f> {
-    /// All files, in segments of `segment` bytes, a multiple of [`SEGMENT_SIZE`]. With `passes_holes`, holes of `input` become units
-    /// of their own where a file is stored as it is.
+    /// All files, in segments of `segment` bytes, a multiple of [`SEGMENT_SIZE`]. With `passes_holes`, holes
+    /// of `input` become units of their own where a file is stored as it is.
     pub(crate) fn new(files: &'f [File], input: &'f dyn Input, segment: usize, passes_holes: bool) -> Self {
         Self { files, input, file: 0, offset: 0, segment, passes_holes }
     }
@@ -124,7 +124,8 @@ mod tests {
         File { content: ContentRef(number), size, choice, tail_room: 0, may_have_duplicate: false }
     }
 
-    /// First file, number of files, offset and length of a part with whether it is the last, and whether it is a hole.
+    /// First file, number of files, offset and length of a part with whether it is the last, and whether it
+    /// is a hole.
     type Row = (usize, usize, Option<(u64, u64, bool)>, bool);
 
     fn units(files: &[File], passes_holes: bool) -> Vec<Row> {

@@ -6,11 +6,13 @@
 //!                                                              └─► records: what each inode will need
 //! ```
 //!
-//! How long a compressed file is shows only when it is done, and a stream tells what it holds only as it comes. So the metadata
-//! comes behind the data, and until then what inodes need waits in a spool. What is decided in order depends on the order of
-//! units alone, so one thread or sixty-four give the same image. Memory is bounded by the window of buffers.
+//! How long a compressed file is shows only when it is done, and a stream tells what it holds only as it
+//! comes. So the metadata comes behind the data, and until then what inodes need waits in a spool. What is
+//! decided in order depends on the order of units alone, so one thread or sixty-four give the same image.
+//! Memory is bounded by the window of buffers.
 //!
-//! Reading order: [`feed`], [`work`], [`commit`] with `job`, `large` and `segments`, `pool`; [`input`] is where bytes come from.
+//! Reading order: [`feed`], [`work`], [`commit`] with `job`, `large` and `segments`, `pool`; [`input`] is
+//! where bytes come from.
 
 pub(crate) mod bounds;
 mod commit;
@@ -46,7 +48,8 @@ use listed::Listed;
 
 /// Files that may be compressed come in segments of so many bytes, each encoded on its own by one worker.
 pub(crate) const SEGMENT_SIZE: usize = 16 << 20;
-/// The buffers of contents that are stored as they are: some for each worker, and some for parts that wait for their turn.
+/// The buffers of contents that are stored as they are: some for each worker, and some for parts that wait
+/// for their turn.
 const BUFFERS_PER_THREAD: usize = 3;
 const BUFFERS_SHARED: usize = 6;
 
@@ -114,8 +117,8 @@ fn parallelism(phase: &Phase<'_>, choices: &[Choice], work: &Work<'_>) -> Parall
     shares(work.threads, work.memory, (unit, is_encoded), encoder, erofs_threads::memory::free())
 }
 
-/// The same where `free` bytes of memory are free: contents take `memory` bytes, or a quarter of what is free if that is 0, but
-/// no more than half of it, which is what encoders of `encoder` bytes each take at most.
+/// The same where `free` bytes of memory are free: contents take `memory` bytes, or a quarter of what is free
+/// if that is 0, but no more than half of it, which is what encoders of `encoder` bytes each take at most.
 fn shares(
     threads: usize,
     memory: u64,

@@ -1,5 +1,5 @@
-//! The workers: each takes what is most urgent — a part to hash, something to write, the next unit to read and encode — until
-//! nothing is left. What was encoded waits until everything before it is committed.
+//! The workers: each takes what is most urgent — a part to hash, something to write, the next unit to read
+//! and encode — until nothing is left. What was encoded waits until everything before it is committed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::IoSlice;
@@ -38,7 +38,8 @@ struct State<'a> {
     /// Whether a thread asks for the next unit.
     feeding: bool,
     exhausted: bool,
-    /// Whether a thread writes. Linux lets one thread at a time write to a file; others would only spin on its lock.
+    /// Whether a thread writes. Linux lets one thread at a time write to a file; others would only spin on
+    /// its lock.
     writing: bool,
     failure: Option<BuildError>,
 }
@@ -114,8 +115,8 @@ pub(crate) fn run<'a>(
     }
 }
 
-/// Lets the other workers end when one of them panics: they would wait for its unit for ever. The panic itself goes on
-/// when the threads are joined.
+/// Lets the other workers end when one of them panics: they would wait for its unit for ever. The panic
+/// itself goes on when the threads are joined.
 struct PanicGuard<'p, 'a>(&'p Pool<'a>);
 
 impl Drop for PanicGuard<'_, '_> {
@@ -150,7 +151,8 @@ impl<'a> Pool<'a> {
         }
     }
 
-    /// The most urgent task; waits for one if others may still make some, `None` if all is done or something failed.
+    /// The most urgent task; waits for one if others may still make some, `None` if all is done or something
+    /// failed.
     fn take(&self) -> Option<Task> {
         let mut state = self.lock();
         loop {
@@ -228,8 +230,8 @@ impl<'a> Pool<'a> {
         self.commit_ready(&mut state)
     }
 
-    /// For each file from number `first` on: does an earlier file have the same dedupe key? If none does, it is the first one
-    /// now: files that are read later and come earlier still take its place.
+    /// For each file from number `first` on: does an earlier file have the same dedupe key? If none does, it
+    /// is the first one now: files that are read later and come earlier still take its place.
     fn claim(&self, first: usize, sought: &[Option<DedupeKey>]) -> Vec<bool> {
         if sought.iter().all(Option::is_none) {
             return vec![false; sought.len()];
@@ -319,7 +321,8 @@ impl<'a> Pool<'a> {
         Ok(())
     }
 
-    /// Writes records to where they have their places in the spool; those that follow each other go out together.
+    /// Writes records to where they have their places in the spool; those that follow each other go out
+    /// together.
     fn write_records(&self, buffers: &Buffers, records: &[NewRecord]) -> Result<(), BuildError> {
         let mut out = Vec::new();
         let mut start = 0;
@@ -355,8 +358,8 @@ impl<'a> Pool<'a> {
     }
 }
 
-/// Writes pieces in ascending order of their places; those that follow each other go out together. A piece that ends within a
-/// block is followed by zeros where the next one starts at a block.
+/// Writes pieces in ascending order of their places; those that follow each other go out together. A piece
+/// that ends within a block is followed by zeros where the next one starts at a block.
 fn write_pieces(image: &ImageFile, block: usize, pieces: &[(u64, &[u8])]) -> Result<(), BuildError> {
     let mut vector: Vec<IoSlice<'_>> = Vec::new();
     let (mut start, mut end): (u64, u64) = (0, 0);

@@ -1,5 +1,5 @@
-//! Committing the parts of large files: each gets its places when its turn comes, and the file its record when all are written
-//! and hashed.
+//! Committing the parts of large files: each gets its places when its turn comes, and the file its record
+//! when all are written and hashed.
 
 use std::collections::VecDeque;
 use std::ops::Range;

@@ -45,8 +45,8 @@ pub(crate) struct Phase<'a> {
 pub(crate) enum Span {
     /// Extents of its own.
     Own(Encoded),
-    /// Those of a file before it, or of a part before it; with the place of its last bytes, up to two blocks, in the
-    /// buffer.
+    /// Those of a file before it, or of a part before it; with the place of its last bytes, up to two blocks,
+    /// in the buffer.
     Equal(Reference, Range<usize>),
 }
 
@@ -117,8 +117,8 @@ pub(crate) struct Done {
 /// What tells contents apart: the first 256 bits of a digest.
 pub(crate) type Digest = [u8; 32];
 
-/// What equal files have in common that may be stored once. The choice belongs to it, so that what a hint says of one file does
-/// not change another.
+/// What equal files have in common that may be stored once. The choice belongs to it, so that what a hint
+/// says of one file does not change another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct DedupeKey {
     digest: Digest,
@@ -195,8 +195,8 @@ impl Phase<'_> {
         } else if rules.fragments.is_some() {
             End::Fragment
         } else if rules.tail_packing && !rules.is_unaligned() {
-            // A slot less than a block, so that a place can be found after an inode of any length. Extent records have no
-            // inline data, and bytes that start anywhere leave no rest of a block.
+            // A slot less than a block, so that a place can be found after an inode of any length. Extent
+            // records have no inline data, and bytes that start anywhere leave no rest of a block.
             End::Inline(self.block - 32)
         } else {
             End::Blocks
@@ -379,8 +379,8 @@ impl<'a> Worker<'a> {
         Part { file: *file, range: 0..0, key, fingerprint: None, dedupe: None, form, fragment: None }
     }
 
-    /// The form and the key of a whole segment of a file that is encoded, not the last one, that is a hole: nothing of it is
-    /// read, and it is encoded once.
+    /// The form and the key of a whole segment of a file that is encoded, not the last one, that is a hole:
+    /// nothing of it is read, and it is encoded once.
     fn encoded_hole(
         &mut self,
         file: &File,
@@ -479,8 +479,8 @@ impl<'a> Worker<'a> {
         let start = out.len();
         let encoded = self.coder(choice)?.encode(bytes, end, out);
         let is_whole = size == bytes.len() as u64;
-        // A file must not change its class for what is equal to it, so with references there is one class for all that
-        // are longer than a block.
+        // A file must not change its class for what is equal to it, so with references there is one class for
+        // all that are longer than a block.
         let longer = phase.recipes.is_some() && size > phase.block as u64;
         if encoded.smaller || phase.rules.class == CompressClass::Always || !is_whole || longer {
             return Ok(Form::Encoded(vec![Span::Own(encoded)]));

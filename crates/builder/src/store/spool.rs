@@ -1,7 +1,8 @@
-//! Bytes that wait for their place in the image: in memory while they are few, else in a file without a name, beside the image or
-//! where temporary files belong.
+//! Bytes that wait for their place in the image: in memory while they are few, else in a file without a name,
+//! beside the image or where temporary files belong.
 //!
-//! Any thread may write to bytes that were reserved for it; nobody waits for others but while the file is made.
+//! Any thread may write to bytes that were reserved for it; nobody waits for others but while the file is
+//! made.
 
 use std::io::{self, IoSlice};
 use std::ops::Range;

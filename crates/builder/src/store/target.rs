@@ -1,5 +1,5 @@
-//! What the bytes of an output, or of a temporary file, are written to: the seam for other kinds of storage, and for tests that
-//! make writes fail.
+//! What the bytes of an output, or of a temporary file, are written to: the seam for other kinds of storage,
+//! and for tests that make writes fail.
 
 use std::fmt::Debug;
 use std::fs::File;
@@ -15,7 +15,8 @@ pub trait Target: Debug + Send + Sync {
     /// When not all of them could be written.
     fn write_at(&self, at: u64, pieces: &mut [IoSlice<'_>]) -> io::Result<()>;
 
-    /// Fills `bytes` from byte `at` on and returns how many bytes that are: fewer than asked for at the end alone.
+    /// Fills `bytes` from byte `at` on and returns how many bytes that are: fewer than asked for at the end
+    /// alone.
     ///
     /// # Errors
     /// When they could not be read.

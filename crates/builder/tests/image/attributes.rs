@@ -1,4 +1,5 @@
-//! Xattrs in, image out, xattrs back: shared and not, under long prefixes, and those that claim to be fingerprints.
+//! Xattrs in, image out, xattrs back: shared and not, under long prefixes, and those that claim to be
+//! fingerprints.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Contents in, image out, contents back: the cases in which equal files, holes and chunks meet, for one thread and
-//! for many.
+//! Contents in, image out, contents back: the cases in which equal files, holes and chunks meet, for one
+//! thread and for many.
 
 use std::path::Path;
 
@@ -137,8 +137,8 @@ fn equal_files_are_stored_once() {
 
 #[test]
 fn an_equal_file_whose_tail_cannot_stay_with_its_inode_has_blocks_of_its_own() {
-    // The second file's xattrs leave no room for the tail, so it needs one block more than the first has stored. The other way
-    // round, the blocks serve both.
+    // The second file's xattrs leave no room for the tail, so it needs one block more than the first has
+    // stored. The other way round, the blocks serve both.
     let content = noise(9, 4096 + 3000);
     let mut source = Memory::new(&[("a", content.clone()), ("b", content)]);
     source.files[1].2 = vec![Xattr { name: b"user.a".as_slice().into(), value: noise(1, 2000).into() }];

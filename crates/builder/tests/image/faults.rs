@@ -1,5 +1,5 @@
-//! Storage that fails: every operation of a build in turn is refused, a disk is full at every byte, and a machine stops at
-//! every write.
+//! Storage that fails: every operation of a build in turn is refused, a disk is full at every byte, and a
+//! machine stops at every write.
 
 use std::fs;
 use std::io::{self, IoSlice};
@@ -168,7 +168,8 @@ fn whatever_is_refused_the_older_image_stays_and_nothing_else() {
     }
 }
 
-/// What is written in place has its superblock last, so that a machine that stops leaves no image that looks whole.
+/// What is written in place has its superblock last, so that a machine that stops leaves no image that looks
+/// whole.
 #[test]
 fn a_crash_leaves_no_half_image() {
     for (name, options) in recipes() {

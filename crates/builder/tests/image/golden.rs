@@ -1,6 +1,6 @@
-//! Layout 1 is a promise: a tree of every kind of file gives the same bytes today, tomorrow and on every machine. The
-//! digests of the images are pinned in `testdata/golden/layout-1.txt`; `UPDATE_GOLDEN=1` writes them anew, which is
-//! right only together with a new layout number.
+//! Layout 1 is a promise: a tree of every kind of file gives the same bytes today, tomorrow and on every
+//! machine. The digests of the images are pinned in `testdata/golden/layout-1.txt`; `UPDATE_GOLDEN=1` writes
+//! them anew, which is right only together with a new layout number.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

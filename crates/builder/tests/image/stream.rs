@@ -168,7 +168,8 @@ fn a_stream_gives_what_a_directory_gives() {
             assert!(first.get_or_insert_with(|| bytes.clone()) == &bytes, "{name}: {threads} threads");
             let image = ImageFile::create(&indexed, 0).unwrap();
             let want = erofs_builder::build(&mut source, image, &options, &Silent).unwrap();
-            // The order alone differs: as much is stored once, and only where pieces are cut differs with fragments.
+            // The order alone differs: as much is stored once, and only where pieces are cut differs with
+            // fragments.
             assert_eq!(summary.inodes, want.inodes, "{name}");
             if !name.contains("fragments") {
                 let sums = |summary: &Summary| (summary.deduplicated_bytes, summary.hole_bytes);

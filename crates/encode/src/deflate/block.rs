@@ -167,7 +167,8 @@ impl Plan {
             + u64::from(distance_extra(distance))
     }
 
-    /// Writes the block of `sequences`, which stand for the beginning of `bytes`, and of `literals` more behind them.
+    /// Writes the block of `sequences`, which stand for the beginning of `bytes`, and of `literals` more
+    /// behind them.
     pub(super) fn write(&self, out: &mut BitWriter, sequences: &[Sequence], bytes: &[u8], literals: usize) {
         let mut litlen_codes = [0; 288];
         let mut distance_codes = [0; 32];

@@ -3,8 +3,8 @@
 /// The most symbols an alphabet here has.
 const MAX_SYMBOLS: usize = 288;
 
-/// Sets `lengths` to those of a prefix code for `counts` in which no code is longer than `limit` bits; symbols that do not
-/// occur get 0. A single symbol gets one bit.
+/// Sets `lengths` to those of a prefix code for `counts` in which no code is longer than `limit` bits;
+/// symbols that do not occur get 0. A single symbol gets one bit.
 pub(super) fn code_lengths(counts: &[u32], limit: u8, lengths: &mut [u8]) {
     lengths.fill(0);
     let mut sorted = [0_u64; MAX_SYMBOLS];
@@ -32,8 +32,8 @@ pub(super) fn code_lengths(counts: &[u32], limit: u8, lengths: &mut [u8]) {
     }
 }
 
-/// The depths of the leaves in Huffman's tree. The leaves come in order of weight (above the low 16 bits), and so do the
-/// inner nodes as they are made, hence two queues suffice.
+/// The depths of the leaves in Huffman's tree. The leaves come in order of weight (above the low 16 bits),
+/// and so do the inner nodes as they are made, hence two queues suffice.
 fn tree_depths(sorted: &[u64], depths: &mut [u8]) {
     let used = sorted.len();
     let mut weights = [0_u64; MAX_SYMBOLS];
@@ -65,8 +65,8 @@ fn tree_depths(sorted: &[u64], depths: &mut [u8]) {
     }
 }
 
-/// Shortens what is longer than `limit` and pays for it where that costs least; `depths` stand in order of weight, the
-/// rarest symbol first.
+/// Shortens what is longer than `limit` and pays for it where that costs least; `depths` stand in order of
+/// weight, the rarest symbol first.
 fn limit_depths(depths: &mut [u8], limit: u8) {
     if depths.iter().all(|&depth| depth <= limit) {
         return;
@@ -97,7 +97,8 @@ fn limit_depths(depths: &mut [u8], limit: u8) {
     }
 }
 
-/// The canonical codes of `lengths` (section 3.2.2 of RFC 1951), their bits in the order in which they are written.
+/// The canonical codes of `lengths` (section 3.2.2 of RFC 1951), their bits in the order in which they are
+/// written.
 pub(super) fn codes(lengths: &[u8], codes: &mut [u16]) {
     let mut first = [0_u16; 16];
     let mut start = 0_u16;
@@ -120,7 +121,8 @@ pub(super) fn codes(lengths: &[u8], codes: &mut [u16]) {
 
 /// Fraction bits of the logarithms below.
 const FRACTION: u32 = 14;
-/// The binary logarithm of 1 + N/1024. Whole numbers throughout: an image must not depend on a machine's arithmetic.
+/// The binary logarithm of 1 + N/1024. Whole numbers throughout: an image must not depend on a machine's
+/// arithmetic.
 static LOGARITHMS: [u16; 1024] = logarithms();
 
 #[expect(clippy::cast_possible_truncation, reason = "a logarithm below 1 with 14 bits of fraction")]
@@ -154,7 +156,8 @@ fn logarithm(value: u32) -> u64 {
     u64::from((31 - zeros) << FRACTION) + u64::from(LOGARITHMS[mantissa as usize])
 }
 
-/// The bits that an ideal code for `counts` needs, without the code itself: of the first `first` symbols, and of all.
+/// The bits that an ideal code for `counts` needs, without the code itself: of the first `first` symbols, and
+/// of all.
 pub(super) fn entropy(counts: &[u32], first: usize) -> (u64, u64) {
     let total: u32 = counts.iter().sum();
     if total == 0 {

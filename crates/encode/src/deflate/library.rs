@@ -48,8 +48,8 @@ impl Library {
 /// Encodes all of `src`; its length when that is at most `dst.len()`.
 fn encode_all(compressor: &mut Compressor, src: &[u8], dst: &mut [u8]) -> Option<usize> {
     let written = compressor.compress(src, dst)?;
-    // A stored block that is not the last begins with a zero, which EROFS takes for padding. The bits behind the three of
-    // its header have no meaning.
+    // A stored block that is not the last begins with a zero, which EROFS takes for padding. The bits behind
+    // the three of its header have no meaning.
     if let Some(first @ 0) = dst.first_mut() {
         *first = 1 << 3;
     }

@@ -1,8 +1,8 @@
 //! Where has this been before: the tables that find matches.
 //!
-//! Positions are kept in 16 bits, so that the tables stay in a core's nearest caches. What they say is a hint: a distance is
-//! used when it lies within the window and the bytes there are equal. The tables are cleared for every source, as far as
-//! it can fill them, so that no hint comes from an earlier one.
+//! Positions are kept in 16 bits, so that the tables stay in a core's nearest caches. What they say is a
+//! hint: a distance is used when it lies within the window and the bytes there are equal. The tables are
+//! cleared for every source, as far as it can fill them, so that no hint comes from an earlier one.
 
 use super::symbol::MAX_MATCH;
 
@@ -56,7 +56,8 @@ pub(super) trait Matcher {
     /// Makes ready for a source of `len` bytes.
     fn start(&mut self, len: usize);
 
-    /// The longest match at `at` that is longer than `longer_than`; remembers the position. Four bytes must be there.
+    /// The longest match at `at` that is longer than `longer_than`; remembers the position. Four bytes must
+    /// be there.
     fn find(&mut self, source: &Source<'_>, at: usize, longer_than: usize) -> Match;
 
     /// Remembers the positions `from..to`; four bytes must be there at each.
@@ -157,7 +158,8 @@ impl Chains {
         Self { heads: boxed(0), threes: boxed(0), previous: boxed(0), shifts, depth, nice }
     }
 
-    /// Enters a position and returns the ones that were last before it: of the same four bytes, and of the same three.
+    /// Enters a position and returns the ones that were last before it: of the same four bytes, and of the
+    /// same three.
     #[inline]
     fn enter(&mut self, value: u32, at: usize) -> (u16, u16) {
         let head = &mut self.heads[hash(value, self.shifts.0) & ((1 << HASH_LOG) - 1)];
@@ -242,7 +244,8 @@ impl Matcher for Chains {
     }
 }
 
-/// The size of a hash table for `len` positions, as a power of two: small sources need not clear a large table.
+/// The size of a hash table for `len` positions, as a power of two: small sources need not clear a large
+/// table.
 fn hash_log(len: usize, most: u32) -> u32 {
     (len.max(1).ilog2() + 1).clamp(8, most)
 }
@@ -274,7 +277,8 @@ fn load8(bytes: &[u8], at: usize) -> u64 {
     bytes[at..].iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
 }
 
-/// How many bytes are equal at `from` and at the later place `at`, up to `most`, which must not reach behind the end.
+/// How many bytes are equal at `from` and at the later place `at`, up to `most`, which must not reach behind
+/// the end.
 #[inline]
 fn match_length(bytes: &[u8], from: usize, at: usize, most: usize) -> usize {
     let earlier = &bytes[from..from.wrapping_add(most)];

@@ -1,9 +1,9 @@
 //! Raw DEFLATE (RFC 1951).
 //!
-//! Levels 1 to 9 are an encoder of our own that fills an output in one pass: [`parse`] makes sequences with a [`matcher`],
-//! [`single`] ends a block where the distribution of symbols changes and cuts the last one where the output is full. The
-//! size of a block is known to the bit before it is written ([`block`]). What fits as a whole goes to libdeflate, which is
-//! faster. Levels 10 to 12 are libdeflate's, by search.
+//! Levels 1 to 9 are an encoder of our own that fills an output in one pass: [`parse`] makes sequences with a
+//! [`matcher`], [`single`] ends a block where the distribution of symbols changes and cuts the last one where
+//! the output is full. The size of a block is known to the bit before it is written ([`block`]). What fits as
+//! a whole goes to libdeflate, which is faster. Levels 10 to 12 are libdeflate's, by search.
 
 mod bits;
 mod block;
@@ -71,8 +71,8 @@ const MEMORY: usize = 10 << 20;
 /// libdeflate's highest level.
 const STRONGEST: i32 = 12;
 
-/// How hard the levels try: positions looked at (0: a table of the last two), length that ends the search, positions in which
-/// a longer match is looked for. Level 0 is level 1.
+/// How hard the levels try: positions looked at (0: a table of the last two), length that ends the search,
+/// positions in which a longer match is looked for. Level 0 is level 1.
 const EFFORTS: [(u32, usize, u8); 10] = [
     (0, 32, 0),
     (0, 32, 0),

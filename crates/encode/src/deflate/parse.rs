@@ -55,8 +55,8 @@ pub(super) struct Stretch {
 /// Matches begin at least so far before the end of the source: four bytes are loaded.
 const TAIL: usize = 4;
 
-/// Parses from `start` on, appending to `sequences`, up to the end of the source or to what `until` says. All of the stretch
-/// is in the sequences: a last one without a match takes up literals that are left.
+/// Parses from `start` on, appending to `sequences`, up to the end of the source or to what `until` says. All
+/// of the stretch is in the sequences: a last one without a match takes up literals that are left.
 pub(super) fn parse<M: Matcher, const LAZY: bool>(
     matcher: &mut M,
     source: &Source<'_>,
@@ -106,8 +106,8 @@ pub(super) fn parse<M: Matcher, const LAZY: bool>(
     Stretch { end, price }
 }
 
-/// Looks for a better match one or two positions further on, as long as there is one. Returns where the match that is taken
-/// begins, the match, and the first position that is not yet in the tables.
+/// Looks for a better match one or two positions further on, as long as there is one. Returns where the match
+/// that is taken begins, the match, and the first position that is not yet in the tables.
 #[inline]
 fn defer<M: Matcher>(
     matcher: &mut M,

@@ -81,7 +81,8 @@ impl Single {
         progress.start
     }
 
-    /// Parses unit by unit, ends a block where the symbols change their distribution, and stops where the room ends.
+    /// Parses unit by unit, ends a block where the symbols change their distribution, and stops where the
+    /// room ends.
     fn collect(&mut self, progress: &mut Progress<'_>, unit_symbols: u32) {
         let len = progress.src.len();
         let mut prices = Prices::FIRST;
@@ -138,8 +139,8 @@ impl Single {
         }
     }
 
-    /// Writes the collected block, which goes up to the sequence `last` and the byte `end`. When it does not fit it is cut,
-    /// and the answer is `false`.
+    /// Writes the collected block, which goes up to the sequence `last` and the byte `end`. When it does not
+    /// fit it is cut, and the answer is `false`.
     fn end_block(&mut self, progress: &mut Progress<'_>, last: usize, end: usize) -> bool {
         let plan = Plan::new(&progress.block);
         let room = progress.room_bits.saturating_sub(self.out.position());
@@ -177,7 +178,8 @@ impl Single {
             self.out.put(0, 3);
             self.out.align();
             if header == 0 {
-                // Decoders pass over the bits up to the byte's end, and EROFS takes a leading zero for padding.
+                // Decoders pass over the bits up to the byte's end, and EROFS takes a leading zero for
+                // padding.
                 self.out.set_bit(3);
             }
             let len = piece.len() as u64;
@@ -252,7 +254,8 @@ impl<'a> Cut<'a> {
         self.starts[self.at] + self.literals
     }
 
-    /// The longest beginning found that fits into `room` bits. `plan` is for the whole block and does not fit.
+    /// The longest beginning found that fits into `room` bits. `plan` is for the whole block and does not
+    /// fit.
     fn search(&mut self, src: &[u8], mut plan: Plan, room: u64) -> Option<Fitting> {
         let mut best: Option<Fitting> = None;
         for _try in 0..MAX_CUTS {

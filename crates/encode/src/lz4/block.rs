@@ -1,4 +1,5 @@
-//! The LZ4 block format (`lz4_Block_format.md` of liblz4): its limits, how a sequence is written, how far a match goes.
+//! The LZ4 block format (`lz4_Block_format.md` of liblz4): its limits, how a sequence is written, how far a
+//! match goes.
 
 /// How far back a match may lie: 16 bits, and 0 is none.
 pub(super) const DISTANCE_MAX: usize = 0xffff;
@@ -10,7 +11,8 @@ pub(super) const MATCH_LONG: usize = MATCH_MIN + 15;
 /// As many bytes at the end of a block are literals, and the last match starts so many bytes before the end.
 pub(super) const LAST_LITERALS: usize = 5;
 pub(super) const LAST_MATCH: usize = 12;
-/// What a sequence leaves of the output: a token and as many literals as keep the shortest match [`LAST_MATCH`] bytes away.
+/// What a sequence leaves of the output: a token and as many literals as keep the shortest match
+/// [`LAST_MATCH`] bytes away.
 pub(super) const RESERVE: usize = 1 + LAST_MATCH - MATCH_MIN;
 
 /// Where encoding stands.
@@ -58,8 +60,8 @@ pub(super) fn put_literals(dst: &mut [u8], mut at: usize, literals: &[u8]) -> us
     at + literals.len()
 }
 
-/// Where the bytes from `at` on stop to equal those that lie `distance` before them, at most where the last literals
-/// begin, and hardly more than `most` bytes on: what the output does not hold is not looked at.
+/// Where the bytes from `at` on stop to equal those that lie `distance` before them, at most where the last
+/// literals begin, and hardly more than `most` bytes on: what the output does not hold is not looked at.
 pub(super) fn extend(src: &[u8], mut at: usize, distance: usize, most: usize) -> usize {
     let end = (src.len() - LAST_LITERALS).min(at + most);
     while at + 8 <= end {

@@ -1,4 +1,5 @@
-//! LZ4's fast encoder for an output of fixed size: one pass, greedy, no more of the source looked at than will fit.
+//! LZ4's fast encoder for an output of fixed size: one pass, greedy, no more of the source looked at than
+//! will fit.
 //!
 //! ```text
 //! search: a position whose bytes stood somewhere before ─► back to where they begin to be equal ─► literals, match
@@ -6,15 +7,15 @@
 //!                                        └── none ── next: what follows a match, without literals ◄───┘
 //! ```
 //!
-//! Three things make it faster than liblz4's at no larger output. Thirty-two bytes are compared at once, so that one
-//! comparison tells whether there is a match and, mostly, how long it is; and what a length takes behind the token is written without
-//! asking whether it is there. What directly follows a match has a loop of its own,
-//! which takes only matches that are worth their three bytes: fewer sequences, fewer mispredicted branches. And how many bytes
-//! are hashed, and how short a match may be, depends on whether the content is text. Where source or output come
-//! near their ends, `finish` goes on with every check.
+//! Three things make it faster than liblz4's at no larger output. Thirty-two bytes are compared at once, so
+//! that one comparison tells whether there is a match and, mostly, how long it is; and what a length takes
+//! behind the token is written without asking whether it is there. What directly follows a match has a loop
+//! of its own, which takes only matches that are worth their three bytes: fewer sequences, fewer mispredicted
+//! branches. And how many bytes are hashed, and how short a match may be, depends on whether the content is
+//! text. Where source or output come near their ends, `finish` goes on with every check.
 //!
-//! The rules of the end are those of the block format (`lz4_Block_format.md` of liblz4), which Linux checks: the last five
-//! bytes are literals, and the last match starts at least twelve bytes before the end.
+//! The rules of the end are those of the block format (`lz4_Block_format.md` of liblz4), which Linux checks:
+//! the last five bytes are literals, and the last match starts at least twelve bytes before the end.
 
 use super::block::{
     DISTANCE_MAX, LAST_MATCH, LITERALS_LONG, MATCH_LONG, MATCH_MIN, RESERVE, State, extend, length_bytes,
@@ -28,8 +29,8 @@ const OUTPUT_SMALL: usize = 32 << 10;
 /// The shortest output that is worth a try.
 const OUTPUT_MIN: usize = 16;
 
-/// Encodes as much of the beginning of `src` into `dst` as one pass gets in: bytes consumed and written, both 0 when `dst` is
-/// too short to be worth a try.
+/// Encodes as much of the beginning of `src` into `dst` as one pass gets in: bytes consumed and written, both
+/// 0 when `dst` is too short to be worth a try.
 pub(super) fn encode(table: &mut Table, src: &[u8], dst: &mut [u8]) -> (usize, usize) {
     if src.is_empty() || dst.len() < OUTPUT_MIN {
         return (0, 0);
@@ -121,7 +122,8 @@ mod tests {
         }
     }
 
-    /// Words of a small vocabulary, noise, zeros and copies of what was before, in turn; `kinds` says how many of these.
+    /// Words of a small vocabulary, noise, zeros and copies of what was before, in turn; `kinds` says how
+    /// many of these.
     fn content(seed: u64, length: usize, kinds: usize) -> Vec<u8> {
         let mut random = random(seed);
         let mut bytes = Vec::new();
@@ -145,8 +147,8 @@ mod tests {
         bytes
     }
 
-    /// The rules of the end of a block, read off its sequences: the length of the last literals, and how far before the end the
-    /// last match starts.
+    /// The rules of the end of a block, read off its sequences: the length of the last literals, and how far
+    /// before the end the last match starts.
     fn end_of(block: &[u8], length: usize) -> (usize, Option<usize>) {
         let (mut at, mut decoded, mut last) = (0, 0, None);
         let take = |at: &mut usize, nibble: u8| {

@@ -1,6 +1,7 @@
 //! The functions of liblz4 that fill an output, behind bounds that are checked.
 //!
-//! `lz4-sys` compiles them in and does not declare them, so they are declared here, as `lz4.h` and `lz4hc.h` of liblz4
+//! `lz4-sys` compiles them in and does not declare them, so they are declared here, as `lz4.h` and `lz4hc.h`
+//! of liblz4
 //! 1.10.0 have them.
 
 #![expect(unsafe_code, reason = "liblz4's functions of fixed output size have no safe binding")]
@@ -47,16 +48,17 @@ fn checked(src: &[u8], dst: &[u8], consumed: c_int, written: c_int) -> (usize, u
     if written == 0 || consumed > src.len() || written > dst.len() { (0, 0) } else { (consumed, written) }
 }
 
-/// Encodes a prefix of `src` into `dst` with the fast encoder: bytes consumed and written, both 0 when nothing fits. What our own
-/// encoder is held against.
+/// Encodes a prefix of `src` into `dst` with the fast encoder: bytes consumed and written, both 0 when
+/// nothing fits. What our own encoder is held against.
 #[cfg(test)]
 pub(super) fn compress_fast(src: &[u8], dst: &mut [u8]) -> (usize, usize) {
     let (mut consumed, room) = lengths(src, dst);
     if consumed == 0 || room == 0 {
         return (0, 0);
     }
-    // SAFETY: `src` is readable for `consumed` bytes and `dst` writable for `room` bytes, as `lengths` took both from the
-    // slices; liblz4 keeps no pointer after it returns and its tables lie on its own stack (16 KiB).
+    // SAFETY: `src` is readable for `consumed` bytes and `dst` writable for `room` bytes, as `lengths` took
+    // both from the slices; liblz4 keeps no pointer after it returns and its tables lie on its own stack (16
+    // KiB).
     let written = unsafe {
         LZ4_compress_destSize(src.as_ptr().cast(), dst.as_mut_ptr().cast(), &raw mut consumed, room)
     };
@@ -79,16 +81,16 @@ impl HighStream {
 
     /// Encodes a prefix of `src` into `dst` at `level`: bytes consumed and written, both 0 when nothing fits.
     ///
-    /// What the tables hold from earlier calls lies more than 64 KiB before `src` in liblz4's counting, out of the reach
-    /// of a match, so the bytes are those of a cleared stream.
+    /// What the tables hold from earlier calls lies more than 64 KiB before `src` in liblz4's counting, out
+    /// of the reach of a match, so the bytes are those of a cleared stream.
     pub(super) fn compress(&mut self, src: &[u8], dst: &mut [u8], level: c_int) -> (usize, usize) {
         let (mut consumed, room) = lengths(src, dst);
         if consumed == 0 || room == 0 {
             return (0, 0);
         }
-        // SAFETY: the stream is alive and unshared; the reset drops its pointers to the source of the call before, which may
-        // be gone. `src` is readable for `consumed` bytes and `dst` writable for `room` bytes, as `lengths` took both from
-        // the slices.
+        // SAFETY: the stream is alive and unshared; the reset drops its pointers to the source of the call
+        // before, which may be gone. `src` is readable for `consumed` bytes and `dst` writable for `room`
+        // bytes, as `lengths` took both from the slices.
         let written = unsafe {
             LZ4_resetStreamHC_fast(self.0.as_ptr(), level);
             LZ4_compress_HC_continue_destSize(

@@ -1,9 +1,9 @@
 //! LZ4 by an encoder of our own, and LZ4HC by liblz4's function of fixed output size.
 //!
-//! Reading order: `block` (the format), `positions` (where bytes stood before), `run` (the fast encoder's pass through the
-//! middle), `fast` (what `lz4` writes, and how it ends), then `ffi`. liblz4's
-//! thorough encoder is called in its streaming form, which gives the bytes of `LZ4_compress_HC_destSize` without clearing
-//! 256 KiB of tables for every pcluster.
+//! Reading order: `block` (the format), `positions` (where bytes stood before), `run` (the fast encoder's
+//! pass through the middle), `fast` (what `lz4` writes, and how it ends), then `ffi`. liblz4's thorough
+//! encoder is called in its streaming form, which gives the bytes of `LZ4_compress_HC_destSize` without
+//! clearing 256 KiB of tables for every pcluster.
 
 mod block;
 mod fast;
@@ -55,21 +55,21 @@ const MEMORY: usize = 1 << 19;
 /// `LZ4HC_CLEVEL_MAX`.
 const LEVEL_MAX: i32 = 12;
 
-/// What squeezes the tails of `lz4`: the cheapest of the hash chain levels that is worth its time on the few bytes
-/// it is applied to.
+/// What squeezes the tails of `lz4`: the cheapest of the hash chain levels that is worth its time on the few
+/// bytes it is applied to.
 const LEVEL_ABOVE_FAST: i32 = 4;
 
 /// The level of liblz4 that stands behind a level of `lz4hc`.
 ///
-/// From 4 to 9, each level of liblz4 looks at twice as many candidates for a match as the one below it (`k_clTable`), 256 at
-/// level 9. The second half of them makes large images 0.03 to 0.07 % smaller and takes a tenth to a quarter of the
-/// time, so those levels do with the first half.
+/// From 4 to 9, each level of liblz4 looks at twice as many candidates for a match as the one below it
+/// (`k_clTable`), 256 at level 9. The second half of them makes large images 0.03 to 0.07 % smaller and takes
+/// a tenth to a quarter of the time, so those levels do with the first half.
 fn search_level(level: i32) -> i32 {
     if (4..=9).contains(&level) { level - 1 } else { level }
 }
 
-/// How much input per byte of output the thorough encoder is shown at first, and at last: an LZ4 block cannot hold more
-/// than 255 times its size.
+/// How much input per byte of output the thorough encoder is shown at first, and at last: an LZ4 block cannot
+/// hold more than 255 times its size.
 const INPUT_PER_OUTPUT: [usize; 2] = [64, 256];
 
 fn boxed(high: High) -> Box<dyn PrefixEncoder> {
@@ -108,8 +108,9 @@ impl High {
 }
 
 impl PrefixEncoder for High {
-    /// liblz4 looks for the next match through all of the source, even when the literals before it have long filled the
-    /// output. So noise is not shown to it at all, and the rest only as much of as will usually do.
+    /// liblz4 looks for the next match through all of the source, even when the literals before it have long
+    /// filled the output. So noise is not shown to it at all, and the rest only as much of as will usually
+    /// do.
     fn encode_prefix(&mut self, src: &[u8], dst: &mut [u8]) -> Prefix {
         if is_noise(src, dst.len()) {
             return Prefix::default();

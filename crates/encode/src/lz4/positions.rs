@@ -5,8 +5,8 @@ use super::block::low;
 /// Slots of the table, as a power of two: 16 KiB, a third of a first-level cache.
 const SLOTS_LOG: u32 = 13;
 
-/// The last position of each hash, modulo 2^16. There is always a position before the present one that a slot stands for: 0 stands
-/// for the first byte of the source, and whatever a slot means, the bytes are compared.
+/// The last position of each hash, modulo 2^16. There is always a position before the present one that a slot
+/// stands for: 0 stands for the first byte of the source, and whatever a slot means, the bytes are compared.
 pub(super) struct Table(Box<[u16; 1 << SLOTS_LOG]>);
 
 impl Table {

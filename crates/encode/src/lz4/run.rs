@@ -1,8 +1,8 @@
 //! The pass of LZ4's fast encoder through all but the ends of source and output.
 //!
-//! Bytes are read and written without a check of bounds: with checks the encoder is a fifth slower, and slower than liblz4.
-//! What makes that sound is written at `run`; every function that relies on it asserts it in builds with assertions, with
-//! which the tests and the fuzz targets run.
+//! Bytes are read and written without a check of bounds: with checks the encoder is a fifth slower, and
+//! slower than liblz4. What makes that sound is written at `run`; every function that relies on it asserts it
+//! in builds with assertions, with which the tests and the fuzz targets run.
 
 #![expect(
     unsafe_code,
@@ -14,14 +14,14 @@ use super::block::{
 };
 use super::positions::Table;
 
-/// As much of the source must be behind a position that is looked at: a match is compared 32 bytes at a time, literals are
-/// copied 16 bytes at a time.
+/// As much of the source must be behind a position that is looked at: a match is compared 32 bytes at a time,
+/// literals are copied 16 bytes at a time.
 const SOURCE_MARGIN: usize = 48;
-/// As much of the output must be left where a sequence begins: a token, 14 literals copied as 16, the distance, a byte of length, and
-/// what `finish` needs.
+/// As much of the output must be left where a sequence begins: a token, 14 literals copied as 16, the
+/// distance, a byte of length, and what `finish` needs.
 const OUTPUT_MARGIN: usize = 64;
-/// As many literals are searched again for shorter matches where the margin begins; behind more of them, only what was found is
-/// looked at again.
+/// As many literals are searched again for shorter matches where the margin begins; behind more of them, only
+/// what was found is looked at again.
 const SEARCHED_AGAIN: usize = 200;
 /// Bytes that are compared at once: two vectors, as a third of all matches is longer than one.
 const WIDTH: usize = 32;
@@ -32,16 +32,18 @@ const COPIED: usize = 16;
 
 /// Clears the table and encodes up to where a margin begins; `None` where there is nothing but margins.
 ///
-/// `HASHED` bytes find a match, one that directly follows another is taken from `NEXT_MIN` bytes on, and after each
-/// 2^`PATIENCE` positions in vain the next ones are one byte further apart.
+/// `HASHED` bytes find a match, one that directly follows another is taken from `NEXT_MIN` bytes on, and
+/// after each 2^`PATIENCE` positions in vain the next ones are one byte further apart.
 ///
 /// What holds, and the unsafe code relies on:
 ///
-/// 1. Positions `at` that are looked at are at most `source_end`, so [`SOURCE_MARGIN`] bytes can be read from there.
-/// 2. They ascend from 1, so each slot of the table stands for a position before `at`, or for 0, and the nearest position
-///    before `at` that it can stand for is one of the source: `distance <= at`.
+/// 1. Positions `at` that are looked at are at most `source_end`, so [`SOURCE_MARGIN`] bytes can be read from
+///    there.
+/// 2. They ascend from 1, so each slot of the table stands for a position before `at`, or for 0, and the
+///    nearest position before `at` that it can stand for is one of the source: `distance <= at`.
 /// 3. `anchor <= at`, so literals can be read in whole widths.
-/// 4. A sequence begins at `written <= output_end`, and with many literals only if they end at most two bytes behind that.
+/// 4. A sequence begins at `written <= output_end`, and with many literals only if they end at most two bytes
+///    behind that.
 pub(super) fn run<const HASHED: u32, const NEXT_MIN: usize, const PATIENCE: u32>(
     table: &mut Table,
     src: &[u8],
@@ -76,7 +78,8 @@ pub(super) fn run<const HASHED: u32, const NEXT_MIN: usize, const PATIENCE: u32>
         if literals >= LITERALS_LONG {
             written = put_length(dst, written, literals - LITERALS_LONG);
         }
-        // SAFETY: literals end at `found` at most, and in the output at most 15 bytes behind the beginning of the margin.
+        // SAFETY: literals end at `found` at most, and in the output at most 15 bytes behind the beginning of
+        // the margin.
         unsafe { copy(src, anchor, dst, written, literals) };
         written += literals;
         // SAFETY: at most 18 bytes behind the beginning of the margin.
@@ -211,17 +214,18 @@ unsafe fn copy(src: &[u8], from: usize, dst: &mut [u8], to: usize, length: usize
     }
 }
 
-/// The distance, and the byte behind it: what the token does not tell of a length below [`LENGTH_LONG`]. It is overwritten where the
-/// token tells all; to ask first would cost more, because no processor could predict the answer.
+/// The distance, and the byte behind it: what the token does not tell of a length below [`LENGTH_LONG`]. It
+/// is overwritten where the token tells all; to ask first would cost more, because no processor could predict
+/// the answer.
 #[inline]
 fn distance_and_rest(distance: usize, length: usize) -> [u8; 3] {
     let [first, second] = low(distance).to_le_bytes();
     [first, second, length.wrapping_sub(MATCH_LONG).to_le_bytes()[0]]
 }
 
-/// Goes behind what [`distance_and_rest`] wrote of the length of a match that ends at byte `end` of the source, or writes all
-/// of a longer one. The match is cut where the output would not hold that; the margin holds one byte at least. Tells where match
-/// and output end.
+/// Goes behind what [`distance_and_rest`] wrote of the length of a match that ends at byte `end` of the
+/// source, or writes all of a longer one. The match is cut where the output would not hold that; the margin
+/// holds one byte at least. Tells where match and output end.
 #[inline]
 fn put_match_length(dst: &mut [u8], at: usize, end: usize, length: usize) -> (usize, usize) {
     if length < LENGTH_LONG {

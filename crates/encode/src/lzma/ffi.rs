@@ -15,13 +15,14 @@ pub(super) struct Options(lzma_options_lzma);
 unsafe impl Send for Options {}
 
 impl Options {
-    /// The options of `preset` (0 to 9) of `xz`, with more effort where it is `extreme`, for a window of `dict_size` bytes.
-    /// `None` when liblzma has no such preset.
+    /// The options of `preset` (0 to 9) of `xz`, with more effort where it is `extreme`, for a window of
+    /// `dict_size` bytes. `None` when liblzma has no such preset.
     pub(super) fn new(preset: u32, extreme: bool, dict_size: u32) -> Option<Self> {
         let flags = if extreme { LZMA_PRESET_EXTREME } else { 0 };
         // SAFETY: all zeros is a value of this structure of integers and pointers, and liblzma fills it.
         let mut options: lzma_options_lzma = unsafe { std::mem::zeroed() };
-        // SAFETY: `options` is writable, and liblzma keeps no pointer to it. The answer is true for an unknown preset.
+        // SAFETY: `options` is writable, and liblzma keeps no pointer to it. The answer is true for an
+        // unknown preset.
         if unsafe { lzma_lzma_preset(&raw mut options, preset | flags) } != 0 {
             return None;
         }
@@ -54,8 +55,8 @@ impl Options {
 /// An encoder whose memory is used again and again.
 pub(super) struct MicroStream(lzma_stream);
 
-// SAFETY: liblzma's memory behind it can be reached by its owner only; liblzma keeps nothing per thread. Between two calls the
-// pointers to input and output are not used.
+// SAFETY: liblzma's memory behind it can be reached by its owner only; liblzma keeps nothing per thread.
+// Between two calls the pointers to input and output are not used.
 unsafe impl Send for MicroStream {}
 
 impl MicroStream {
@@ -77,16 +78,16 @@ impl MicroStream {
         options: &Options,
     ) -> Result<(usize, usize), lzma_ret> {
         let stream = &mut self.0;
-        // SAFETY: the stream is zeroed or was given to liblzma before, and the options are alive while liblzma reads them;
-        // it copies what it needs.
+        // SAFETY: the stream is zeroed or was given to liblzma before, and the options are alive while
+        // liblzma reads them; it copies what it needs.
         let answer = unsafe { lzma_microlzma_encoder(stream, &raw const options.0) };
         if answer != LZMA_OK {
             return Err(answer);
         }
         (stream.next_in, stream.avail_in) = (src.as_ptr(), src.len());
         (stream.next_out, stream.avail_out) = (dst.as_mut_ptr(), dst.len());
-        // SAFETY: `next_in` is readable for `avail_in` bytes and `next_out` writable for `avail_out` bytes, as both are
-        // taken from slices that outlive the call.
+        // SAFETY: `next_in` is readable for `avail_in` bytes and `next_out` writable for `avail_out` bytes,
+        // as both are taken from slices that outlive the call.
         let answer = unsafe { lzma_code(stream, LZMA_FINISH) };
         let (consumed, written) = (src.len() - stream.avail_in, dst.len() - stream.avail_out);
         match answer {

@@ -46,13 +46,15 @@ const EXTREME: i32 = 100;
 
 /// The least output that liblzma accepts, in bytes.
 const MIN_OUTPUT: usize = 6;
-/// Where so many bytes hold no zero, the content is text: the place of a byte within a word says nothing about it.
+/// Where so many bytes hold no zero, the content is text: the place of a byte within a word says nothing
+/// about it.
 const LOOKED_AT: usize = 4096;
-/// The match length that ends the search at the levels from 6 on, and the one that does here where the content is no text:
-/// there, what longer searches find makes up for a few hundredths of a per cent.
+/// The match length that ends the search at the levels from 6 on, and the one that does here where the
+/// content is no text: there, what longer searches find makes up for a few hundredths of a per cent.
 const NICE: [u32; 2] = [64, 40];
 
-/// The effort behind a level: what `xz` (`lzma_lzma_preset`) takes for it, but for the dictionary and the longest searches.
+/// The effort behind a level: what `xz` (`lzma_lzma_preset`) takes for it, but for the dictionary and the
+/// longest searches.
 fn options(params: &Params, level: i32) -> Result<Options, EncodeError> {
     let preset = u32::try_from(level % EXTREME).unwrap_or(0);
     let options = Options::new(preset, level >= EXTREME, params.dict_size);

@@ -1,7 +1,8 @@
-//! The backward bit streams of zstd: bits are added from the lowest, and a final one marks the end (RFC 8878, 4.1).
+//! The backward bit streams of zstd: bits are added from the lowest, and a final one marks the end (RFC 8878,
+//! 4.1).
 
-/// Writes bits into a slice. Bytes behind the slice's end are counted and lost, so that an output which is too small shows
-/// by its size.
+/// Writes bits into a slice. Bytes behind the slice's end are counted and lost, so that an output which is
+/// too small shows by its size.
 pub(super) struct BitWriter<'a> {
     out: &'a mut [u8],
     at: usize,

@@ -13,7 +13,8 @@ use super::sequence::{
 
 /// The most input of one block in bytes.
 pub(super) const MAX_BLOCK: usize = 128 << 10;
-/// From so many literals on they go into four streams: with fewer, the sizes fit ten bits and one stream is smaller.
+/// From so many literals on they go into four streams: with fewer, the sizes fit ten bits and one stream is
+/// smaller.
 const FOUR_STREAMS: usize = 1024;
 /// Fewer literals than this are stored.
 const FEW_LITERALS: usize = 24;
@@ -134,7 +135,8 @@ impl Plan {
 /// The price of what a plan has no code for: more than any block, and sums of it stay below 2^63.
 const UNWRITABLE: u64 = 1 << 48;
 
-/// What one more of each thing costs under a plan, in 1/256 bit, extra bits included; [`UNWRITABLE`] where it has no code.
+/// What one more of each thing costs under a plan, in 1/256 bit, extra bits included; [`UNWRITABLE`] where it
+/// has no code.
 pub(super) struct Prices {
     /// A literal of each value.
     pub(super) literals: [u64; 256],
@@ -223,8 +225,8 @@ impl Entropy {
         if total < FEW_LITERALS {
             return best;
         }
-        // Streams end with a mark and are filled up to a whole byte: at most eight bits each. So the cost is never too low, and
-        // what is planned as coded is never stored after all.
+        // Streams end with a mark and are filled up to a whole byte: at most eight bits each. So the cost is
+        // never too low, and what is planned as coded is never stored after all.
         let frame = coded_header_len(total) as u64 * byte
             + u64::from(BIT) * if total < FOUR_STREAMS { 8 } else { 6 * 8 + 4 * 8 };
         if self.has_kept_code

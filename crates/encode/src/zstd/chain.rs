@@ -57,7 +57,8 @@ impl Candidate {
 }
 
 impl Candidate {
-    /// Whether a recent offset one place on is better: it has no offset to pay for, but bytes count a little less.
+    /// Whether a recent offset one place on is better: it has no offset to pay for, but bytes count a little
+    /// less.
     fn is_worth_more_than(self, best: Self) -> bool {
         let length = |candidate: Self| (candidate.length as u32).cast_signed();
         3 * length(self) > best.gain() - length(best) + 1

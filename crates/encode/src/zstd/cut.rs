@@ -58,8 +58,8 @@ impl Cut {
         &self.best[..self.best_len]
     }
 
-    /// Cuts `block`, which `plan` describes, so that it fits into `room`, and gives how many bytes of the input are in it; 0
-    /// when no compressed block fits.
+    /// Cuts `block`, which `plan` describes, so that it fits into `room`, and gives how many bytes of the
+    /// input are in it; 0 when no compressed block fits.
     pub(super) fn fit(&mut self, block: &mut Block, entropy: &mut Entropy, plan: Plan, room: Room) -> usize {
         self.scratch.resize(room.bytes + 64, 0);
         self.best.resize(room.bytes + 64, 0);

@@ -13,8 +13,8 @@ const CHECK: usize = 512;
 const FAR: u32 = 1 << 14;
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c55;
 
-/// The tables. Positions count on from call to call, so that tables need no clearing: what lies before the current input is
-/// recognised by its distance.
+/// The tables. Positions count on from call to call, so that tables need no clearing: what lies before the
+/// current input is recognised by its distance.
 pub(super) struct DoubleFast<const LONG: usize, const SHORT: usize, const MIN: u32> {
     long: Box<[u32]>,
     short: Box<[u32]>,
@@ -45,8 +45,8 @@ struct Search<'a, const LONG: usize, const SHORT: usize, const MIN: u32> {
 }
 
 impl<const LONG: usize, const SHORT: usize, const MIN: u32> DoubleFast<LONG, SHORT, MIN> {
-    /// Matches reach `window` bytes back; after `patience` bytes without a match the search takes longer steps, by one
-    /// byte each time.
+    /// Matches reach `window` bytes back; after `patience` bytes without a match the search takes longer
+    /// steps, by one byte each time.
     pub(super) fn new(window: u32, patience: usize) -> Self {
         let table = |size| vec![0_u32; size].into_boxed_slice();
         let long = table(LONG).try_into().unwrap_or_else(|_| Box::new([0; LONG]));
@@ -77,8 +77,8 @@ impl<const LONG: usize, const SHORT: usize, const MIN: u32> Search<'_, LONG, SHO
         self.short[Self::short_slot(load64(self.src, at))] = self.base + at as u32;
     }
 
-    /// Whether the eight bytes `back` before `at` are `bytes`. Only the answer is a branch, not the way to it: where a slot
-    /// points to nothing is as hard to foresee as where it points.
+    /// Whether the eight bytes `back` before `at` are `bytes`. Only the answer is a branch, not the way to
+    /// it: where a slot points to nothing is as hard to foresee as where it points.
     #[inline(always)]
     fn is_long(&self, at: usize, back: u32, bytes: u64) -> bool {
         let reach = self.window.min(at as u32);

@@ -1,7 +1,8 @@
 //! A zstd frame of at most a given size from one pass over the input.
 //!
-//! The input is parsed once, block by block, while the expected cost is summed up. The exact cost of a block is counted when its
-//! parse is done; the block in which the output is full is cut where the bytes left are used up.
+//! The input is parsed once, block by block, while the expected cost is summed up. The exact cost of a block
+//! is counted when its parse is done; the block in which the output is full is cut where the bytes left are
+//! used up.
 #![expect(clippy::cast_possible_truncation, reason = "sizes are at most 8 MiB")]
 
 use super::block::{Counts, Entropy, MAX_BLOCK, Plan};

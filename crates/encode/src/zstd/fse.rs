@@ -1,4 +1,5 @@
-//! Finite state entropy (tANS) as zstd has it: normalised counts, their description, the encoding table (RFC 8878, 4.1).
+//! Finite state entropy (tANS) as zstd has it: normalised counts, their description, the encoding table (RFC
+//! 8878, 4.1).
 #![expect(clippy::needless_range_loop, reason = "symbols index several tables at once")]
 #![expect(
     clippy::cast_possible_truncation,
@@ -61,8 +62,8 @@ impl Norm {
         norm
     }
 
-    /// Counts for `total` symbols as counted in `counts`, of which at least two differ. The table has `1 << max_log` states
-    /// or as few as are enough.
+    /// Counts for `total` symbols as counted in `counts`, of which at least two differ. The table has `1 <<
+    /// max_log` states or as few as are enough.
     pub(super) fn new(counts: &[u32; SYMBOLS], total: u32, max_log: u32) -> Self {
         let symbols = SYMBOLS - counts.iter().rev().take_while(|&&count| count == 0).count();
         let enough = (total.ilog2() + 1).min((symbols as u32 - 1).max(1).ilog2() + 2);
@@ -161,7 +162,8 @@ impl Norm {
         put(out, at, &bytes[..length])
     }
 
-    /// Reads a description from the beginning of `bytes`, of a table of at most `1 << max_log` states, and gives its length.
+    /// Reads a description from the beginning of `bytes`, of a table of at most `1 << max_log` states, and
+    /// gives its length.
     pub(super) fn read(bytes: &[u8], max_log: u32) -> Option<(Self, usize)> {
         let peek = |at: usize| load64_short(bytes, at / 8) >> (at % 8);
         let log = (peek(0) & 15) as u32 + 5;

@@ -1,4 +1,5 @@
-//! Huffman coding of literals as zstd has it: code lengths of at most 11 bits, their description, the streams (RFC 8878, 4.2).
+//! Huffman coding of literals as zstd has it: code lengths of at most 11 bits, their description, the streams
+//! (RFC 8878, 4.2).
 #![expect(
     clippy::cast_possible_truncation,
     reason = "symbols are below 256, lengths at most 11 and frequencies below 2^18"

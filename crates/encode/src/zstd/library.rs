@@ -35,7 +35,8 @@ impl Library {
     }
 }
 
-/// A context for `level` with a window of `window` bytes, a power of two, and other parameters than the level's.
+/// A context for `level` with a window of `window` bytes, a power of two, and other parameters than the
+/// level's.
 ///
 /// # Errors
 ///

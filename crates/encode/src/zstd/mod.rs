@@ -1,5 +1,5 @@
-//! zstd: frames of a fixed size from one pass, by parsers of our own up to level 9, where libzstd encodes what need not be cut, and
-//! by libzstd's parsers above.
+//! zstd: frames of a fixed size from one pass, by parsers of our own up to level 9, where libzstd encodes
+//! what need not be cut, and by libzstd's parsers above.
 
 #![expect(
     clippy::inline_always,
@@ -85,9 +85,9 @@ fn open(params: &Params) -> Result<Box<dyn PrefixEncoder>, EncodeError> {
     Ok(Box::new(Mixed::new(frame(params, parser(params)), whole, loose, params.max_input)))
 }
 
-/// libzstd for whole inputs, and for outputs that need not be full. The default level has tables of its own: with matches of
-/// four bytes whole files become as small as with the single-pass encoder, and without them the tables stay in the second
-/// cache.
+/// libzstd for whole inputs, and for outputs that need not be full. The default level has tables of its own:
+/// with matches of four bytes whole files become as small as with the single-pass encoder, and without them
+/// the tables stay in the second cache.
 fn libraries(params: &Params) -> Result<(Library, Library), EncodeError> {
     let library = |long, short, min| match params.level {
         DEFAULT_LEVEL => {

@@ -1,4 +1,5 @@
-//! The output of a frame while it grows: blocks one behind the other, the frame's header in front of them when all are there.
+//! The output of a frame while it grows: blocks one behind the other, the frame's header in front of them
+//! when all are there.
 #![expect(clippy::cast_possible_truncation, reason = "sizes are at most 8 MiB")]
 
 use super::bits::put;
@@ -67,8 +68,8 @@ impl<'a> Output<'a> {
         self.at = put(self.bytes, self.at, block);
     }
 
-    /// Adds as much of a block as fits, and gives how much of `input` that is: coded as `block` says and `plan` describes, or
-    /// stored where that takes more.
+    /// Adds as much of a block as fits, and gives how much of `input` that is: coded as `block` says and
+    /// `plan` describes, or stored where that takes more.
     pub(super) fn push_cut(
         &mut self,
         block: &mut Block,
@@ -106,9 +107,10 @@ impl<'a> Output<'a> {
     }
 }
 
-/// The frame's header for `content` bytes and its length: with the content's size, and with the window's size only where
-/// that is smaller (RFC 8878, 3.1.1.1). mkfs and fsck of erofs-utils want the content's size; Linux wants a window that
-/// is no larger than the image declares, which a content that is no larger than the window fulfils as well.
+/// The frame's header for `content` bytes and its length: with the content's size, and with the window's size
+/// only where that is smaller (RFC 8878, 3.1.1.1). mkfs and fsck of erofs-utils want the content's size;
+/// Linux wants a window that is no larger than the image declares, which a content that is no larger than the
+/// window fulfils as well.
 fn frame_header(content: usize, window: usize) -> ([u8; 10], usize) {
     let (flag, value, length) = match content {
         0..256 => (0, content, 1),

@@ -3,7 +3,8 @@
 use super::fse::BIT;
 use super::sequence::Match;
 
-/// What things are expected to cost while a block is parsed, in 1/256 bit. The exact cost is counted afterwards.
+/// What things are expected to cost while a block is parsed, in 1/256 bit. The exact cost is counted
+/// afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Model {
     /// One literal.

@@ -105,7 +105,8 @@ impl Recent {
     pub(super) fn code(&mut self, found: &Match) -> Sequence {
         let [first, second, third] = self.0;
         let distance = found.distance;
-        // Without literals the first offset would only have made the match before longer: the numbers mean the next ones.
+        // Without literals the first offset would only have made the match before longer: the numbers mean
+        // the next ones.
         let (one, two, three) =
             if found.literals > 0 { (first, second, third) } else { (second, third, first.wrapping_sub(1)) };
         let offset = if distance == one {

@@ -1,8 +1,8 @@
-//! Frames of a fixed size whose blocks are libzstd's, but for the last one: libzstd parses, and the block that is too long is taken
-//! apart and cut.
+//! Frames of a fixed size whose blocks are libzstd's, but for the last one: libzstd parses, and the block
+//! that is too long is taken apart and cut.
 //!
-//! libzstd gets the input piece by piece, each a little longer than what probably still fits, so that hardly anything is
-//! parsed that is cut off afterwards, and nothing is parsed twice within one output.
+//! libzstd gets the input piece by piece, each a little longer than what probably still fits, so that hardly
+//! anything is parsed that is cut off afterwards, and nothing is parsed twice within one output.
 
 use std::ops::Range;
 
@@ -77,8 +77,8 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// When libzstd has no memory for it. It takes here what frames need, so that content is not left uncompressed later
-    /// for want of memory.
+    /// When libzstd has no memory for it. It takes here what frames need, so that content is not left
+    /// uncompressed later for want of memory.
     pub(super) fn new(context: CCtx<'static>, window: u32, max_input: usize) -> Result<Self, EncodeError> {
         let mut encoder = Self {
             context,
@@ -126,8 +126,8 @@ impl Stream {
         Some(())
     }
 
-    /// Puts the blocks of a piece of `src` into `out` as far as they fit: how much of the input they stand for, and whether
-    /// `out` is full. `None` when they are not what a frame is made of.
+    /// Puts the blocks of a piece of `src` into `out` as far as they fit: how much of the input they stand
+    /// for, and whether `out` is full. `None` when they are not what a frame is made of.
     fn take_blocks(
         &mut self,
         src: &[u8],

@@ -6,7 +6,8 @@ use crate::codec::{Prefix, PrefixEncoder};
 use crate::error::EncodeError;
 use crate::mixed::Whole as _;
 
-/// libzstd's best parser, which is slow, is tried when the parser before it left at most this share of the input out.
+/// libzstd's best parser, which is slow, is tried when the parser before it left at most this share of the
+/// input out.
 const WITHIN_REACH: usize = 64;
 
 /// First the single-pass encoder at its best, then libzstd. It is all of the input or nothing.

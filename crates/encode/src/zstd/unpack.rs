@@ -1,5 +1,5 @@
-//! Takes a compressed block of libzstd apart, so that it can be cut: the sequences, and how many literals there are. The literals
-//! themselves are known from the input (RFC 8878, 3.1.1.3).
+//! Takes a compressed block of libzstd apart, so that it can be cut: the sequences, and how many literals
+//! there are. The literals themselves are known from the input (RFC 8878, 3.1.1.3).
 
 use super::bits::BitReader;
 use super::fse::{Decoding, Norm, SYMBOLS};
@@ -25,8 +25,8 @@ impl Tables {
         Self { kept: predefined.clone(), predefined }
     }
 
-    /// Takes the body of a compressed block apart: `sequences` becomes its sequences, and the number of its literals is the
-    /// result. `None` when this is no such block.
+    /// Takes the body of a compressed block apart: `sequences` becomes its sequences, and the number of its
+    /// literals is the result. `None` when this is no such block.
     pub(super) fn unpack(&mut self, body: &[u8], sequences: &mut Vec<Sequence>) -> Option<usize> {
         sequences.clear();
         let opened = self.open(body)?;

@@ -75,8 +75,9 @@ impl ChunkFormat {
         size.div_ceil(1_u64.checked_shl(self.chunk_bits(block_bits)).unwrap_or(u64::MAX))
     }
 
-    /// Where the entries start: behind the inode and its xattrs, which end at byte `header_end` of the metadata area,
-    /// aligned to the size of an entry (`erofs_map_blocks`: `ALIGN(iloc + isize + xattr_isize, unit)`).
+    /// Where the entries start: behind the inode and its xattrs, which end at byte `header_end` of the
+    /// metadata area, aligned to the size of an entry (`erofs_map_blocks`: `ALIGN(iloc + isize + xattr_isize,
+    /// unit)`).
     pub fn entries_at(self, header_end: u64) -> Option<u64> {
         header_end.checked_next_multiple_of(crate::error::units_u64(self.entry_size()))
     }
@@ -100,7 +101,8 @@ pub fn encode_entry(
     let Some(address) = chunk else {
         out.extend(std::iter::repeat_n(0xff, 4));
         if format.indexes {
-            // A hole of a 48-bit index has all 48 bits set; older readers only look at the low 32, which stand last.
+            // A hole of a 48-bit index has all 48 bits set; older readers only look at the low 32, which
+            // stand last.
             let end = out.len().saturating_sub(4);
             let high: u16 = if format.wide { u16::MAX } else { 0 };
             let [a, b] = high.to_le_bytes();
@@ -129,7 +131,8 @@ pub fn encode_entry(
     Ok(())
 }
 
-/// Reads the entry at the start of `bytes`, which stand at byte `at`; device numbers are cut to `device_mask`.
+/// Reads the entry at the start of `bytes`, which stand at byte `at`; device numbers are cut to
+/// `device_mask`.
 pub fn decode_entry(
     format: ChunkFormat,
     bytes: &[u8],

@@ -1,4 +1,5 @@
-//! The compact index: packs of 2 entries in 8 bytes or of 16 entries in 32 bytes (`EROFS_INODE_COMPRESSED_COMPACT`).
+//! The compact index: packs of 2 entries in 8 bytes or of 16 entries in 32 bytes
+//! (`EROFS_INODE_COMPRESSED_COMPACT`).
 //!
 //! ```text
 //! pack   entries of 16 bits (8-byte pack) or 14 bits (32-byte pack), lowest bits first, then a block address:4
@@ -6,9 +7,10 @@
 //! index  8-byte packs up to a multiple of 32 bytes | 32-byte packs | 8-byte packs
 //! ```
 //!
-//! Low bits are as many as an lcluster has, at least 12. A head's block is not stored: it follows from the pack's address and
-//! from the block counts of the heads before it in the pack, so that pclusters must stand one behind the other. The last
-//! entry of a pack, unless it is a head or a block count, says how far the next head is. Without 32-byte packs all are of 8.
+//! Low bits are as many as an lcluster has, at least 12. A head's block is not stored: it follows from the
+//! pack's address and from the block counts of the heads before it in the pack, so that pclusters must stand
+//! one behind the other. The last entry of a pack, unless it is a head or a block count, says how far the
+//! next head is. Without 32-byte packs all are of 8.
 
 use crate::datalayout::lcluster::{
     BLOCK_COUNT_BIT, Back, DISTANCE_MAX, HeadKind, Lcluster, Shape, from_extents, header_for, is_free,
@@ -243,7 +245,8 @@ pub fn decode(
     Ok(Lcluster::Head { kind, offset: u32::from(low), block, partial: false, hole: false })
 }
 
-/// Puts type and low bits of an entry into the `bits` bits from bit `position` of `pack` on, which are still zeros.
+/// Puts type and low bits of an entry into the `bits` bits from bit `position` of `pack` on, which are still
+/// zeros.
 fn put(pack: &mut [u8], position: u32, low_bits: u32, kind: u32, low: u16) {
     let value =
         (kind.checked_shl(low_bits).unwrap_or(0) | u32::from(low)).checked_shl(position & 7).unwrap_or(0);
@@ -274,7 +277,8 @@ fn numbers(entry: Lcluster, last: bool) -> Result<(u32, u16), FormatError> {
     }
 }
 
-/// Writes one pack of `entries`, which may be fewer than it has room for, over zeros. `free` says which entries' blocks do not matter.
+/// Writes one pack of `entries`, which may be fewer than it has room for, over zeros. `free` says which
+/// entries' blocks do not matter.
 fn encode_pack(
     header: &IndexHeader,
     pack: &mut [u8],
@@ -287,7 +291,8 @@ fn encode_pack(
         let position = u32::try_from(number).unwrap_or(0).saturating_mul(bits);
         put(pack, position, low_bits(header.lcluster_bits), kind, low);
     }
-    // Heads are found the way they will be read, so that an address that does not come out right is noticed here.
+    // Heads are found the way they will be read, so that an address that does not come out right is noticed
+    // here.
     let mut address = None;
     let read = Entries::new(pack, header.lcluster_bits);
     for (number, entry) in entries.iter().enumerate() {
@@ -309,10 +314,10 @@ fn encode_pack(
     Ok(())
 }
 
-/// Map header and index of a file with these extents, to stand at [`map_header::at`] of the shape's `header_end`; inline
-/// data follows at once. An error if a compact index cannot hold the extents: beyond the reasons of a full one
-/// ([`from_extents`]) those are lclusters that are not blocks, pclusters that do not follow each other, partial references,
-/// holes, and fragments 4 GiB or more into the packed inode.
+/// Map header and index of a file with these extents, to stand at [`map_header::at`] of the shape's
+/// `header_end`; inline data follows at once. An error if a compact index cannot hold the extents: beyond the
+/// reasons of a full one ([`from_extents`]) those are lclusters that are not blocks, pclusters that do not
+/// follow each other, partial references, holes, and fragments 4 GiB or more into the packed inode.
 pub fn encode(shape: &Shape, extents: &[ZExtent]) -> Result<Vec<u8>, FormatError> {
     if shape.lcluster_bits != shape.block_bits.bits() || shape.lcluster_bits > LCLUSTER_BITS_MAX {
         let limit = "lclusters of one block of at most 16384 bytes in a compact index";

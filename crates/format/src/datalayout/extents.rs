@@ -1,15 +1,16 @@
-//! Encoded extents: a record for each extent instead of an index of lclusters (`struct z_erofs_extent`, advise bit EXTENTS of a
-//! full layout, `z_erofs_map_blocks_ext`; Linux 6.15).
+//! Encoded extents: a record for each extent instead of an index of lclusters (`struct z_erofs_extent`,
+//! advise bit EXTENTS of a full layout, `z_erofs_map_blocks_ext`; Linux 6.15).
 //!
 //! ```text
 //! record  0 stored length:4 (bits 0-20, bit 27 partial, bits 28-31 algorithm + 1, 0 plain)   4 address:4  8 address, upper:4
 //!         12 start in the file:4  16 start, upper:4  20 reserved[12]
 //! ```
 //!
-//! A record has the first 4, 8, 16 or 32 bytes of this. With 4 and 8, all extents but the last have the same power of two of
-//! bytes, and no start is stored; with 4, the extents stand one behind the other on disk, and 8 bytes before the first record
-//! say where. Addresses and lengths are in bytes: nothing need stand on a block. The last record is that of the fragment, if
-//! there is one: its first 4 bytes and its address are the halves of the offset in the packed inode.
+//! A record has the first 4, 8, 16 or 32 bytes of this. With 4 and 8, all extents but the last have the same
+//! power of two of bytes, and no start is stored; with 4, the extents stand one behind the other on disk, and
+//! 8 bytes before the first record say where. Addresses and lengths are in bytes: nothing need stand on a
+//! block. The last record is that of the fragment, if there is one: its first 4 bytes and its address are the
+//! halves of the offset in the packed inode.
 
 use crate::compression::Algorithm;
 use crate::datalayout::lcluster::{Shape, check_cover};
@@ -30,8 +31,8 @@ const FORMAT_SHIFT: u32 = 28;
 pub struct Record {
     /// Stored length, partial reference and algorithm; the lower half of a fragment's offset.
     pub stored: u32,
-    /// First byte on disk; the upper half of a fragment's offset. With records of 4 bytes whoever reads them sums it up:
-    /// see [`Record::stored_length`].
+    /// First byte on disk; the upper half of a fragment's offset. With records of 4 bytes whoever reads them
+    /// sums it up: see [`Record::stored_length`].
     pub byte: u64,
     /// First byte in the file.
     pub start: u64,
@@ -67,8 +68,8 @@ impl Record {
     }
 }
 
-/// Where the records start, in bytes from where `header_end` (the end of the inode's xattrs) counts; with records of 4 bytes
-/// the address before them starts there. `None` past 2^64.
+/// Where the records start, in bytes from where `header_end` (the end of the inode's xattrs) counts; with
+/// records of 4 bytes the address before them starts there. `None` past 2^64.
 pub fn records_at(header_end: u64, record: RecordSize) -> Option<u64> {
     map_header::end(header_end)?.checked_next_multiple_of(units_u64(record.bytes()))
 }
@@ -88,8 +89,9 @@ pub fn count(header: &ExtentsHeader, size: u64) -> u64 {
     size.div_ceil(1_u64.checked_shl(u32::from(header.lcluster_bits)).unwrap_or(u64::MAX))
 }
 
-/// The extent that holds byte `offset`, which must be below the size of the file. `load` reads a record by its number; with
-/// records of 4 bytes it fills in the address. `shape` lends size and block size. At most 64 records are read.
+/// The extent that holds byte `offset`, which must be below the size of the file. `load` reads a record by
+/// its number; with records of 4 bytes it fills in the address. `shape` lends size and block size. At most 64
+/// records are read.
 pub fn map<E: From<FormatError>>(
     shape: &Shape,
     header: &ExtentsHeader,
@@ -203,9 +205,9 @@ fn whole_blocks(shape: &Shape, byte: u64, length: u32) -> bool {
     shape.block_bits.within(byte | u64::from(length)) == 0
 }
 
-/// The header with the smallest records that hold these extents of a file of `shape`, whose `lcluster_bits` are not looked
-/// at. An error if extent records cannot hold them: gaps, inline data, a fragment anywhere but at the end, interlaced data
-/// that is not whole blocks or stands beside whole blocks of other plain data.
+/// The header with the smallest records that hold these extents of a file of `shape`, whose `lcluster_bits`
+/// are not looked at. An error if extent records cannot hold them: gaps, inline data, a fragment anywhere but
+/// at the end, interlaced data that is not whole blocks or stands beside whole blocks of other plain data.
 pub fn header_for(shape: &Shape, extents: &[ZExtent]) -> Result<ExtentsHeader, FormatError> {
     check_cover(extents, shape.size)?;
     let interlaced = extents.iter().any(|extent| extent.coding == Coding::Interlaced);
@@ -270,9 +272,9 @@ fn even_bits(shape: &Shape, extents: &[ZExtent]) -> Option<u8> {
     (even && (least..=most).contains(&bits)).then_some(bits)
 }
 
-/// Map header, alignment and records of a file with these extents, to stand at [`map_header::at`] of the shape's
-/// `header_end`. The records are as small as [`header_for`] says, or an error with it. A file that is one fragment is better
-/// off with [`MapHeader::Fragment`].
+/// Map header, alignment and records of a file with these extents, to stand at [`map_header::at`] of the
+/// shape's `header_end`. The records are as small as [`header_for`] says, or an error with it. A file that is
+/// one fragment is better off with [`MapHeader::Fragment`].
 pub fn encode(shape: &Shape, extents: &[ZExtent]) -> Result<Vec<u8>, FormatError> {
     let header = header_for(shape, extents)?;
     let mut out = MapHeader::Extents(header).encode(shape.block_bits)?.to_vec();

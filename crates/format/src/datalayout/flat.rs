@@ -1,13 +1,13 @@
-//! Flat data: consecutive blocks from `i_u` on; with the inline layout, the bytes past the last whole block stand
-//! behind the inode and its xattrs, inside one block of the metadata area.
+//! Flat data: consecutive blocks from `i_u` on; with the inline layout, the bytes past the last whole block
+//! stand behind the inode and its xattrs, inside one block of the metadata area.
 
 use crate::error::FormatError;
 use crate::extent::{Extent, Place};
 use crate::units::{BlkAddr, BlockBits};
 use crate::words;
 
-/// The address of a flat file that is one hole (`EROFS_NULL_ADDR`), in the 32 bits of an inode without the 48-bit
-/// layout.
+/// The address of a flat file that is one hole (`EROFS_NULL_ADDR`), in the 32 bits of an inode without the
+/// 48-bit layout.
 pub const NULL_BLOCK_32: u32 = u32::MAX;
 /// The same in 48 bits.
 pub const NULL_BLOCK_48: u64 = 0xffff_ffff_ffff;
@@ -27,21 +27,22 @@ pub struct Flat {
     pub hole: bool,
 }
 
-/// How many bytes of a file of `size` bytes are its tail: what is left behind the last whole block. A file without a
-/// tail must not have the inline layout, because readers then look for its whole last block behind the inode.
+/// How many bytes of a file of `size` bytes are its tail: what is left behind the last whole block. A file
+/// without a tail must not have the inline layout, because readers then look for its whole last block behind
+/// the inode.
 pub fn tail_len(size: u64, block_bits: BlockBits) -> u64 {
     block_bits.within(size)
 }
 
-/// Whether a tail of `tail` bytes that starts at byte `at` of the metadata area stays inside one block, as Linux asks
-/// for (`erofs_map_blocks`).
+/// Whether a tail of `tail` bytes that starts at byte `at` of the metadata area stays inside one block, as
+/// Linux asks for (`erofs_map_blocks`).
 pub fn inline_fits(at: u64, tail: u64, block_bits: BlockBits) -> bool {
     block_bits.within(at).checked_add(tail).is_some_and(|end| end <= block_bits.size())
 }
 
 impl Flat {
-    /// The extent that holds byte `offset`; an error at or past the end of the file, or where the inline tail crosses
-    /// a block.
+    /// The extent that holds byte `offset`; an error at or past the end of the file, or where the inline tail
+    /// crosses a block.
     pub fn map(&self, offset: u64) -> Result<Extent, FormatError> {
         if offset >= self.size {
             return Err(FormatError::limit("offset in a file", offset, words::bytes(self.size)));
@@ -50,7 +51,8 @@ impl Flat {
             return Ok(Extent { start: 0, length: self.size, place: Place::Hole });
         }
         let blocks_end = match self.inline_at {
-            // The last block is always the inline one, whole or not (`erofs_map_blocks`: blocks - tailinline).
+            // The last block is always the inline one, whole or not (`erofs_map_blocks`: blocks -
+            // tailinline).
             Some(_) => {
                 let last = self.block_bits.blocks_ceil(self.size).saturating_sub(1);
                 self.block_bits.byte_of(BlkAddr(last))?

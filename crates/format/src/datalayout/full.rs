@@ -1,4 +1,5 @@
-//! The full index: 8 bytes for each lcluster (`struct z_erofs_lcluster_index`, `EROFS_INODE_COMPRESSED_FULL`).
+//! The full index: 8 bytes for each lcluster (`struct z_erofs_lcluster_index`,
+//! `EROFS_INODE_COMPRESSED_FULL`).
 //!
 //! ```text
 //! 0 advise:2 (bits 0-1 type, bit 14 hole, bit 15 partial)  2 offset in the lcluster:2
@@ -107,8 +108,8 @@ pub fn encode_entry(entry: Lcluster) -> Result<[u8; ENTRY_SIZE], FormatError> {
     Ok(zerocopy::transmute!(record))
 }
 
-/// Map header, reserved bytes and index of a file with these extents, to stand at [`map_header::at`] of the shape's
-/// `header_end`; inline data follows at once. An error if a full index cannot hold the extents: see
+/// Map header, reserved bytes and index of a file with these extents, to stand at [`map_header::at`] of the
+/// shape's `header_end`; inline data follows at once. An error if a full index cannot hold the extents: see
 /// [`from_extents`].
 pub fn encode(shape: &Shape, extents: &[ZExtent]) -> Result<Vec<u8>, FormatError> {
     let header = header_for(shape, extents)?;

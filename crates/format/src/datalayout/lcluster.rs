@@ -1,5 +1,5 @@
-//! Logical clusters: what a full and a compact index say, one entry for each piece of `1 << lcluster_bits` bytes of the file,
-//! and how entries become extents and extents entries (`z_erofs_map_blocks_fo`).
+//! Logical clusters: what a full and a compact index say, one entry for each piece of `1 << lcluster_bits`
+//! bytes of the file, and how entries become extents and extents entries (`z_erofs_map_blocks_fo`).
 //!
 //! ```text
 //! extents    |<------- A ------->|<-- B -->|<------ C ------>|
@@ -10,9 +10,10 @@
 //!                                  offset offset
 //! ```
 //!
-//! The entry of an lcluster is a head if an extent starts in it; at most one can. The first entry behind a head counts the
-//! blocks of its pcluster, where pclusters may be larger than a block; every other entry says how far the head is and how
-//! far the next one. A file that ends inside an lcluster, in which no extent starts, ends with a head that nothing follows.
+//! The entry of an lcluster is a head if an extent starts in it; at most one can. The first entry behind a
+//! head counts the blocks of its pcluster, where pclusters may be larger than a block; every other entry says
+//! how far the head is and how far the next one. A file that ends inside an lcluster, in which no extent
+//! starts, ends with a head that nothing follows.
 
 use crate::compression::Algorithm;
 use crate::datalayout::DataLayout;
@@ -81,9 +82,11 @@ pub struct Shape {
     pub size: u64,
     /// Block size.
     pub block_bits: BlockBits,
-    /// Size of an lcluster as a power of two of bytes; `block_bits` to `block_bits` + 15, and at most 14 if compact.
+    /// Size of an lcluster as a power of two of bytes; `block_bits` to `block_bits` + 15, and at most 14 if
+    /// compact.
     pub lcluster_bits: u8,
-    /// Where the inode's xattrs end, in bytes. Counted from anywhere that is a multiple of 32, such as the inode's start.
+    /// Where the inode's xattrs end, in bytes. Counted from anywhere that is a multiple of 32, such as the
+    /// inode's start.
     pub header_end: u64,
 }
 
@@ -129,8 +132,9 @@ pub(crate) fn check_cover(extents: &[ZExtent], size: u64) -> Result<(), FormatEr
     if at == size { Ok(()) } else { Err(wrong(at, "the end", "an end at the file's size")) }
 }
 
-/// The header that these extents need. A file has at most two algorithms; the first that is met is HEAD1. All plain
-/// pclusters are interlaced or none is. Big pclusters are announced, for both heads, if any pcluster needs them.
+/// The header that these extents need. A file has at most two algorithms; the first that is met is HEAD1. All
+/// plain pclusters are interlaced or none is. Big pclusters are announced, for both heads, if any pcluster
+/// needs them.
 pub fn header_for(shape: &Shape, extents: &[ZExtent]) -> Result<IndexHeader, FormatError> {
     let mut algorithms: Vec<Algorithm> = Vec::new();
     let mut plain: Option<bool> = None;
@@ -174,9 +178,9 @@ pub fn header_for(shape: &Shape, extents: &[ZExtent]) -> Result<IndexHeader, For
     })
 }
 
-/// The entries for these extents under `header`. An error if an index cannot hold them: two extents that start in one
-/// lcluster, pclusters that are not whole blocks or have no entry for their block count, addresses of 2^32 blocks or more,
-/// inline data or a fragment anywhere but at the end.
+/// The entries for these extents under `header`. An error if an index cannot hold them: two extents that
+/// start in one lcluster, pclusters that are not whole blocks or have no entry for their block count,
+/// addresses of 2^32 blocks or more, inline data or a fragment anywhere but at the end.
 pub fn from_extents(
     shape: &Shape,
     header: &IndexHeader,
@@ -212,8 +216,8 @@ pub fn from_extents(
     Ok(entries)
 }
 
-/// Whether the block of an entry has no meaning: the entry ends the file, or its bytes are inline. Fragments use it in a full
-/// index only.
+/// Whether the block of an entry has no meaning: the entry ends the file, or its bytes are inline. Fragments
+/// use it in a full index only.
 pub(crate) fn is_free(shape: &Shape, extents: &[ZExtent], lcluster: u64) -> bool {
     let last = extents.last();
     let tail =
@@ -279,7 +283,8 @@ pub struct Index {
     pub shape: Shape,
     /// The map header.
     pub header: IndexHeader,
-    /// The number of the lcluster with the head of the last extent, and where that is stored, if it is no pcluster.
+    /// The number of the lcluster with the head of the last extent, and where that is stored, if it is no
+    /// pcluster.
     pub tail: Option<(u64, Stored)>,
 }
 
@@ -309,8 +314,8 @@ fn bogus(what: &'static str, lcluster: u64, found: &str, want: &str) -> FormatEr
 }
 
 impl Index {
-    /// An index whose last extent is found by `load`, which reads the entry of an lcluster. `index_end` is the byte of
-    /// the metadata space behind the index, where inline data starts.
+    /// An index whose last extent is found by `load`, which reads the entry of an lcluster. `index_end` is
+    /// the byte of the metadata space behind the index, where inline data starts.
     pub fn open<E: From<FormatError>>(
         shape: Shape,
         layout: DataLayout,
@@ -345,8 +350,8 @@ impl Index {
         Ok(index)
     }
 
-    /// The extent that holds byte `offset`, which must be below the size of the file; `load` reads the entry of an
-    /// lcluster. At most 65,536 entries are read.
+    /// The extent that holds byte `offset`, which must be below the size of the file; `load` reads the entry
+    /// of an lcluster. At most 65,536 entries are read.
     pub fn map<E: From<FormatError>>(
         &self,
         offset: u64,

@@ -1,7 +1,8 @@
 //! Small images made by hand from the records of the format, right ones and wrong ones.
 //!
-//! Blocks are 512 bytes. The metadata area starts at block 3, right behind the superblock's own, and inodes are put where
-//! the caller says, one slot after the other, so that a test can say in bytes what stands where.
+//! Blocks are 512 bytes. The metadata area starts at block 3, right behind the superblock's own, and inodes
+//! are put where the caller says, one slot after the other, so that a test can say in bytes what stands
+//! where.
 
 use std::sync::Arc;
 

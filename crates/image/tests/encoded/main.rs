@@ -1,6 +1,6 @@
-//! An image made by hand from the records of the format, with every form of index and every way to store an extent, read
-//! here and by the kernel: heads of two algorithms, interlaced and shifted data, holes, references to parts, inline tails,
-//! fragments, and extents that stand on no block.
+//! An image made by hand from the records of the format, with every form of index and every way to store an
+//! extent, read here and by the kernel: heads of two algorithms, interlaced and shifted data, holes,
+//! references to parts, inline tails, fragments, and extents that stand on no block.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
@@ -69,7 +69,8 @@ fn every_form_is_read() {
     }
 }
 
-/// LZ4 as it was before the feature `LZ4_0PADDING`: the data stands at the start of its block, with anything behind it.
+/// LZ4 as it was before the feature `LZ4_0PADDING`: the data stands at the start of its block, with anything
+/// behind it.
 #[test]
 fn lz4_without_padding_is_read() {
     let mut maker = Maker::new();

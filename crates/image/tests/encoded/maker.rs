@@ -122,7 +122,8 @@ impl Maker {
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
     }
 
-    /// Stores bytes in the data area, with zeros before them up to whole blocks unless they may stand anywhere.
+    /// Stores bytes in the data area, with zeros before them up to whole blocks unless they may stand
+    /// anywhere.
     pub(crate) fn store(&mut self, bytes: &[u8], tight: bool) -> Stored {
         let length = if tight { bytes.len() } else { bytes.len().next_multiple_of(BLOCK) };
         let at = self.data_at;
@@ -131,7 +132,8 @@ impl Maker {
         Stored::Pcluster { byte: at as u64, length: u32::try_from(length).unwrap() }
     }
 
-    /// Stores one piece that starts at byte `start` of its file, and returns its extent and what must follow the index.
+    /// Stores one piece that starts at byte `start` of its file, and returns its extent and what must follow
+    /// the index.
     pub(crate) fn piece(&mut self, start: u64, bytes: &[u8], way: Way, tight: bool) -> (ZExtent, Vec<u8>) {
         let mut extent = ZExtent {
             start,
@@ -436,7 +438,8 @@ fn records() -> Vec<Recipe> {
     ]
 }
 
-/// Every form with everything that it can hold; holes in a full index, which Linux 6.18 does not read, if they are wanted.
+/// Every form with everything that it can hold; holes in a full index, which Linux 6.18 does not read, if
+/// they are wanted.
 pub(crate) fn everything(holes: bool) -> Maker {
     let mut maker = Maker::new();
     for (name, form, pieces) in indexes().into_iter().chain(records()) {

@@ -48,7 +48,8 @@ enum Verb {
         #[command(flatten)]
         common: Common,
     },
-    /// Runs a program in two images of it, without sharing and with it, and prints as JSON what was in memory afterwards.
+    /// Runs a program in two images of it, without sharing and with it, and prints as JSON what was in memory
+    /// afterwards.
     Workload {
         /// The images; their file names differ.
         #[arg(num_args = 2, required = true, value_name = "IMAGE")]
@@ -59,7 +60,8 @@ enum Verb {
         /// Seconds that it may take each time.
         #[arg(long, value_name = "SECONDS", default_value_t = 300)]
         each: u64,
-        /// Write the pages in memory after the first run to this file, for `erofs-ishare simulate --access trace:FILE`.
+        /// Write the pages in memory after the first run to this file, for `erofs-ishare simulate --access
+        /// trace:FILE`.
         #[arg(long, value_name = "FILE")]
         trace: PathBuf,
         #[command(flatten)]
@@ -85,7 +87,8 @@ enum Verb {
         #[command(flatten)]
         common: Common,
     },
-    /// Holds the model to the kernel in random scenarios, and fails if a figure differs. A seed is one scenario.
+    /// Holds the model to the kernel in random scenarios, and fails if a figure differs. A seed is one
+    /// scenario.
     Random {
         #[command(flatten)]
         random: Seeds,

@@ -124,7 +124,8 @@ impl<'a> Call<'a> {
         number_before(self.argument(index))
     }
 
-    /// An argument that is a place in a file behind a pointer: `[4096]`, or `[0] => [4096]`. Nothing for `NULL`.
+    /// An argument that is a place in a file behind a pointer: `[4096]`, or `[0] => [4096]`. Nothing for
+    /// `NULL`.
     pub(super) fn pointed(&self, index: usize) -> Option<u64> {
         number_before(self.argument(index).strip_prefix(b"[")?)
     }
@@ -167,8 +168,8 @@ fn number(text: &[u8]) -> Option<u64> {
     if text.iter().all(u8::is_ascii_digit) { number_before(text) } else { None }
 }
 
-/// Arguments up to the bracket that closes them, and what stands behind it. Brackets and commas inside of strings and of
-/// other brackets do not count.
+/// Arguments up to the bracket that closes them, and what stands behind it. Brackets and commas inside of
+/// strings and of other brackets do not count.
 fn arguments(text: &[u8]) -> Option<(Vec<&[u8]>, &[u8])> {
     let mut found: Vec<&[u8]> = Vec::new();
     let (mut start, mut depth, mut quoted, mut escaped) = (0, 0_u32, false, false);

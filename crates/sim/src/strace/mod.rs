@@ -1,8 +1,8 @@
-//! From what `strace -f` writes to a list of accesses: descriptors per process, what children inherit, working
-//! directories, calls that are interrupted in the log and resumed later. Text in, records out.
+//! From what `strace -f` writes to a list of accesses: descriptors per process, what children inherit,
+//! working directories, calls that are interrupted in the log and resumed later. Text in, records out.
 //!
-//! What strace does not see is not in the list: pages that are touched through a mapping (a mapping counts with its whole
-//! length), the interpreter that the kernel maps for a program, `io_uring`.
+//! What strace does not see is not in the list: pages that are touched through a mapping (a mapping counts
+//! with its whole length), the interpreter that the kernel maps for a program, `io_uring`.
 
 mod line;
 
@@ -76,7 +76,8 @@ pub struct Reader<R> {
     lines: Lines<R>,
     mounts: Vec<Mountpoint>,
     processes: BTreeMap<u64, Process>,
-    /// Processes that are just making another one: the first part of such a call is all that the log has of it so far.
+    /// Processes that are just making another one: the first part of such a call is all that the log has of
+    /// it so far.
     making: BTreeSet<u64>,
     ready: VecDeque<Record>,
     strange: u64,
@@ -143,7 +144,8 @@ impl<R: BufRead> Reader<R> {
         self.process(pid).unfinished.take()
     }
 
-    /// The process with this number. One that was not there before is the child of whoever is just making one.
+    /// The process with this number. One that was not there before is the child of whoever is just making
+    /// one.
     fn process(&mut self, pid: u64) -> &mut Process {
         if !self.processes.contains_key(&pid) {
             let parent = self.making.last().and_then(|parent| self.processes.get(parent));

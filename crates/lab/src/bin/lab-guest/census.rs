@@ -20,9 +20,8 @@ const FRAME: u64 = (1 << 55) - 1;
 /// Which file holds a frame, and as which of its pages.
 type Frames = HashMap<u64, (usize, usize)>;
 
-/// Looks at every file of the mounts, in the order of mounts and of a walk, and says what it finds. Overlays over a mount
-/// that has ended are left out.
-/// With `with_runs` it also says which pages those are.
+/// Looks at every file of the mounts, in the order of mounts and of a walk, and says what it finds. Overlays
+/// over a mount that has ended are left out. With `with_runs` it also says which pages those are.
 pub(crate) fn census(
     mounts: &[Mounted],
     with_runs: bool,

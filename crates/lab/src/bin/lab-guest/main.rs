@@ -1,5 +1,5 @@
-//! The first and only program of the lab's virtual machine. It carries out the plan in its initial file system with the
-//! exact system calls and says through its port what each did to the page cache.
+//! The first and only program of the lab's virtual machine. It carries out the plan in its initial file
+//! system with the exact system calls and says through its port what each did to the page cache.
 
 mod access;
 mod census;
@@ -36,7 +36,8 @@ fn main() -> ExitCode {
         Ok(()) => {}
         Err(error) => drop(writeln!(io::stderr(), "lab-guest: {error:#}")),
     }
-    // The machine is started so that it ends where it would begin anew. Behind a failure, the end of this program does.
+    // The machine is started so that it ends where it would begin anew. Behind a failure, the end of this
+    // program does.
     if let Err(errno) = rustix::system::reboot(RebootCommand::Restart) {
         drop(writeln!(io::stderr(), "lab-guest: cannot end the machine: {errno}"));
     }

@@ -8,7 +8,8 @@ use crate::sys;
 
 /// Where the device mapper takes its orders.
 const CONTROL: &str = "/dev/mapper/control";
-/// `struct dm_ioctl` and `struct dm_target_spec` (`include/uapi/linux/dm-ioctl.h`): their lengths and places in them.
+/// `struct dm_ioctl` and `struct dm_target_spec` (`include/uapi/linux/dm-ioctl.h`): their lengths and places
+/// in them.
 const HEADER_LEN: usize = 312;
 const TARGET_LEN: usize = 40;
 const FLAGS_AT: usize = 28;

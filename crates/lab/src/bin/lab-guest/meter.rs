@@ -19,8 +19,8 @@ pub(crate) struct Sample {
 impl Sample {
     /// Reads the counters; `backing` are the image files on the shelf.
     pub(crate) fn take(backing: &[File]) -> io::Result<Self> {
-        // Each processor collects changes for a while: this adds them up. The kernel answers with an error when some
-        // counter is below zero for a moment, and has added them up nevertheless.
+        // Each processor collects changes for a while: this adds them up. The kernel answers with an error
+        // when some counter is below zero for a moment, and has added them up nevertheless.
         drop(fs::write("/proc/sys/vm/stat_refresh", "1"));
         let counters = fs::read_to_string("/proc/vmstat")?;
         let memory = fs::read_to_string("/proc/meminfo")?;

@@ -1,5 +1,5 @@
-//! The system calls that have no safe form: mappings, `mincore`, `cachestat`, `readahead`, an `io_uring`, and the
-//! `ioctl`s of loop devices and of the device mapper.
+//! The system calls that have no safe form: mappings, `mincore`, `cachestat`, `readahead`, an `io_uring`, and
+//! the `ioctl`s of loop devices and of the device mapper.
 
 #![expect(unsafe_code, reason = "mmap, mincore, cachestat and ioctl have no safe form")]
 
@@ -109,8 +109,8 @@ pub(crate) fn loop_clear(device: &File) -> io::Result<()> {
 /// The `ioctl` with this number of the device mapper (`include/uapi/linux/dm-ioctl.h`).
 pub(crate) fn device_mapper(control: &File, number: u8, request: &mut [u8]) -> io::Result<()> {
     let number = DM_IOCTL | libc::Ioctl::from(number);
-    // SAFETY: the request says in its own `data_size` how long it is, and its builder sets that to the slice's length;
-    // the kernel reads and writes no more.
+    // SAFETY: the request says in its own `data_size` how long it is, and its builder sets that to the
+    // slice's length; the kernel reads and writes no more.
     checked(unsafe { libc::ioctl(control.as_raw_fd(), number, request.as_mut_ptr()) }).map(drop)
 }
 
@@ -212,8 +212,8 @@ impl Mapping {
     pub(crate) fn copy_page(&self, page: usize, to: &mut [u8; PAGE]) {
         let at = page.saturating_mul(PAGE);
         if at < self.len {
-            // SAFETY: the page lies in the mapping, which reaches to the end of its last page; nobody shortens the file,
-            // because it is on a read-only file system, and nobody writes to it.
+            // SAFETY: the page lies in the mapping, which reaches to the end of its last page; nobody
+            // shortens the file, because it is on a read-only file system, and nobody writes to it.
             unsafe { ptr::copy_nonoverlapping(self.start.cast::<u8>().add(at), to.as_mut_ptr(), PAGE) };
         }
     }
@@ -244,7 +244,8 @@ impl Mapping {
     pub(crate) fn touch(&self, page: usize) {
         let at = page.saturating_mul(PAGE);
         if at < self.len {
-            // SAFETY: the byte lies in the mapping, whose file nobody shortens: it is on a read-only file system.
+            // SAFETY: the byte lies in the mapping, whose file nobody shortens: it is on a read-only file
+            // system.
             unsafe { self.start.cast::<u8>().add(at).read_volatile() };
         }
     }

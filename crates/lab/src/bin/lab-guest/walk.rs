@@ -1,5 +1,5 @@
-//! A walk over everything below a directory: entries in the order in which the image has them, a directory before what
-//! is in it.
+//! A walk over everything below a directory: entries in the order in which the image has them, a directory
+//! before what is in it.
 
 use std::fs::{self, FileType};
 use std::io;

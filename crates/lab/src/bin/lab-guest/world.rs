@@ -20,8 +20,9 @@ use crate::walk;
 
 /// Where images lie as files.
 pub(crate) const SHELF: &str = "/shelf";
-/// How often caches are dropped for one event: names and inodes that were used recently survive a sweep, and the kernel
-/// sweeps again by itself only if the sweep freed several others (`drop_slab`), as it does on a machine in use.
+/// How often caches are dropped for one event: names and inodes that were used recently survive a sweep, and
+/// the kernel sweeps again by itself only if the sweep freed several others (`drop_slab`), as it does on a
+/// machine in use.
 const DROPS: usize = 4;
 /// The readahead window of devices of which a scenario says nothing, and of shared pages, in KiB.
 const WINDOW_KIB: u64 = 128;
@@ -297,8 +298,8 @@ impl World {
     }
 }
 
-/// Unmounts. A mount that does not share is busy for a moment after its files were mapped, for an unknown reason; one that is
-/// really in use stays so.
+/// Unmounts. A mount that does not share is busy for a moment after its files were mapped, for an unknown
+/// reason; one that is really in use stays so.
 pub(crate) fn unmount(point: &Path) -> io::Result<()> {
     for _ in 0..UNMOUNT_TRIES {
         match rustix::mount::unmount(point, UnmountFlags::empty()) {
