@@ -173,7 +173,7 @@ fn mounts_that_the_kernel_refuses() {
         assert!(matches!(world.mount("m", &facts, &options), Err(WorldError::Refused { .. })));
     }
     world.mount("m", &facts, &MountOptions::default()).unwrap();
-    assert!(matches!(world.mount("m", &facts, &shared()), Err(WorldError::Name { .. })));
+    assert!(matches!(world.mount("m", &facts, &shared()), Err(WorldError::Taken { .. })));
     world.remount("m", true).unwrap();
     assert_eq!(world.lookup("m", 0), Err(WorldError::Crash { mount: "m".into() }), "8.1");
     assert!(matches!(world.lookup("m", 9), Err(WorldError::Name { .. })));
