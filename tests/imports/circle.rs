@@ -93,16 +93,8 @@ fn look_up(krate: &Crate, at: usize, name: &str, steps: usize) -> Option<Target>
     through_names.next().or_else(|| through_globs(krate, at, name, steps))
 }
 
-/// Files that import each other.
-#[derive(Debug)]
-pub(crate) struct Circle {
-    pub(crate) files: BTreeSet<String>,
-    /// A line for every arrow in it.
-    pub(crate) text: String,
-}
-
-/// The circles, each as large as it can be.
-pub(crate) fn circles(arrows: &Arrows) -> Vec<Circle> {
+/// The circles, each as large as it can be: a text with a line for every arrow in it.
+pub(crate) fn circles(arrows: &Arrows) -> Vec<String> {
     let files: BTreeSet<&str> = arrows.keys().flat_map(|(from, to)| [from.as_str(), to.as_str()]).collect();
     let reached: BTreeMap<&str, BTreeSet<&str>> =
         files.iter().map(|file| (*file, reach(arrows, file))).collect();
@@ -112,8 +104,7 @@ pub(crate) fn circles(arrows: &Arrows) -> Vec<Circle> {
         let circle: BTreeSet<&str> =
             reached[file].iter().copied().filter(|other| reached[other].contains(file)).collect();
         if !circle.is_empty() {
-            let files = circle.iter().map(|file| (*file).to_owned()).collect();
-            circles.push(Circle { files, text: described(arrows, &circle) });
+            circles.push(described(arrows, &circle));
         }
         left.retain(|other| !circle.contains(other));
     }

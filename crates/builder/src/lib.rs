@@ -82,6 +82,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 pub mod companion;
 pub mod error;
 pub mod image_file;
@@ -292,7 +294,7 @@ impl<'a> Begun<'a> {
             devices: Vec::new(),
         };
         let headers = Headers::new(tree, options, prefixes);
-        let shapes = finish::inodes::shapes(&headers, &contents, &tables, threads(options))?;
+        let shapes = finish::inodes::shapes(&headers, &contents, &tables, options.workers())?;
         let layout = Layout::new(headers, &shapes, contents.end)?;
         let context = Context {
             layout: &layout,
@@ -357,7 +359,7 @@ fn work<'a>(options: &BuildOptions, codecs: &Codecs, progress: &'a dyn Progress)
     // Where all contents go to the packed inode, equal parts are looked for there.
     let dedupe = dedupe && !fragments.is_some_and(|fragments| fragments.all);
     let memory = options.content.compression.as_ref().map_or(0, |compression| compression.memory);
-    Work { threads: threads(options), memory, dedupe, progress }
+    Work { threads: options.workers(), memory, dedupe, progress }
 }
 
 /// The files of a tree, in the order in which they are stored.
@@ -424,11 +426,6 @@ fn contents(tree: &Tree, committed: Committed, records: Spool) -> Contents {
     let by_inode = tree.inodes.iter().map(|inode| record_of(inode, &by_content)).collect();
     let Committed { end, gaps, key, sums, .. } = committed;
     Contents { records, by_inode, end, gaps, key, sums }
-}
-
-/// How many threads work.
-fn threads(options: &BuildOptions) -> usize {
-    erofs_threads::count(options.threads)
 }
 
 fn summarise(tree: &Tree, sums: &Sums, finished: &Finished, options: &BuildOptions) -> Summary {

@@ -401,6 +401,11 @@ impl BuildOptions {
         feature::first_kernel(bits, content.block_bits).max(newest)
     }
 
+    /// How many threads work.
+    pub(crate) fn workers(&self) -> usize {
+        erofs_threads::count(self.threads)
+    }
+
     /// The least size of chunks, as a power of two of bytes: a block, and with fingerprints a page. A page
     /// that has more than one extent breaks Linux 7.2 and 7.3 where its file is read through shared pages,
     /// because a hidden inode has blocks of a page (`erofs_ishare_fill_inode`).

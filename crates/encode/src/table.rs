@@ -1,7 +1,6 @@
 //! The table of algorithms: one row each, and the way from parameters to an encoder.
 
-pub(crate) use crate::codec::{Algorithm, Dictionary};
-use crate::codec::{Params, PrefixEncoder};
+use crate::codec::{Algorithm, Params, PrefixEncoder};
 use crate::error::EncodeError;
 
 /// Every algorithm, in the order of `-z help`.

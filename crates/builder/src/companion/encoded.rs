@@ -14,8 +14,8 @@ use erofs_format::map_header::MapHeader;
 use erofs_format::units::INODE_SLOT_SIZE;
 use erofs_image::FileData;
 
-use super::ORIGINAL;
 use super::bounds::Bounds;
+use super::form::ORIGINAL;
 use crate::content::{Address, Class, Content, Extent, Kind, Tail};
 use crate::error::BuildError;
 use crate::layout::table::Tables;

@@ -10,7 +10,8 @@ use erofs_tree::{ContentRef, Tree};
 
 use super::bounds::Bounds;
 use super::encoded::{self, Uses};
-use super::{Form, plain};
+use super::form::Form;
+use super::plain;
 use crate::coder::codecs::Choice;
 use crate::content::{Class, Content, Extent};
 use crate::error::BuildError;

@@ -18,6 +18,7 @@
 mod bounds;
 mod encoded;
 mod feed;
+mod form;
 mod pages;
 mod piece;
 mod plain;
@@ -53,23 +54,7 @@ use crate::summary::{Summary, Sums};
 use bounds::Bounds;
 use encoded::Uses;
 use feed::{Files, Referring};
-
-/// The number of the original among the devices.
-const ORIGINAL: u16 = 1;
-
-/// What a companion is for.
-#[derive(Debug, Clone)]
-pub enum Form {
-    /// To be mounted itself, with the original as its device.
-    Index {
-        /// The fingerprints that its files get; computed, never those of the original.
-        fingerprint: FingerprintOptions,
-    },
-    /// To be the upper of two lower layers of overlayfs, the original being the lower one, which is for data
-    /// only. There are no fingerprints: what would be shared are the holes of this image under the name of
-    /// real contents.
-    Overlay,
-}
+pub use form::Form;
 
 /// Builds the companion of `original` in `image`, its metadata compressed as `metabox` says (Linux 6.17),
 /// with so many threads; 0 for one per processor.
@@ -173,7 +158,7 @@ impl<'t> Arranging<'t, '_> {
             devices: start.into_iter().collect(),
         };
         let headers = Headers::new(self.tree, self.options, self.prefixes.clone());
-        let threads = crate::threads(self.options);
+        let threads = self.options.workers();
         let shapes = finish::inodes::shapes(&headers, self.contents, &tables, threads)?;
         Ok((Layout::new(headers, &shapes, self.contents.end)?, tables))
     }

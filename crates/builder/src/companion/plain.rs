@@ -6,8 +6,9 @@ use erofs_format::{BlkAddr, BlockBits, FormatError};
 use erofs_image::FileData;
 
 use super::bounds::Bounds;
+use super::form::ORIGINAL;
+use super::pages;
 use super::piece::{Piece, Place};
-use super::{ORIGINAL, pages};
 use crate::content::{Address, Class, Content, Extent, Tail};
 use crate::error::BuildError;
 use crate::stored::{Copied, Stored};

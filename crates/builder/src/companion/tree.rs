@@ -10,7 +10,7 @@ use erofs_format::xattr_prefix::LongPrefix;
 use erofs_image::{Image, Step};
 use erofs_tree::{ContentRef, Entry, Inode, InodeId, Kind, Progress, Stage, Timestamp, Tree, Xattr};
 
-use super::Form;
+use super::form::Form;
 use crate::error::{BuildError, shown};
 
 /// What overlayfs takes for its own; a longer one of its names stands for one that a layer below is to show.

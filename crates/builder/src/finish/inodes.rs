@@ -10,7 +10,7 @@ use erofs_format::map_header::{self, MapHeader};
 use erofs_tree::{InodeId, Kind, Tree};
 
 use super::area::InodeArea;
-use super::{Contents, Context};
+use super::context::{Contents, Context};
 use crate::content;
 use crate::error::BuildError;
 use crate::layout::compose;
@@ -111,7 +111,7 @@ impl Writer<'_> {
         ids.sort_unstable_by_key(place);
         let stretches: Vec<&[InodeId]> =
             ids.chunk_by(|a, b| place(a) / STRETCH == place(b) / STRETCH).collect();
-        erofs_threads::each("inodes", crate::threads(options), &stretches, |ids, window| {
+        erofs_threads::each("inodes", options.workers(), &stretches, |ids, window| {
             self.stretch(ids, window)?;
             progress.advance(ids.len() as u64, 0);
             Ok::<_, BuildError>(())

@@ -8,7 +8,7 @@ use erofs_format::units::INODE_SLOT_SIZE;
 use erofs_format::{FormatError, Nid};
 use erofs_tree::{ContentRef, Silent};
 
-use super::{Context, PackedContent, clear, write_zeros};
+use super::context::{Context, PackedContent, clear, write_zeros};
 use crate::coder::codecs::{Choice, Rules};
 use crate::coder::plain::PlainCoder;
 use crate::content::Record;
@@ -170,7 +170,7 @@ impl Internal {
         let outputs = pipeline::Outputs { image, records: &contents.records, packed: None };
         // Equal parts of fragments are stored once.
         let dedupe = rules.dedupe && !is_metabox;
-        let threads = crate::threads(options);
+        let threads = options.workers();
         let memory = options.content.compression.as_ref().map_or(0, |compression| compression.memory);
         let done = pipeline::store(
             phase,

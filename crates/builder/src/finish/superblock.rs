@@ -8,7 +8,7 @@ use erofs_format::{FormatError, Nid};
 use erofs_tree::Kind;
 use uuid::Uuid;
 
-use super::Context;
+use super::context::Context;
 use super::internal::Internal;
 use crate::error::BuildError;
 use crate::key;

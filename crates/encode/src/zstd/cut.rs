@@ -1,8 +1,8 @@
 //! The cut: how much of a block fits into the bytes that are left.
 
 use super::block::{Entropy, Plan, Prices, match_span};
-use super::frame::Block;
 use super::fse::BIT;
+use super::pending::Block;
 
 /// A byte in units of cost.
 const BYTE: i64 = 8 * BIT as i64;

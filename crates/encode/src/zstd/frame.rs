@@ -5,12 +5,13 @@
 //! used up.
 #![expect(clippy::cast_possible_truncation, reason = "sizes are at most 8 MiB")]
 
-use super::block::{Counts, Entropy, MAX_BLOCK, Plan};
+use super::block::{Entropy, MAX_BLOCK, Plan};
 use super::cut::Cut;
 use super::fse::BIT;
 use super::output::{COMPRESSED, Output, SMALLEST, STORED};
 use super::parse::{Model, Parse, Parser, REPEATED_SAVES};
-use super::sequence::{Recent, Sequence};
+use super::pending::Block;
+use super::sequence::Recent;
 use crate::codec::{Prefix, PrefixEncoder};
 
 /// A byte in units of cost.
@@ -27,70 +28,6 @@ pub(super) struct FrameEncoder {
     entropy: Entropy,
     body: Vec<u8>,
     cut: Cut,
-}
-
-/// The block in work: what its matches became.
-#[derive(Default)]
-pub(super) struct Block {
-    /// The sequences.
-    pub(super) sequences: Vec<Sequence>,
-    /// The literals of the sequences, then those behind the last match.
-    pub(super) literals: Vec<u8>,
-    /// How many literals lie behind the last match.
-    pub(super) trailing: usize,
-    /// How often everything occurs.
-    pub(super) counts: Counts,
-    /// How many matches of the parse are coded.
-    coded: usize,
-    /// Where the input behind them begins.
-    coded_end: usize,
-    recent: Recent,
-}
-
-impl Block {
-    fn begin(&mut self, start: usize, recent: Recent) {
-        self.sequences.clear();
-        self.literals.clear();
-        self.counts = Counts::default();
-        (self.trailing, self.coded, self.coded_end, self.recent) = (0, 0, start, recent);
-    }
-
-    /// Codes what the parse found since the last time; the block is to end at `end`.
-    fn extend(&mut self, src: &[u8], run: &Parse, end: usize) {
-        for _ in 0..self.trailing {
-            self.literals.pop().into_iter().for_each(|byte| self.counts.remove_literal(byte));
-        }
-        let counted = self.literals.len();
-        let found = run.matches.get(self.coded..).unwrap_or_default();
-        self.sequences.reserve(found.len());
-        for found in found {
-            let sequence = self.recent.code(found);
-            self.counts.add(&sequence);
-            let literals = found.literals as usize;
-            copy_literals(&mut self.literals, src, self.coded_end, literals);
-            self.coded_end += literals + found.length as usize;
-            self.sequences.push(sequence);
-        }
-        self.coded = run.matches.len();
-        let trailing = src.get(self.coded_end..end).unwrap_or_default();
-        self.literals.extend_from_slice(trailing);
-        self.trailing = trailing.len();
-        self.counts.add_literals(&self.literals[counted..]);
-    }
-}
-
-/// Appends `count` bytes of `src` from `from` on. Most runs are short: those take one copy of fixed size.
-#[inline(always)]
-fn copy_literals(out: &mut Vec<u8>, src: &[u8], from: usize, count: usize) {
-    if count <= 16
-        && let Some(chunk) = src.get(from..).and_then(<[u8]>::first_chunk::<16>)
-    {
-        let length = out.len();
-        out.extend_from_slice(chunk);
-        out.truncate(length + count);
-    } else {
-        out.extend_from_slice(src.get(from..from + count).unwrap_or_default());
-    }
 }
 
 /// How a block ended.

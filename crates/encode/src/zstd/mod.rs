@@ -17,6 +17,7 @@ mod huffman;
 mod library;
 mod output;
 mod parse;
+mod pending;
 mod sequence;
 mod stream;
 mod stronger;
@@ -24,10 +25,9 @@ mod unpack;
 
 use zstd_safe::{CParameter, Strategy};
 
-use crate::codec::{Params, PrefixEncoder};
+use crate::codec::{Algorithm, Dictionary, Params, PrefixEncoder};
 use crate::error::EncodeError;
 use crate::mixed::Mixed;
-use crate::table::{Algorithm, Dictionary};
 
 use chain::Effort;
 use doublefast::DoubleFast;

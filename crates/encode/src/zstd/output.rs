@@ -5,7 +5,7 @@
 use super::bits::put;
 use super::block::{Entropy, Plan};
 use super::cut::{Cut, Room};
-use super::frame::Block;
+use super::pending::Block;
 use crate::codec::Prefix;
 
 /// The magic number of a frame.

@@ -11,9 +11,9 @@ use zstd_safe::{CCtx, ErrorCode, InBuffer, OutBuffer, ResetDirective};
 
 use super::block::{Counts, Entropy, MAX_BLOCK, match_span};
 use super::cut::Cut;
-use super::frame::Block;
 use super::library::failure;
 use super::output::{BLOCK_HEADER, COMPRESSED, Output, RUN, SMALLEST};
+use super::pending::Block;
 use super::unpack::Tables;
 use crate::codec::{Prefix, PrefixEncoder};
 use crate::error::EncodeError;
