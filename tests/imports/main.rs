@@ -86,7 +86,7 @@ fn small(changed: &[(&str, &str)]) -> Crate {
 }
 
 fn texts(krate: &Crate) -> Vec<String> {
-    circles(&arrows(krate)).concat()
+    circles(&arrows(krate))
 }
 
 #[test]
