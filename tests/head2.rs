@@ -166,7 +166,7 @@ fn lzma_and_lz4hc() {
 #[test]
 fn deflate_and_zstd() {
     // What is nearly as good or better is taken, which can be everything.
-    pair(mixed().path(), "-zdeflate,9:zstd,3", "-Ehead2=1", "turns", |pcluster| pcluster == "-C4096");
+    pair(mixed().path(), "-zdeflate,6:zstd,3", "-Ehead2=1", "turns", |pcluster| pcluster == "-C4096");
 }
 
 /// Without the option, and where it finds nothing to do, everything stays as it is.
