@@ -166,7 +166,7 @@ fn lzma_and_lz4hc() {
 #[test]
 fn deflate_and_zstd() {
     // What is nearly as good or better is taken, which can be everything.
-    pair(mixed().path(), "-zdeflate,9:zstd,3", "-Ehead2=1", "turns", |pcluster| pcluster == "-C4096");
+    pair(mixed().path(), "-zdeflate,6:zstd,3", "-Ehead2=1", "turns", |pcluster| pcluster == "-C4096");
 }
 
 /// Without the option, and where it finds nothing to do, everything stays as it is.
@@ -181,29 +181,29 @@ fn without_it_there_is_one_algorithm() {
     }
 }
 
+/// Each pair of algorithms with each size of pclusters and with each of the other options, and each of these with each
+/// size; not all three, since every row is built twice.
 #[test]
 fn zero_percent_never_costs_space() {
     let source = mixed();
-    for algorithms in
-        ["-zzstd,3:lz4", "-zlzma,1:lz4hc,4", "-zdeflate,6:zstd,3", "-zlz4:zstd,3", "-zlz4:deflate,1"]
-    {
-        for pcluster in PCLUSTERS {
-            for words in [
-                &[][..],
-                &["-Elegacy-compress"],
-                &["-Eztailpacking"],
-                &["-E48bit"],
-                &["-Efragments"],
-                &["-Ededupe"],
-                &["--squeeze"],
-            ] {
-                let size = |more: &[&str]| {
-                    let options = [&[algorithms, pcluster], words, more].concat();
-                    fs::metadata(build(&options, source.path()).1).unwrap().len()
-                };
-                let (with, without) = (size(&["-Ehead2=0"]), size(&[]));
-                assert!(with <= without, "{algorithms} {pcluster} {words:?}: {with} and {without} bytes");
-            }
+    let pairs = ["-zzstd,3:lz4", "-zlzma,1:lz4hc,4", "-zdeflate,6:zstd,3", "-zlz4:zstd,3", "-zlz4:deflate,1"];
+    let forms: [&[&str]; 7] = [
+        &[],
+        &["-Elegacy-compress"],
+        &["-Eztailpacking"],
+        &["-E48bit"],
+        &["-Efragments"],
+        &["-Ededupe"],
+        &["--squeeze"],
+    ];
+    for (number, algorithms) in pairs.into_iter().enumerate() {
+        for (pcluster, words) in PCLUSTERS.into_iter().cycle().skip(number).zip(forms) {
+            let size = |more: &[&str]| {
+                let options = [&[algorithms, pcluster], words, more].concat();
+                fs::metadata(build(&options, source.path()).1).unwrap().len()
+            };
+            let (with, without) = (size(&["-Ehead2=0"]), size(&[]));
+            assert!(with <= without, "{algorithms} {pcluster} {words:?}: {with} and {without} bytes");
         }
     }
 }
