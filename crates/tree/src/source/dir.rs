@@ -48,8 +48,6 @@ pub struct DirOptions {
     pub hard_dereference: bool,
     /// Whether extended attributes are read; without them every inode has none.
     pub read_xattrs: bool,
-    /// What is left out.
-    pub exclude: Exclude,
     /// Paths of files to be left out with a warning: the image and what is written beside it. Other names of
     /// the same files are files like any other.
     pub skip: Vec<PathBuf>,
@@ -70,7 +68,6 @@ impl Default for DirOptions {
         Self {
             hard_dereference: false,
             read_xattrs: true,
-            exclude: Exclude::new(),
             skip: Vec::new(),
             skip_files: Vec::new(),
             unmapped_users: Unmapped::default(),
@@ -92,6 +89,7 @@ impl Default for DirOptions {
 pub struct DirSource {
     root: Root,
     options: DirOptions,
+    exclude: Exclude,
     dirs: DirTable,
     recent: Recent,
     files: FileTable,
@@ -110,6 +108,7 @@ impl DirSource {
         Ok(Self {
             root: Root::open(root.into())?,
             options,
+            exclude: Exclude::new(),
             dirs: DirTable::new(),
             recent: Recent::default(),
             files: FileTable::default(),
@@ -123,7 +122,7 @@ impl DirSource {
         self.root.path()
     }
 
-    /// How many entries the last scan left out by the rules; a directory counts once, whatever is in it.
+    /// How many entries the last scan left out by rules ([`Source::leave_out`]); a directory counts once, whatever is in it.
     pub fn excluded(&self) -> u64 {
         self.excluded
     }
@@ -218,7 +217,7 @@ impl DirSource {
 impl Source for DirSource {
     fn scan(&mut self, progress: &dyn Progress) -> Result<Tree, TreeError> {
         progress.begin(Stage::Scan, 0, 0);
-        let walked = walk(&self.root, &self.options, progress);
+        let walked = walk(&self.root, &self.options, &self.exclude, progress);
         let scanned = walked.and_then(|walked| {
             let contents = Contents { root: &self.root, dirs: &walked.dirs };
             let (tree, files) = assemble(contents, walked.parts, self.options.hard_dereference)?;
@@ -229,16 +228,16 @@ impl Source for DirSource {
             self.files = files;
             self.excluded = walked.excluded;
             self.warnings = describe(&walked.notes);
-            let unmatched = self.options.exclude.unmatched();
-            self.warnings
-                .extend(unmatched.map(|path| {
-                    format!("excluded path {}: no entry of the source has it", show_bytes(path))
-                }));
             self.warnings.extend(owners);
             Ok(tree)
         });
         progress.end(Stage::Scan);
         scanned
+    }
+
+    fn leave_out(&mut self, exclude: &Exclude) -> bool {
+        self.exclude = exclude.clone();
+        true
     }
 
     fn open(&self, content: ContentRef) -> Result<Box<dyn Content + '_>, TreeError> {
