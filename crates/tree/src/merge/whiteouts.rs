@@ -94,7 +94,7 @@ impl Marks {
                     Mark::Whiteout => sifted.deleted.push(entry.name),
                     Mark::WhiteoutFile if own == Mark::HasFiles => sifted.deleted.push(entry.name),
                     Mark::WhiteoutFile | Mark::Plain | Mark::Opaque | Mark::HasFiles => {
-                        sifted.kept.push(entry)
+                        sifted.kept.push(entry);
                     }
                 },
                 Whiteouts::Oci => match entry.name.strip_prefix(GONE) {

@@ -73,8 +73,12 @@ fn left_out_by_the_source_or_of_its_tree() {
     for (paths, regexes) in cases {
         let rules = || {
             let mut exclude = Exclude::new();
-            paths.iter().for_each(|path| exclude.add_path(path).unwrap());
-            regexes.iter().for_each(|regex| exclude.add_regex(regex).unwrap());
+            for path in paths {
+                exclude.add_path(path).unwrap();
+            }
+            for regex in regexes {
+                exclude.add_regex(regex).unwrap();
+            }
             exclude
         };
         let source = || DirSource::new(dir.path(), options()).unwrap();

@@ -17,20 +17,22 @@ const ALL: [Whiteouts; 3] = [Whiteouts::None, Whiteouts::Overlay, Whiteouts::Oci
 type Flat = BTreeMap<Path, (Inode, Option<Vec<u8>>, Path)>;
 
 fn flat(node: &Inode, content: Option<Vec<u8>>, first: &Path) -> (Inode, Option<Vec<u8>>, Path) {
-    let kind = match &node.kind {
-        Kind::Directory { .. } => directory(),
-        Kind::File { size, .. } => Kind::File { size: *size, content: ContentRef(0) },
-        other => other.clone(),
-    };
+    let mut kind = node.kind.clone();
+    if node.is_directory() {
+        kind = directory();
+    } else if let Kind::File { content, .. } = &mut kind {
+        *content = ContentRef(0);
+    }
     (Inode { kind, links: 0, ..node.clone() }, content, first.clone())
+}
+
+fn content_of(inode: &Inode) -> Option<ContentRef> {
+    if let Kind::File { content, .. } = inode.kind { Some(content) } else { None }
 }
 
 /// The paths of a map, with the bytes of contents.
 fn flat_model(nodes: &BTreeMap<Path, Node>) -> Flat {
-    let content = |node: &Node| match node.inode.kind {
-        Kind::File { content, .. } => Some(bytes(node.layer, content)),
-        _ => None,
-    };
+    let content = |node: &Node| content_of(&node.inode).map(|content| bytes(node.layer, content));
     let first = |path: &Path, wanted: &Node| {
         let is_same = |node: &Node| (node.layer, node.key) == (wanted.layer, wanted.key);
         let same = nodes.iter().find(|(_, node)| !wanted.inode.is_directory() && is_same(node));
@@ -53,10 +55,7 @@ fn flat_tree(tree: &Tree, bytes_of: &dyn Fn(ContentRef) -> Vec<u8>) -> Flat {
     }
     paths.sort();
     let first = |id| &paths.iter().find(|(_, other)| *other == id).unwrap().0;
-    let content = |inode: &Inode| match inode.kind {
-        Kind::File { content, .. } => Some(bytes_of(content)),
-        _ => None,
-    };
+    let content = |inode: &Inode| content_of(inode).map(bytes_of);
     let entry = |(path, id): &(Path, InodeId)| {
         let inode = tree.get(*id).unwrap();
         (path.clone(), flat(inode, content(inode), first(*id)))
@@ -101,8 +100,11 @@ fn random_layers_are_merged_as_maps_of_paths() {
     assert!(merged[0] > merged[1] && merged[1] > 2000 && merged[2] > 2000, "{merged:?}");
 }
 
-/// A tree of these nodes, each a path and what it leads to; the root comes with it.
-fn made<const N: usize>(layer: usize, nodes: [(&str, Kind, &[(&str, &str)]); N]) -> Tree {
+/// A path, what it leads to, and names and values of its attributes.
+type Given<'a> = (&'a str, Kind, &'a [(&'a str, &'a str)]);
+
+/// A tree of these nodes and the root.
+fn made<const N: usize>(layer: usize, nodes: [Given<'_>; N]) -> Tree {
     let mut map = BTreeMap::from([(Vec::new(), node(layer, 0, directory()))]);
     for (key, (path, kind, xattrs)) in (1..).zip(nodes) {
         let mut node = node(layer, key, kind);
@@ -126,10 +128,7 @@ fn origins_say_which_side_a_content_is_from() {
     assert_eq!(names(&merged.tree), "a b c d d/e");
     let (lower, upper) = (|key| Origin::Lower(ContentRef(key)), |key| Origin::Upper(ContentRef(key)));
     assert_eq!(merged.contents, [lower(7), upper(5), lower(9), upper(4)]);
-    let references = merged.tree.inodes.iter().filter_map(|inode| match inode.kind {
-        Kind::File { content, .. } => Some(content.0),
-        _ => None,
-    });
+    let references = merged.tree.inodes.iter().filter_map(content_of).map(|content| content.0);
     assert!(references.eq(0..4));
 }
 

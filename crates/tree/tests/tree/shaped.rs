@@ -12,8 +12,12 @@ use super::model::{Layer, Memory, Node, Path, directory, file, node, tree};
 
 fn rules(paths: &[&str], regexes: &[&str]) -> Exclude {
     let mut exclude = Exclude::new();
-    paths.iter().for_each(|path| exclude.add_path(path).unwrap());
-    regexes.iter().for_each(|regex| exclude.add_regex(regex).unwrap());
+    for path in paths {
+        exclude.add_path(path).unwrap();
+    }
+    for regex in regexes {
+        exclude.add_regex(regex).unwrap();
+    }
     exclude
 }
 
