@@ -52,14 +52,14 @@ impl Parts {
         Ok(Taken::New(inode))
     }
 
-    /// Takes the root.
+    /// Takes a directory.
     ///
     /// # Errors
-    /// [`TreeError::Invalid`] if it is none.
-    pub(crate) fn take_root(&mut self, id: InodeId) -> Result<Inode, TreeError> {
+    /// Those of [`Self::take`], and [`TreeError::Invalid`] if it is another kind of file.
+    pub(crate) fn take_directory(&mut self, id: InodeId) -> Result<Inode, TreeError> {
         match self.take(id)? {
             Taken::New(root) if root.is_directory() => Ok(root),
-            Taken::New(_) | Taken::Moved(_) => Err(broken(id, "a root that is no directory")),
+            Taken::New(_) | Taken::Moved(_) => Err(broken(id, "another kind of file")),
         }
     }
 
@@ -77,9 +77,25 @@ pub(crate) fn take_entries(directory: &mut Inode) -> vec::IntoIter<Entry> {
     mem::take(entries).into_iter()
 }
 
+/// The number of the next one of so many.
+///
+/// # Errors
+/// [`TreeError::TooMany`].
+pub(crate) fn number(len: usize, what: &'static str) -> Result<u32, TreeError> {
+    u32::try_from(len)
+        .ok()
+        .filter(|&number| number < u32::MAX)
+        .ok_or(TreeError::TooMany { what, limit: u64::from(u32::MAX) })
+}
+
 fn broken(id: InodeId, found: &str) -> TreeError {
     let path = to_path(format!("inode {}", id.0).as_bytes());
-    TreeError::Invalid { path, what: "inode", found: found.into(), wanted: "an inode with a name" }
+    TreeError::Invalid {
+        path,
+        what: "inode",
+        found: found.into(),
+        wanted: "inodes with names, each directory with one",
+    }
 }
 
 /// A tree in the making. Names are added in the order of a walk: a directory is entered, gets its names sorted by their
@@ -121,7 +137,8 @@ impl Growing {
 
     /// Leaves the innermost directory.
     pub(crate) fn leave(&mut self) {
-        let Some(Open { inode, entries, subdirectories }) = self.open.pop() else { return };
+        let Some(Open { inode, mut entries, subdirectories }) = self.open.pop() else { return };
+        entries.shrink_to_fit();
         if let Some(directory) = self.inodes.get_mut(inode.index()) {
             directory.links = subdirectories.saturating_add(2);
             directory.kind = Kind::Directory { entries };
@@ -146,11 +163,17 @@ impl Growing {
         self.name(name, id);
     }
 
+    /// An inode that was added.
+    pub(crate) fn get(&self, id: InodeId) -> Option<&Inode> {
+        self.inodes.get(id.index())
+    }
+
     /// Leaves all directories.
     pub(crate) fn finish(mut self) -> Tree {
         while !self.open.is_empty() {
             self.leave();
         }
+        self.inodes.shrink_to_fit();
         Tree { inodes: self.inodes, root: InodeId(0) }
     }
 
@@ -161,9 +184,7 @@ impl Growing {
     }
 
     fn push(&mut self, inode: Inode) -> Result<InodeId, TreeError> {
-        let limit = u32::MAX;
-        let next = u32::try_from(self.inodes.len()).ok().filter(|&next| next < limit);
-        let next = next.ok_or(TreeError::TooMany { what: "inodes", limit: limit.into() })?;
+        let next = number(self.inodes.len(), "inodes")?;
         self.inodes.push(inode);
         Ok(InodeId(next))
     }

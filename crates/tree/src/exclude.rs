@@ -116,7 +116,7 @@ pub fn prune(tree: Tree, exclude: &Exclude) -> Result<Tree, TreeError> {
     }
     let root = tree.root;
     let mut parts = Parts::new(tree);
-    let mut root = parts.take_root(root)?;
+    let mut root = parts.take_directory(root)?;
     let mut path = Vec::new();
     // The names that are still to come, and the length of the path of their directory.
     let mut stack = vec![(take_entries(&mut root), 0)];

@@ -8,7 +8,7 @@ use std::vec;
 
 pub use self::whiteouts::Whiteouts;
 use self::whiteouts::{Marks, Sifted};
-use crate::canonical::{Growing, Parts, Taken, take_entries};
+use crate::canonical::{Growing, Parts, Taken, number, take_entries};
 use crate::error::TreeError;
 use crate::node::{ContentRef, Entry, Inode, InodeId, Kind, Tree};
 
@@ -72,7 +72,7 @@ pub fn merge(lower: Tree, mut upper: Tree, whiteouts: Whiteouts) -> Result<Merge
     let marks = Marks::take(&mut upper, whiteouts)?;
     let (below, above) = (lower.root, upper.root);
     let mut sides = Sides { lower: Parts::new(lower), upper: Parts::new(upper), marks, contents: Vec::new() };
-    let mut root = sides.upper.take_root(above)?;
+    let mut root = sides.upper.take_directory(above)?;
     let mut stack = vec![sides.level(Some(below), above, &mut root)?];
     let mut growing = Growing::new(root);
     while let Some(level) = stack.last_mut() {
@@ -125,10 +125,9 @@ impl Sides {
         }
         if let Kind::File { content, .. } = &mut inode.kind {
             let origin = if upper.is_some() { Origin::Upper } else { Origin::Lower };
-            let next = self.contents.len();
+            let next = number(self.contents.len(), "regular files")?;
             self.contents.push(origin(*content));
-            // There are not more files than inodes.
-            *content = ContentRef(u32::try_from(next).unwrap_or(u32::MAX));
+            *content = ContentRef(next);
         }
         parts.moved(id, growing.add(name, inode)?);
         Ok(None)
@@ -146,7 +145,7 @@ impl Sides {
         let Some(lower) = lower.filter(is_directory).filter(|_| !is_opaque) else {
             return Ok(Level::new(Vec::new(), kept));
         };
-        let mut below = self.lower.take_root(lower)?;
+        let mut below = self.lower.take_directory(lower)?;
         let is_kept = |entry: &Entry| deleted.binary_search(&entry.name).is_err();
         Ok(Level::new(take_entries(&mut below).filter(is_kept).collect(), kept))
     }

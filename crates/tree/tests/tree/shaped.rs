@@ -139,7 +139,9 @@ fn names_that_lead_nowhere_are_errors() {
             |name: &[u8], inode| erofs_tree::Entry { name: name.into(), inode: erofs_tree::InodeId(inode) };
         tree.inodes[0].kind = Kind::Directory { entries: vec![entry(b"a", 1), entry(b"b", target)] };
         let error = prune(tree, &exclude).unwrap_err().to_string();
-        let want = format!("inode {target}: inode: found {found}, wanted an inode with a name");
+        let want = format!(
+            "inode {target}: inode: found {found}, wanted inodes with names, each directory with one"
+        );
         assert_eq!(error, want);
     }
 }
