@@ -75,7 +75,7 @@
 //! let folder = tempfile::tempdir()?;
 //! let path = folder.path().join("hello.img");
 //! let image = ImageFile::create(&path, 0)?;
-//! // `erofs_tree::DirSource` is the source for a directory, `erofs_tree::Shaped` changes owners and times of any.
+//! // `erofs_tree::DirSource` is the source for a directory, `erofs_tree::Shaped` changes owners and times.
 //! let summary = erofs_builder::build(&mut Hello(b"world\n"), image, &BuildOptions::default(), &Silent)?;
 //! assert_eq!((summary.files, summary.directories), (1, 1));
 //! assert_eq!(std::fs::metadata(&path)?.len(), summary.image_bytes);

@@ -98,8 +98,8 @@ fn broken(id: InodeId, found: &str) -> TreeError {
     }
 }
 
-/// A tree in the making. Names are added in the order of a walk: a directory is entered, gets its names sorted by their
-/// bytes, and is left. Link counts are those of the names that were added.
+/// A tree in the making. Names are added in the order of a walk: a directory is entered, gets its names
+/// sorted by their bytes, and is left. Link counts are those of the names that were added.
 #[derive(Debug)]
 pub(crate) struct Growing {
     inodes: Vec<Inode>,

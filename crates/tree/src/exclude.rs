@@ -88,8 +88,8 @@ impl Exclude {
         self.regexes.iter().any(|regex| regex.is_match(path))
     }
 
-    /// The same of the entry of this path and of the directories on the way to it. Such an entry is left out of a
-    /// tree, but does not count as one that a rule matched: the tree decides that.
+    /// The same of the entry of this path and of the directories on the way to it. Such an entry is left out
+    /// of a tree, but does not count as one that a rule matched: the tree decides that.
     pub(crate) fn covers(&self, path: &[u8]) -> bool {
         let slashes = path.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(at, _)| at);
         slashes.chain([path.len()]).filter_map(|end| path.get(..end)).any(|path| {
@@ -104,8 +104,9 @@ impl Exclude {
     }
 }
 
-/// The tree without the entries that the rules leave out. What still has a name stays, in canonical order: the second
-/// name of a file whose first name is left out becomes the first. Content references stay as they are.
+/// The tree without the entries that the rules leave out. What still has a name stays, in canonical order:
+/// the second name of a file whose first name is left out becomes the first. Content references stay as they
+/// are.
 ///
 /// # Errors
 ///

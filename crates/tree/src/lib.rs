@@ -4,8 +4,8 @@
 //! inodes, and for each regular file a [`ContentRef`] by which the source opens its bytes later. The crate
 //! knows nothing of EROFS.
 //!
-//! [`Shaped`] applies rules to what a source or a [`Stream`] gives: owners, times, what is left out. [`Layers`]
-//! makes one source of several that lie over each other, by [`merge`].
+//! [`Shaped`] applies rules to what a source or a [`Stream`] gives: owners, times, what is left out.
+//! [`Layers`] makes one source of several that lie over each other, by [`merge`].
 //!
 //! Files in reading order: `node` (the tree), `validate` (what a tree promises), `canonical` (trees of parts
 //! of others), `exclude` (what is left out), `shape` (owner and time rules), `merge` (one tree over another),

@@ -32,20 +32,21 @@ pub struct Merged {
 
 /// Puts `upper` over `lower`.
 ///
-/// Directories of both are united, with the metadata of the upper one. Everything else of the upper tree replaces what
-/// the lower one has under the name, and hides what is below it. Names that are hard links on their side stay links,
-/// as far as they stay; link counts are those of the names that stay. Content references are numbered anew.
+/// Directories of both are united, with the metadata of the upper one. Everything else of the upper tree
+/// replaces what the lower one has under the name, and hides what is below it. Names that are hard links on
+/// their side stay links, as far as they stay; link counts are those of the names that stay. Content
+/// references are numbered anew.
 ///
-/// Marks of `whiteouts` are followed in the upper tree and are not in the result: a name that is deleted, whether
-/// the lower tree has it or not, and directories of which nothing of the lower tree stays. The lower tree is taken as
-/// it is; to follow the marks in the lowest layer of several, put it over a tree that is empty, as
-/// [`Layers`](crate::Layers) does.
+/// Marks of `whiteouts` are followed in the upper tree and are not in the result: a name that is deleted,
+/// whether the lower tree has it or not, and directories of which nothing of the lower tree stays. The lower
+/// tree is taken as it is; to follow the marks in the lowest layer of several, put it over a tree that is
+/// empty, as [`Layers`](crate::Layers) does.
 ///
 /// # Errors
 ///
-/// [`TreeError::Invalid`] if one of the trees breaks a promise, or if an overlayfs layer moves directories or contents
-/// by attributes (`redirect`, `metacopy`), which needs more than two trees to follow. [`TreeError::TooMany`] if the
-/// result has too many inodes.
+/// [`TreeError::Invalid`] if one of the trees breaks a promise, or if an overlayfs layer moves directories or
+/// contents by attributes (`redirect`, `metacopy`), which needs more than two trees to follow.
+/// [`TreeError::TooMany`] if the result has too many inodes.
 ///
 /// # Example
 ///

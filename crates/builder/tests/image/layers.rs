@@ -63,14 +63,14 @@ fn spec(random: &mut Random) -> TreeSpec {
     TreeSpec { nodes: (0..60).map(node).collect() }
 }
 
-/// Deletes and hides at random in directories that `top` and `bottom` have. Of others overlayfs hands out the names
-/// as they are, whiteouts among them. Returns how many marks it set.
+/// Deletes and hides at random in directories that `top` and `bottom` have. Of others overlayfs hands out the
+/// names as they are, whiteouts among them. Returns how many marks it set.
 fn mark(random: &mut Random, top: &Path, bottom: &Path) -> usize {
     let is_directory = |path: &Path| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
     let set = |path: &Path, name: &str, value: &str| {
         setxattr(path, format!("trusted.overlay.{name}"), value.as_bytes(), XattrFlags::CREATE).unwrap();
     };
-    if random.below(6) == 0 {
+    if random.below(8) == 0 {
         set(top, "opaque", "y");
         return 1;
     }
@@ -83,7 +83,7 @@ fn mark(random: &mut Random, top: &Path, bottom: &Path) -> usize {
         let (above, under) = (top.join(name), bottom.join(name));
         if is_directory(&above) && is_directory(&under) {
             marks += mark(random, &above, &under);
-        } else if fs::symlink_metadata(&above).is_err() && random.below(3) == 0 {
+        } else if fs::symlink_metadata(&above).is_err() && random.below(2) == 0 {
             if has_files && random.below(2) == 0 {
                 fs::write(&above, "").unwrap();
                 set(&above, "whiteout", "");
@@ -104,7 +104,7 @@ fn layers_are_merged_as_overlayfs_does() {
     }
     let mut random = Random::new(2026);
     let mut marks = 0;
-    for round in 0..12 {
+    for round in 0..40 {
         let folders = [place::scratch().unwrap(), place::scratch().unwrap()];
         let [bottom, top] = folders.each_ref().map(tempfile::TempDir::path);
         for folder in [bottom, top] {
@@ -123,5 +123,5 @@ fn layers_are_merged_as_overlayfs_does() {
         let mounted = Mount::new(&path, Backing::Loop).unwrap();
         assert_same(overlay.path(), mounted.path(), &Expect::default(), &format!("round {round}"));
     }
-    assert!(marks > 40, "{marks}");
+    assert!(marks > 50, "{marks}");
 }

@@ -9,19 +9,20 @@ pub enum Whiteouts {
     /// It does not: all names are names like others.
     #[default]
     None,
-    /// As overlayfs keeps it in its upper directory (Documentation/filesystems/overlayfs.rst, "Whiteouts and opaque
-    /// directories"). A name is gone if it leads to a character device 0/0. A directory hides those below it if its
-    /// attribute `overlay.opaque` is `y`; if it is `x`, empty regular files in it with an attribute `overlay.whiteout` are
-    /// whiteouts too (Linux 6.8). Attributes of both name spaces count, `trusted.` and `user.` (the mount option
+    /// As overlayfs keeps it in its upper directory (Documentation/filesystems/overlayfs.rst, "Whiteouts and
+    /// opaque directories"). A name is gone if it leads to a character device 0/0. A directory hides those
+    /// below it if its attribute `overlay.opaque` is `y`; if it is `x`, empty regular files in it with an
+    /// attribute `overlay.whiteout` are whiteouts too (Linux 6.8). That the root of a layer is opaque means
+    /// nothing to overlayfs. Attributes of both name spaces count, `trusted.` and `user.` (the mount option
     /// `userxattr`).
     ///
-    /// Attributes `overlay.*` are not in the result, as they are not in a mounted overlay; those that it escapes
-    /// (`overlay.overlay.*`, Linux 6.7) lose one `overlay.`.
+    /// Attributes `overlay.*` are not in the result, as they are not in a mounted overlay; those that it
+    /// escapes (`overlay.overlay.*`, Linux 6.7) lose one `overlay.`.
     Overlay,
-    /// As AUFS had it and OCI layers have it (OCI Image Layer Filesystem Changeset, "Whiteouts"). A name with `.wh.` in
-    /// front says that the rest of it is gone from the layers below; the same layer may have that name anew. A
-    /// directory with a name `.wh..wh..opq` hides those below it. Other names that begin with `.wh..wh.` are notes of
-    /// AUFS.
+    /// As AUFS had it and OCI layers have it (OCI Image Layer Filesystem Changeset, "Whiteouts"). A name with
+    /// `.wh.` in front says that the rest of it is gone from the layers below; the same layer may have that
+    /// name anew. A directory with a name `.wh..wh..opq` hides those below it. Other names that begin with
+    /// `.wh..wh.` are notes of AUFS.
     Oci,
 }
 
@@ -79,6 +80,12 @@ impl Marks {
                 });
             }
             inodes = upper.inodes.iter().map(mark).collect();
+            // ovl_get_layers() and ovl_get_root() take the roots of all layers as they are.
+            if let Some(root) = inodes.get_mut(upper.root.index())
+                && *root == Mark::Opaque
+            {
+                *root = Mark::Plain;
+            }
             upper.inodes.iter_mut().for_each(clean);
         }
         Ok(Self { whiteouts, inodes })

@@ -8,11 +8,12 @@ use crate::merge::{Origin, Whiteouts, merge};
 use crate::node::{ContentRef, Inode, InodeId, Kind, Timestamp, Tree};
 use crate::progress::{Progress, Stage};
 
-/// Sources over each other, the lowest first: their trees are [merged](merge) in this order, and each content is read
-/// from the source that it came from.
+/// Sources over each other, the lowest first: their trees are [merged](merge) in this order, and each content
+/// is read from the source that it came from.
 ///
-/// Marks of whiteouts count in every source, so that none is in the result. Warnings of the sources begin with the number
-/// of the layer, the lowest being 1. Without any source it is an empty directory of root with mode 0755.
+/// Marks of whiteouts count in every source, so that none is in the result. Warnings of the sources begin
+/// with the number of the layer, the lowest being 1. Without any source it is an empty directory of root with
+/// mode 0755.
 ///
 /// # Example
 ///

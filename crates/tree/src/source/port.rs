@@ -14,9 +14,9 @@ pub trait Source: Sync {
     /// Scanning again gives a new tree, and content references of the former one are no longer valid.
     fn scan(&mut self, progress: &dyn Progress) -> Result<Tree, TreeError>;
 
-    /// Has later scans leave out entries by these rules, in place of those of an earlier call. Returns whether they
-    /// will; if not, the rules are for the one who asks to apply ([`Shaped`](crate::Shaped) does, with
-    /// [`prune`](crate::prune)). A source that can saves the work on what nobody wants.
+    /// Has later scans leave out entries by these rules, in place of those of an earlier call. Returns
+    /// whether they will; if not, the rules are for the one who asks to apply ([`Shaped`](crate::Shaped)
+    /// does, with [`prune`](crate::prune)). A source that can saves the work on what nobody wants.
     fn leave_out(&mut self, exclude: &Exclude) -> bool {
         let _ = exclude;
         false

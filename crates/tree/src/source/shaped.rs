@@ -14,14 +14,16 @@ use crate::shape::{ShapeOptions, apply};
 /// How many bytes of a content that is left out are read at once.
 const DRAIN_LEN: usize = 64 * 1024;
 
-/// A [`Source`] or a [`Stream`] whose tree follows rules: first entries are left out, then owners and times change.
+/// A [`Source`] or a [`Stream`] whose tree follows rules: first entries are left out, then owners and times
+/// change.
 ///
 /// A rule that leaves out a path which no entry has is a warning, after those of what is inside.
 ///
 /// # Streams
 ///
-/// Contents of files that are left out are read from the stream and dropped. A name that stays may turn out to be a
-/// hard link to such a file: then [`finish`](Stream::finish) is an error, because the content cannot be had any more.
+/// Contents of files that are left out are read from the stream and dropped. A name that stays may turn out
+/// to be a hard link to such a file: then [`finish`](Stream::finish) is an error, because the content cannot
+/// be had any more.
 ///
 /// # Example
 ///

@@ -13,7 +13,8 @@ use super::model::{Layer, Memory, Node, Path, bytes, directory, file, join, node
 
 const ALL: [Whiteouts; 3] = [Whiteouts::None, Whiteouts::Overlay, Whiteouts::Oci];
 
-/// What a path leads to, without what numbers and other names add to it, and the first of all paths of the same file.
+/// What a path leads to, without what numbers and other names add to it, and the first of all paths of the
+/// same file.
 type Flat = BTreeMap<Path, (Inode, Option<Vec<u8>>, Path)>;
 
 fn flat(node: &Inode, content: Option<Vec<u8>>, first: &Path) -> (Inode, Option<Vec<u8>>, Path) {

@@ -160,9 +160,12 @@ impl Layer {
                     self.deleted.contains(path)
                         && (whiteouts == Whiteouts::Oci || !self.nodes.contains_key(path))
                 };
-                let parents = parents(path);
+                // Nor hide all that other layers have.
+                let is_opaque = |path: &Path| {
+                    self.opaque.contains(path) && (whiteouts == Whiteouts::Oci || !path.is_empty())
+                };
                 is_deleted(&path.to_vec())
-                    || parents.iter().any(|path| is_deleted(path) || self.opaque.contains(path))
+                    || parents(path).iter().any(|path| is_deleted(path) || is_opaque(path))
             };
             below.retain(|path, _| !hidden(path));
         }
