@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
 use erofs_builder::ImageFile;
-use erofs_tree::{DirSource, Progress, Silent};
+use erofs_tree::{DirSource, Progress, Shaped, Silent};
 
 pub use args::{Args, command};
 pub use plan::Plan;
@@ -100,7 +100,7 @@ fn build(args: &Args, plan: &Plan) -> Result<(erofs_builder::Summary, Option<ver
     if let Some(wanted) = plan.verity.clone() {
         (image, tree) = wanted.attach(image, &mut options)?;
     }
-    let mut source = DirSource::new(&args.source, options)?;
+    let mut source = Shaped::new(DirSource::new(&args.source, options)?, plan.shape, plan.exclude.clone());
     let bars = if plan.quiet { None } else { Bars::on_terminal() };
     let progress: &dyn Progress = bars.as_ref().map_or(&Silent, |bars| bars);
     let mut summary = erofs_builder::build(&mut source, image, &plan.build, progress)?;

@@ -27,6 +27,10 @@ const NEVER_SHARED: i64 = i32::MAX as i64;
 pub struct Plan {
     /// How the source is read. The image is not among the files to skip yet.
     pub source: DirOptions,
+    /// What of the source is left out.
+    pub exclude: Exclude,
+    /// What becomes of owners and times of the source.
+    pub shape: ShapeOptions,
     /// How the image is made.
     pub build: BuildOptions,
     /// Bytes at the beginning of the image file that are left alone.
@@ -50,8 +54,7 @@ impl Plan {
     pub fn new(args: &Args, source_date_epoch: Option<&OsStr>) -> Result<Self, String> {
         let (build_time, time) = times(&args.times, epoch_of(source_date_epoch)?);
         let threads = threads(args.running.workers);
-        let mut build =
-            BuildOptions { shape: shape(&args.contents, time), threads, ..BuildOptions::default() };
+        let mut build = BuildOptions { threads, ..BuildOptions::default() };
         build.layout.build_time = build_time;
         let mut warnings = warnings(args);
         content(args, &mut build)?;
@@ -60,14 +63,15 @@ impl Plan {
         let source = DirOptions {
             hard_dereference: args.contents.hard_dereference,
             read_xattrs: args.layout.xattr_tolerance.is_none_or(|tolerance| tolerance >= 0),
-            exclude: exclude(&args.contents)?,
-            unmapped_users: unmapped(args, build.shape.force_uid),
-            unmapped_groups: unmapped(args, build.shape.force_gid),
+            unmapped_users: unmapped(args, args.contents.force_uid),
+            unmapped_groups: unmapped(args, args.contents.force_gid),
             threads,
             ..DirOptions::default()
         };
         Ok(Self {
             source,
+            exclude: exclude(&args.contents)?,
+            shape: shape(&args.contents, time),
             warnings,
             build,
             offset: args.layout.offset.unwrap_or(0),
@@ -346,21 +350,20 @@ mod tests {
 
     #[test]
     fn owners() {
-        let rows: &[Row] = &[
-            (&["--all-root"], |o| (o.shape.force_uid, o.shape.force_gid) = (Some(0), Some(0))),
-            (&["--force-uid=0x10"], |o| o.shape.force_uid = Some(16)),
-            (&["--force-uid=5", "--all-root"], |o| {
-                (o.shape.force_uid, o.shape.force_gid) = (Some(0), Some(0));
-            }),
-            (&["--all-root", "--force-gid=7"], |o| {
-                (o.shape.force_uid, o.shape.force_gid) = (Some(0), Some(7));
-            }),
-            (&["--uid-offset=100000", "--gid-offset=1"], |o| {
-                (o.shape.uid_offset, o.shape.gid_offset) = (100_000, 1);
-            }),
-        ];
-        for (flags, change) in rows {
-            assert_build(flags, change);
+        let forced = |force_uid, force_gid| ShapeOptions { force_uid, force_gid, ..ShapeOptions::default() };
+        for (flags, want) in [
+            (&[][..], ShapeOptions::default()),
+            (&["--all-root"], forced(Some(0), Some(0))),
+            (&["--force-uid=0x10"], forced(Some(16), None)),
+            (&["--force-uid=5", "--all-root"], forced(Some(0), Some(0))),
+            (&["--all-root", "--force-gid=7"], forced(Some(0), Some(7))),
+            (
+                &["--uid-offset=100000", "--gid-offset=1"],
+                ShapeOptions { uid_offset: 100_000, gid_offset: 1, ..ShapeOptions::default() },
+            ),
+        ] {
+            assert_eq!(plan(flags).shape, want, "{flags:?}");
+            assert_build(flags, |_| ());
         }
     }
 
@@ -383,9 +386,9 @@ mod tests {
             (Some("9"), &["-T5", "--mkfs-time"], 5, TimeRule::Keep),
         ];
         for (epoch, flags, build_time, rule) in rows {
-            let build = plan_with(epoch, flags).unwrap().build;
+            let plan = plan_with(epoch, flags).unwrap();
             assert_eq!(
-                (build.layout.build_time, build.shape.time),
+                (plan.build.layout.build_time, plan.shape.time),
                 (build_time, rule),
                 "{epoch:?} {flags:?}"
             );
@@ -440,7 +443,7 @@ mod tests {
             assert_eq!((found.unmapped_users, found.unmapped_groups), (users, groups), "{flags:?}");
         }
         for (path, excluded) in [(&b"a/b"[..], true), (b"x.o", true), (b"a", false)] {
-            assert_eq!(found.source.exclude.matches(path), excluded, "{path:?}");
+            assert_eq!(found.exclude.matches(path), excluded, "{path:?}");
         }
         assert!(!plan(&["-x-1"]).source.read_xattrs);
         for (flags, want) in [

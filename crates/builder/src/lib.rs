@@ -75,7 +75,7 @@
 //! let folder = tempfile::tempdir()?;
 //! let path = folder.path().join("hello.img");
 //! let image = ImageFile::create(&path, 0)?;
-//! // `erofs_tree::DirSource` is the source for a directory.
+//! // `erofs_tree::DirSource` is the source for a directory, `erofs_tree::Shaped` changes owners and times.
 //! let summary = erofs_builder::build(&mut Hello(b"world\n"), image, &BuildOptions::default(), &Silent)?;
 //! assert_eq!((summary.files, summary.directories), (1, 1));
 //! assert_eq!(std::fs::metadata(&path)?.len(), summary.image_bytes);
@@ -222,11 +222,10 @@ struct Found {
 }
 
 impl Found {
-    /// Checks a tree, and changes in it what the options want changed.
+    /// Checks a tree, and takes xattrs out of it that an image cannot hold.
     fn complete(&mut self, tree: &mut Tree, options: &BuildOptions) -> Result<(), BuildError> {
         // A few milliseconds for 100,000 inodes: whatever made the tree, what follows may rely on it.
         tree.validate()?;
-        erofs_tree::apply(tree, &options.shape)?;
         let content = &options.content;
         let (fingerprint, longest) = (content.fingerprint.as_ref(), content.block_bits.size());
         self.dropped = layout::xattrs::sift(tree, fingerprint, longest, &mut self.warnings)?;

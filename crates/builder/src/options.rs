@@ -6,7 +6,6 @@ use erofs_format::compression::PCLUSTER_MAX_SIZE;
 use erofs_format::feature::{self, KernelVersion, incompat};
 use erofs_format::superblock::LABEL_MAX;
 use erofs_format::words;
-use erofs_tree::ShapeOptions;
 use uuid::Uuid;
 
 use crate::option_error::{Field, OptionError};
@@ -27,8 +26,6 @@ const CHUNKED_SINCE: KernelVersion = KernelVersion(5, 15);
 /// Everything that decides which image a tree becomes.
 #[derive(Debug, Clone, Default)]
 pub struct BuildOptions {
-    /// Changes to owners and times.
-    pub shape: ShapeOptions,
     /// How file contents are stored.
     pub content: ContentOptions,
     /// How metadata is stored.

@@ -1,5 +1,5 @@
 //! What is left out of the tree: exact paths and regular expressions, as `mkfs.erofs --exclude-path` and
-//! `--exclude-regex` mean them.
+//! `--exclude-regex` mean them, and how they are applied to a whole tree.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use regex::bytes::{Regex, RegexBuilder};
 
+use crate::canonical::{Growing, Parts, Taken, take_entries};
 use crate::error::TreeError;
+use crate::node::{Entry, Tree, push_name};
 
 /// Rules by which entries of a source are left out; a directory that is left out takes its contents with it.
 ///
@@ -86,11 +88,61 @@ impl Exclude {
         self.regexes.iter().any(|regex| regex.is_match(path))
     }
 
+    /// The same of the entry of this path and of the directories on the way to it. Such an entry is left out
+    /// of a tree, but does not count as one that a rule matched: the tree decides that.
+    pub(crate) fn covers(&self, path: &[u8]) -> bool {
+        let slashes = path.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(at, _)| at);
+        slashes.chain([path.len()]).filter_map(|end| path.get(..end)).any(|path| {
+            self.paths.contains_key(path) || self.regexes.iter().any(|regex| regex.is_match(path))
+        })
+    }
+
     /// The exact paths that no entry has had so far, in byte order.
     pub fn unmatched(&self) -> impl Iterator<Item = &[u8]> {
         let unseen = self.paths.iter().filter(|(_, seen)| !seen.load(Ordering::Relaxed));
         unseen.map(|(path, _)| &**path)
     }
+}
+
+/// The tree without the entries that the rules leave out. What still has a name stays, in canonical order:
+/// the second name of a file whose first name is left out becomes the first. Content references stay as they
+/// are.
+///
+/// # Errors
+///
+/// [`TreeError::Invalid`] if names lead to no inode, or several to one directory.
+pub fn prune(tree: Tree, exclude: &Exclude) -> Result<Tree, TreeError> {
+    if exclude.is_empty() {
+        return Ok(tree);
+    }
+    let root = tree.root;
+    let mut parts = Parts::new(tree);
+    let mut root = parts.take_directory(root)?;
+    let mut path = Vec::new();
+    // The names that are still to come, and the length of the path of their directory.
+    let mut stack = vec![(take_entries(&mut root), 0)];
+    let mut growing = Growing::new(root);
+    while let Some((rest, length)) = stack.last_mut() {
+        path.truncate(*length);
+        let Some(Entry { name, inode: id }) = rest.next() else {
+            stack.pop();
+            growing.leave();
+            continue;
+        };
+        push_name(&mut path, &name);
+        if exclude.matches(&path) {
+            continue;
+        }
+        match parts.take(id)? {
+            Taken::Moved(moved) => growing.link(name, moved),
+            Taken::New(mut inode) if inode.is_directory() => {
+                stack.push((take_entries(&mut inode), path.len()));
+                growing.enter(name, inode)?;
+            }
+            Taken::New(inode) => parts.moved(id, growing.add(name, inode)?),
+        }
+    }
+    Ok(growing.finish())
 }
 
 #[cfg(test)]

@@ -4,9 +4,13 @@
 //! inodes, and for each regular file a [`ContentRef`] by which the source opens its bytes later. The crate
 //! knows nothing of EROFS.
 //!
-//! Files in reading order: `node` (the tree), `validate` (what a tree promises), `exclude` (what is left
-//! out), `shape` (owner and time rules), `progress`, `error`, `source::port` and `source::stream` (the
-//! traits), `source::dir` (a local directory).
+//! [`Shaped`] applies rules to what a source or a [`Stream`] gives: owners, times, what is left out.
+//! [`Layers`] makes one source of several that lie over each other, by [`merge`].
+//!
+//! Files in reading order: `node` (the tree), `validate` (what a tree promises), `canonical` (trees of parts
+//! of others), `exclude` (what is left out), `shape` (owner and time rules), `merge` (one tree over another),
+//! `progress`, `error`, `source::port` and `source::stream` (the traits), `source::dir` (a local directory),
+//! `source::shaped`, `source::layers`.
 //!
 //! Invariant: order is decided here. Names are sorted by their bytes, xattrs by their names, and inodes are
 //! in canonical order (depth first, children by name, each inode where it is first met). The same directory
@@ -30,8 +34,10 @@
 
 #![forbid(unsafe_code)]
 
+mod canonical;
 mod error;
 mod exclude;
+mod merge;
 mod node;
 mod progress;
 mod shape;
@@ -39,12 +45,15 @@ pub mod source;
 mod validate;
 
 pub use error::{TreeError, show_path};
-pub use exclude::Exclude;
+pub use exclude::{Exclude, prune};
+pub use merge::{Merged, Origin, Whiteouts, merge};
 pub use node::{
     ContentRef, Counts, Entry, Inode, InodeId, Kind, MAX_NAME_LEN, MAX_SYMLINK_LEN, Timestamp, Tree, Xattr,
 };
 pub use progress::{Progress, Silent, Stage};
 pub use shape::{ShapeOptions, TimeRule, apply};
 pub use source::dir::{DirOptions, DirSource, Unmapped};
+pub use source::layers::Layers;
 pub use source::port::{Content, Source};
+pub use source::shaped::Shaped;
 pub use source::stream::{Stream, Streamed};

@@ -246,10 +246,7 @@ impl Tree {
             }
             last = entry.inode;
             path.truncate(*length);
-            if !path.is_empty() {
-                path.push(b'/');
-            }
-            path.extend_from_slice(&entry.name);
+            push_name(&mut path, &entry.name);
             visit(entry.inode, &path);
             if self.get(entry.inode).is_some_and(Inode::is_directory) {
                 stack.push((entries(entry.inode), path.len()));
@@ -280,4 +277,12 @@ impl Tree {
         }
         counts
     }
+}
+
+/// Appends a name to a path from the root, which has no leading slash.
+pub(crate) fn push_name(path: &mut Vec<u8>, name: &[u8]) {
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
 }

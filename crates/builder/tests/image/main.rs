@@ -6,5 +6,6 @@ mod attributes;
 mod contents;
 mod faults;
 mod golden;
+mod layers;
 mod memory;
 mod stream;

@@ -10,7 +10,9 @@ use erofs_builder::options::{
 };
 use erofs_builder::{BuildError, ImageFile, Summary};
 use erofs_image::{Follow, Image};
-use erofs_tree::{ContentRef, Kind, Silent, Source as _, Stream, Streamed, Tree, TreeError};
+use erofs_tree::{
+    ContentRef, Exclude, Kind, ShapeOptions, Shaped, Silent, Source as _, Stream, Streamed, Tree, TreeError,
+};
 
 use crate::contents::fingerprints;
 use crate::memory::{Memory, noise};
@@ -64,6 +66,16 @@ fn build(
     options: &BuildOptions,
     missing: usize,
 ) -> Result<Summary, BuildError> {
+    build_shaped(source, path, options, missing, (ShapeOptions::default(), Exclude::new()))
+}
+
+fn build_shaped(
+    source: &mut Memory,
+    path: &Path,
+    options: &BuildOptions,
+    missing: usize,
+    (shape, exclude): (ShapeOptions, Exclude),
+) -> Result<Summary, BuildError> {
     let tree = source.scan(&Silent).unwrap();
     let mut order: Vec<usize> = (1..tree.inodes.len()).collect();
     // A fixed shuffle.
@@ -73,7 +85,8 @@ fn build(
     bytes.truncate(bytes.len() - missing);
     let paths = source.files.iter().map(|(name, ..)| name.clone()).collect();
     let (reader, mut writer) = pipe().unwrap();
-    let mut stream = Piped { tree, paths, order, left: 0, pipe: reader };
+    let stream = Piped { tree, paths, order, left: 0, pipe: reader };
+    let mut stream = Shaped::new(stream, shape, exclude);
     thread::scope(|scope| {
         scope.spawn(move || {
             // The reader may have given up.
@@ -184,6 +197,26 @@ fn a_stream_gives_what_a_directory_gives() {
             assert!(read[..count] == *content, "{name}: {file} reads differently");
         }
     }
+}
+
+#[test]
+fn what_is_excluded_from_a_stream_is_not_in_the_image() {
+    let mut source = Memory::new(&[("a", noise(1, 9000)), ("b", noise(2, 3 << 20)), ("c", noise(3, 5000))]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image");
+    let mut exclude = Exclude::new();
+    exclude.add_path("b").unwrap();
+    exclude.add_path("absent").unwrap();
+    let shape = ShapeOptions { force_uid: Some(77), ..ShapeOptions::default() };
+    let summary = build_shaped(&mut source, &path, &BuildOptions::default(), 0, (shape, exclude)).unwrap();
+    assert_eq!(summary.warnings, ["of the stream", "excluded path absent: no entry of the source has it"]);
+    assert!(summary.files == 2 && summary.image_bytes < 64 << 10, "{summary:?}");
+    let image = Image::open_path(&path, &[] as &[&Path], 0).unwrap();
+    for (file, length) in [("a", 9000), ("c", 5000)] {
+        let inode = image.resolve(file.as_bytes(), Follow::Never).unwrap();
+        assert_eq!((inode.record.uid, inode.size()), (77, length), "{file}");
+    }
+    image.resolve(b"b", Follow::Never).unwrap_err();
 }
 
 #[test]

@@ -37,6 +37,7 @@ use self::same::Contents;
 use self::walk::{Notes, walk};
 use super::port::{Content, Source};
 use crate::error::{TreeError, show_bytes, show_path, to_path};
+use crate::exclude::Exclude;
 use crate::node::{ContentRef, Timestamp, Tree};
 use crate::progress::{Progress, Stage};
 
@@ -55,6 +56,7 @@ const SEQUENTIAL_LEN: u64 = 1 << 20;
 pub struct DirSource {
     root: Root,
     options: DirOptions,
+    exclude: Exclude,
     dirs: DirTable,
     recent: Recent,
     files: FileTable,
@@ -73,6 +75,7 @@ impl DirSource {
         Ok(Self {
             root: Root::open(root.into())?,
             options,
+            exclude: Exclude::new(),
             dirs: DirTable::new(),
             recent: Recent::default(),
             files: FileTable::default(),
@@ -86,7 +89,7 @@ impl DirSource {
         self.root.path()
     }
 
-    /// How many entries the last scan left out by the rules; a directory counts once, whatever is in it.
+    /// How many entries the last scan left out by rules ([`Source::leave_out`]); a directory counts once, whatever is in it.
     pub fn excluded(&self) -> u64 {
         self.excluded
     }
@@ -181,7 +184,7 @@ impl DirSource {
 impl Source for DirSource {
     fn scan(&mut self, progress: &dyn Progress) -> Result<Tree, TreeError> {
         progress.begin(Stage::Scan, 0, 0);
-        let walked = walk(&self.root, &self.options, progress);
+        let walked = walk(&self.root, &self.options, &self.exclude, progress);
         let scanned = walked.and_then(|walked| {
             let contents = Contents { root: &self.root, dirs: &walked.dirs };
             let (tree, files) = assemble(contents, walked.parts, self.options.hard_dereference)?;
@@ -192,16 +195,16 @@ impl Source for DirSource {
             self.files = files;
             self.excluded = walked.excluded;
             self.warnings = describe(&walked.notes);
-            let unmatched = self.options.exclude.unmatched();
-            self.warnings
-                .extend(unmatched.map(|path| {
-                    format!("excluded path {}: no entry of the source has it", show_bytes(path))
-                }));
             self.warnings.extend(owners);
             Ok(tree)
         });
         progress.end(Stage::Scan);
         scanned
+    }
+
+    fn leave_out(&mut self, exclude: &Exclude) -> bool {
+        self.exclude = exclude.clone();
+        true
     }
 
     fn open(&self, content: ContentRef) -> Result<Box<dyn Content + '_>, TreeError> {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::TreeError;
+use crate::exclude::Exclude;
 use crate::node::{ContentRef, Tree};
 use crate::progress::Progress;
 
@@ -13,6 +14,14 @@ pub trait Source: Sync {
     /// Scanning again gives a new tree, and content references of the former one are no longer valid.
     fn scan(&mut self, progress: &dyn Progress) -> Result<Tree, TreeError>;
 
+    /// Has later scans leave out entries by these rules, in place of those of an earlier call. Returns
+    /// whether they will; if not, the rules are for the one who asks to apply ([`Shaped`](crate::Shaped)
+    /// does, with [`prune`](crate::prune)). A source that can saves the work on what nobody wants.
+    fn leave_out(&mut self, exclude: &Exclude) -> bool {
+        let _ = exclude;
+        false
+    }
+
     /// Opens the content of a regular file of the last scan; an error if it is not what the scan saw.
     fn open(&self, content: ContentRef) -> Result<Box<dyn Content + '_>, TreeError>;
 
@@ -22,6 +31,28 @@ pub trait Source: Sync {
     /// What the last scan left out or could not take as it is: one line each, in an order that depends on the source
     /// alone.
     fn warnings(&self) -> Vec<String>;
+}
+
+impl<S: Source + ?Sized> Source for Box<S> {
+    fn scan(&mut self, progress: &dyn Progress) -> Result<Tree, TreeError> {
+        (**self).scan(progress)
+    }
+
+    fn leave_out(&mut self, exclude: &Exclude) -> bool {
+        (**self).leave_out(exclude)
+    }
+
+    fn open(&self, content: ContentRef) -> Result<Box<dyn Content + '_>, TreeError> {
+        (**self).open(content)
+    }
+
+    fn path(&self, content: ContentRef) -> PathBuf {
+        (**self).path(content)
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        (**self).warnings()
+    }
 }
 
 /// The bytes of one regular file.

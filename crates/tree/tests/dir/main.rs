@@ -7,6 +7,8 @@ mod kinds;
 #[cfg(test)]
 mod order;
 #[cfg(test)]
+mod shaped;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod untrusted;

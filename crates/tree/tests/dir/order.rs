@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use erofs_tree::{
-    DirOptions, DirSource, Exclude, Kind, Progress, Source as _, Stage, Timestamp, Tree, TreeError,
+    DirOptions, DirSource, Exclude, Kind, Progress, Silent, Source as _, Stage, Timestamp, Tree, TreeError,
 };
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 
@@ -133,7 +133,9 @@ fn excluded_entries_are_left_out_with_their_contents() {
         for regex in regexes {
             exclude.add_regex(regex).unwrap();
         }
-        let (source, tree) = scan_with(dir.path(), DirOptions { exclude, ..options() });
+        let mut source = DirSource::new(dir.path(), options()).unwrap();
+        assert!(source.leave_out(&exclude));
+        let tree = source.scan(&Silent).unwrap();
         let files: Vec<String> = tree
             .iter()
             .filter(|(_, inode)| matches!(inode.kind, Kind::File { .. }))

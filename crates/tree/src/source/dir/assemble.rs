@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::vec;
 
-use super::place::Identity;
+use super::place::{DirTable, Identity};
 use super::same::{Contents, Name};
 use super::trust::Trust;
 use super::walk::{Found, Leaf, LeafKind, Meta, Part, What};
+use crate::canonical::{Growing, number};
 use crate::error::{TreeError, to_path};
-use crate::node::{ContentRef, Entry, Inode, InodeId, Kind, Timestamp, Tree};
+use crate::node::{ContentRef, Inode, InodeId, Kind, Timestamp, Tree};
 
 /// So many inodes with the same device and inode number are remembered. Where there are more, later names get
 /// inodes of their own: to compare each with all others would take forever.
@@ -119,11 +120,8 @@ struct Listing {
 
 /// A directory on the way down.
 struct Frame {
-    inode: InodeId,
     dir: u32,
     found: vec::IntoIter<Found>,
-    entries: Vec<Entry>,
-    subdirectories: u32,
 }
 
 /// Puts the parts in order.
@@ -132,39 +130,34 @@ pub(super) fn assemble(
     parts: Vec<Part>,
     hard_dereference: bool,
 ) -> Result<(Tree, FileTable), TreeError> {
+    let mut listings = Listings { dirs: contents.dirs, listings: join_parts(contents.dirs.len(), parts) };
+    let (root, frame) = listings.take(0)?;
     let mut assembly = Assembly {
-        listings: join_parts(contents.dirs.len(), parts),
         contents,
-        inodes: Vec::new(),
+        growing: Growing::new(root),
         files: FileTable::default(),
         seen: HashMap::new(),
         hard_dereference,
     };
-    let mut stack = vec![assembly.enter(0)?];
+    let mut stack = vec![frame];
     while let Some(frame) = stack.last_mut() {
         let Some(Found { name, what }) = frame.found.next() else {
-            if let Some(frame) = stack.pop() {
-                assembly.leave(frame);
-            }
+            stack.pop();
+            assembly.growing.leave();
             continue;
         };
         match what {
-            What::Leaf(leaf) => {
-                let inode = assembly.leaf(Name { dir: frame.dir, name: &name }, leaf)?;
-                frame.entries.push(Entry { name, inode });
-            }
+            What::Leaf(leaf) => assembly.leaf(frame.dir, name, leaf)?,
             What::Directory(dir) => {
-                let inner = assembly.enter(dir)?;
-                frame.entries.push(Entry { name, inode: inner.inode });
-                frame.subdirectories = frame.subdirectories.saturating_add(1);
+                let (inode, inner) = listings.take(dir)?;
+                assembly.growing.enter(name, inode)?;
                 stack.push(inner);
             }
         }
     }
-    assembly.inodes.shrink_to_fit();
     assembly.files.records.shrink_to_fit();
     assembly.files.names.shrink_to_fit();
-    Ok((Tree { inodes: assembly.inodes, root: InodeId(0) }, assembly.files))
+    Ok((assembly.growing.finish(), assembly.files))
 }
 
 /// Gathers the parts of each directory and sorts its entries by name.
@@ -189,10 +182,33 @@ fn join_parts(dirs: usize, parts: Vec<Part>) -> Vec<Listing> {
     listings
 }
 
+/// The directories that have not been entered.
+struct Listings<'a> {
+    dirs: &'a DirTable,
+    listings: Vec<Listing>,
+}
+
+impl Listings<'_> {
+    /// A directory without names, and the names that belong to it.
+    fn take(&mut self, dir: u32) -> Result<(Inode, Frame), TreeError> {
+        let Listing { meta, found } =
+            self.listings.get_mut(dir as usize).map(std::mem::take).unwrap_or_default();
+        let Some(meta) = meta else {
+            return Err(TreeError::Invalid {
+                path: to_path(&self.dirs.path(dir)),
+                what: "directory",
+                found: "no metadata".into(),
+                wanted: "each directory walked once",
+            });
+        };
+        let inode = new_inode(meta, Kind::Directory { entries: Vec::new() });
+        Ok((inode, Frame { dir, found: found.into_iter() }))
+    }
+}
+
 struct Assembly<'a> {
     contents: Contents<'a>,
-    listings: Vec<Listing>,
-    inodes: Vec<Inode>,
+    growing: Growing,
     files: FileTable,
     /// Inodes with several names that have been met. There is more than one of a number where numbers are not
     /// unique.
@@ -201,45 +217,14 @@ struct Assembly<'a> {
 }
 
 impl Assembly<'_> {
-    fn enter(&mut self, dir: u32) -> Result<Frame, TreeError> {
-        let listing = self.listings.get_mut(dir as usize).map(std::mem::take).unwrap_or_default();
-        let inode = self.next_inode()?;
-        let Some(meta) = listing.meta else {
-            return Err(TreeError::Invalid {
-                path: to_path(&self.contents.dirs.path(dir)),
-                what: "directory",
-                found: "no metadata".into(),
-                wanted: "each directory walked once",
-            });
-        };
-        let entries = Vec::with_capacity(listing.found.len());
-        self.inodes.push(new_inode(meta, 2, Kind::Directory { entries: Vec::new() }));
-        Ok(Frame { inode, dir, found: listing.found.into_iter(), entries, subdirectories: 0 })
-    }
-
-    fn leave(&mut self, frame: Frame) {
-        if let Some(inode) = self.inodes.get_mut(frame.inode.index()) {
-            inode.links = frame.subdirectories.saturating_add(2);
-            inode.kind = Kind::Directory { entries: frame.entries };
-        }
-    }
-
-    fn leaf(&mut self, at: Name<'_>, leaf: Leaf) -> Result<InodeId, TreeError> {
+    fn leaf(&mut self, dir: u32, name: Box<[u8]>, leaf: Leaf) -> Result<(), TreeError> {
+        let at = Name { dir, name: &name };
         let shared = leaf.has_more_names && !self.hard_dereference;
         let seen = Seen { identity: leaf.identity, ctime: leaf.ctime, trust: leaf.trust };
         let (mut inode, kept) = inode_of(leaf);
         if let Some(known) = if shared { self.known(at, &seen, &inode, kept.as_deref())? } else { None } {
-            if let Some(inode) = self.inodes.get_mut(known.index()) {
-                inode.links = inode.links.saturating_add(1);
-            }
-            return Ok(known);
-        }
-        let id = self.next_inode()?;
-        if shared {
-            let others = self.seen.entry(seen.identity).or_default();
-            if others.len() < LIKE_MAX {
-                others.push((id, seen.ctime));
-            }
+            self.growing.link(name, known);
+            return Ok(());
         }
         if let Kind::File { size, content } = &mut inode.kind {
             *content = self.files.add(at, &seen, *size, inode.mtime)?;
@@ -247,8 +232,14 @@ impl Assembly<'_> {
                 self.files.kept.insert(*content, kept);
             }
         }
-        self.inodes.push(inode);
-        Ok(id)
+        let id = self.growing.add(name, inode)?;
+        if shared {
+            let others = self.seen.entry(seen.identity).or_default();
+            if others.len() < LIKE_MAX {
+                others.push((id, seen.ctime));
+            }
+        }
+        Ok(())
     }
 
     /// The inode to which a name leads, if it was met under another name. Device and inode number alone do
@@ -262,7 +253,7 @@ impl Assembly<'_> {
         kept: Option<&[u8]>,
     ) -> Result<Option<InodeId>, TreeError> {
         for &(id, ctime) in self.seen.get(&seen.identity).into_iter().flatten() {
-            let Some(known) = self.inodes.get(id.index()) else { continue };
+            let Some(known) = self.growing.get(id) else { continue };
             let known_content = content_of(known);
             let known_kept = known_content.and_then(|content| self.files.kept(content));
             let difference = if ctime == seen.ctime { difference(known, inode) } else { Some("ctime") };
@@ -294,22 +285,11 @@ impl Assembly<'_> {
             wanted: "that under its first name".into(),
         }
     }
-
-    fn next_inode(&self) -> Result<InodeId, TreeError> {
-        number(self.inodes.len(), "inodes").map(InodeId)
-    }
 }
 
-fn number(len: usize, what: &'static str) -> Result<u32, TreeError> {
-    u32::try_from(len)
-        .ok()
-        .filter(|&number| number < u32::MAX)
-        .ok_or(TreeError::TooMany { what, limit: u64::from(u32::MAX) })
-}
-
-fn new_inode(meta: Meta, links: u32, kind: Kind) -> Inode {
+fn new_inode(meta: Meta, kind: Kind) -> Inode {
     let Meta { permissions, uid, gid, mtime, xattrs } = meta;
-    Inode { permissions, uid, gid, mtime, links, xattrs, kind }
+    Inode { permissions, uid, gid, mtime, links: 1, xattrs, kind }
 }
 
 /// An inode with one name, and its content if that came with the scan. The content is not in the table of
@@ -328,7 +308,7 @@ fn inode_of(leaf: Leaf) -> (Inode, Option<Box<[u8]>>) {
         LeafKind::Fifo => Kind::Fifo,
         LeafKind::Socket => Kind::Socket,
     };
-    (new_inode(leaf.meta, 1, kind), content)
+    (new_inode(leaf.meta, kind), content)
 }
 
 fn content_of(inode: &Inode) -> Option<ContentRef> {

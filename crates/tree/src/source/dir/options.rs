@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use super::owners::Unmapped;
-use crate::exclude::Exclude;
 
 /// How a directory is read.
 #[derive(Clone, Debug)]
@@ -12,8 +11,6 @@ pub struct DirOptions {
     pub hard_dereference: bool,
     /// Whether extended attributes are read; without them every inode has none.
     pub read_xattrs: bool,
-    /// What is left out.
-    pub exclude: Exclude,
     /// Paths of files to be left out with a warning: the image and what is written beside it. Other names of
     /// the same files are files like any other.
     pub skip: Vec<PathBuf>,
@@ -34,7 +31,6 @@ impl Default for DirOptions {
         Self {
             hard_dereference: false,
             read_xattrs: true,
-            exclude: Exclude::new(),
             skip: Vec::new(),
             skip_files: Vec::new(),
             unmapped_users: Unmapped::default(),

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::recent::Recent;
 use crate::error::{TreeError, to_path};
-use crate::node::Timestamp;
+use crate::node::{Timestamp, push_name};
 
 /// The longest path that one system call takes, without the final NUL (Linux's `PATH_MAX` - 1).
 pub(super) const MAX_PATH_LEN: usize = 4095;
@@ -349,14 +349,6 @@ struct Step {
     path: Vec<u8>,
     /// The directory to which it leads.
     to: u32,
-}
-
-/// Appends a name to a path from the root.
-pub(super) fn push_name(path: &mut Vec<u8>, name: &[u8]) {
-    if !path.is_empty() {
-        path.push(b'/');
-    }
-    path.extend_from_slice(name);
 }
 
 #[cfg(test)]

@@ -16,13 +16,14 @@ use rustix::io::Errno;
 
 use super::kept::{Kept, Refused};
 use super::options::DirOptions;
-use super::place::{DirTable, Identity, Root, ctime, mtime, push_name};
+use super::place::{DirTable, Identity, Root, ctime, mtime};
 use super::recent::Recent;
 use super::skip::Skip;
 use super::trust::Trust;
 use super::xattrs::{self, Handle, Leaves};
 use crate::error::TreeError;
-use crate::node::{MAX_SYMLINK_LEN, Timestamp, Xattr};
+use crate::exclude::Exclude;
+use crate::node::{MAX_SYMLINK_LEN, Timestamp, Xattr, push_name};
 use crate::progress::Progress;
 use crate::validate::{check_name, check_symlink};
 
@@ -126,11 +127,17 @@ pub(super) struct Notes {
     pub(super) kept: Vec<Vec<u8>>,
 }
 
-/// Walks the whole tree on as many threads as the options say.
-pub(super) fn walk(root: &Root, options: &DirOptions, progress: &dyn Progress) -> Result<Walked, TreeError> {
+/// Walks the whole tree, but for what is excluded, on as many threads as the options say.
+pub(super) fn walk(
+    root: &Root,
+    options: &DirOptions,
+    exclude: &Exclude,
+    progress: &dyn Progress,
+) -> Result<Walked, TreeError> {
     let walk = Walk {
         root,
         options,
+        exclude,
         progress,
         skip: Skip::new(root.path(), &options.skip, &options.skip_files),
         dirs: Mutex::new(DirTable::new()),
@@ -166,6 +173,7 @@ pub(super) fn walk(root: &Root, options: &DirOptions, progress: &dyn Progress) -
 struct Walk<'a> {
     root: &'a Root,
     options: &'a DirOptions,
+    exclude: &'a Exclude,
     progress: &'a dyn Progress,
     skip: Skip,
     dirs: Mutex<DirTable>,
@@ -317,12 +325,12 @@ impl Walk<'_> {
     fn names(&self, open: &Open, mut hand_out: impl FnMut(Names)) -> Result<Names, TreeError> {
         let mut buf = [MaybeUninit::uninit(); READ_LEN];
         let mut names = Names::default();
-        let rel = (!self.options.exclude.is_empty()).then(|| self.path(open.dir, None));
+        let rel = (!self.exclude.is_empty()).then(|| self.path(open.dir, None));
         let is_excluded = |name: &CStr| {
             rel.as_ref().is_some_and(|rel| {
                 let mut path = rel.clone();
                 push_name(&mut path, name.to_bytes());
-                self.options.exclude.matches(&path)
+                self.exclude.matches(&path)
             })
         };
         let mut dir = RawDir::new(&*open.fd, &mut buf);

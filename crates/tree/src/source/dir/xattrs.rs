@@ -16,9 +16,9 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::place::{Identity, MAX_PATH_LEN, Root, push_name};
+use super::place::{Identity, MAX_PATH_LEN, Root};
 use crate::error::TreeError;
-use crate::node::{MAX_NAME_LEN, Xattr};
+use crate::node::{MAX_NAME_LEN, Xattr, push_name};
 
 /// Most inodes have no attributes or few; the kernel allocates as much as it is offered.
 const SMALL_LEN: usize = 512;
