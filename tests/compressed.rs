@@ -88,15 +88,15 @@ fn words(options: &[String]) -> Vec<&str> {
 
 /// Has the kernel, fsck.erofs and our reader read each image of that size of pclusters: built once, judged by all three.
 ///
-/// The long file, more bytes than all others together, is in every third image: each algorithm in each form meets it
-/// with one size of pclusters.
+/// The long file, more bytes than all others together, is in every third image: each algorithm in each form
+/// meets it with one size of pclusters.
 fn everyone_reads(pcluster: u32) {
     let backings = need("the kernel reads every way to compress", mount::both());
     let peers = need("fsck.erofs accepts every way to compress", peers::find());
     let (short, long) = (source(), source_and_long());
     let size = PCLUSTERS.iter().position(|size| *size == pcluster).unwrap();
     for (number, options) in combinations(pcluster).iter().enumerate() {
-        let source = if (number + size) % 3 == 0 { &long } else { &short };
+        let source = if (number + size).is_multiple_of(3) { &long } else { &short };
         let (_dir, image) = build(&words(options), source.path());
         if let Some(backings) = &backings {
             let backing = backings[number % backings.len()];

@@ -181,8 +181,8 @@ fn without_it_there_is_one_algorithm() {
     }
 }
 
-/// Each pair of algorithms with each size of pclusters and with each of the other options, and each of these with each
-/// size; not all three, since every row is built twice.
+/// Each pair of algorithms with each size of pclusters and with each of the other options, and each of these
+/// with each size; not all three, since every row is built twice.
 #[test]
 fn zero_percent_never_costs_space() {
     let source = mixed();
