@@ -1,5 +1,5 @@
-//! Compressed images: the running kernel, fsck.erofs and our own reader judge every algorithm, pcluster size and form of
-//! index; the bytes must not depend on threads.
+//! Compressed images: the running kernel, fsck.erofs and our own reader judge every algorithm, pcluster size
+//! and form of index; the bytes must not depend on threads.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
@@ -86,7 +86,8 @@ fn words(options: &[String]) -> Vec<&str> {
     options.iter().map(String::as_str).collect()
 }
 
-/// Has the kernel, fsck.erofs and our reader read each image of that size of pclusters: built once, judged by all three.
+/// Has the kernel, fsck.erofs and our reader read each image of that size of pclusters: built once, judged by
+/// all three.
 ///
 /// The long file, more bytes than all others together, is in every third image: each algorithm in each form
 /// meets it with one size of pclusters.
@@ -186,8 +187,8 @@ fn a_debian_root_file_system() {
     }
 }
 
-/// Whether a file is stored compressed depends on its content alone, not on what else is in the image: two images with
-/// the same options must agree, or their pages are not shared.
+/// Whether a file is stored compressed depends on its content alone, not on what else is in the image: two
+/// images with the same options must agree, or their pages are not shared.
 #[test]
 fn the_class_of_a_file_depends_on_its_content() {
     let small = place::scratch().unwrap();

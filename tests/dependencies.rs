@@ -7,7 +7,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Licences that ask for notices and nothing else, so that programs under `MIT OR Apache-2.0` can contain them.
+/// Licences that ask for notices and nothing else, so that programs under `MIT OR Apache-2.0` can contain
+/// them.
 const LICENCES: [&str; 8] =
     ["0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "MIT", "Unicode-3.0", "Unlicense", "Zlib"];
 

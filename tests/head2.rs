@@ -1,5 +1,5 @@
-//! Two algorithms within one file (`-E head2`), and plain blocks that are turned (with `-E fragments`): the running kernel,
-//! fsck.erofs and our own reader judge both.
+//! Two algorithms within one file (`-E head2`), and plain blocks that are turned (with `-E fragments`): the
+//! running kernel, fsck.erofs and our own reader judge both.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 
@@ -39,7 +39,8 @@ fn lines(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// A tree whose files change from one kind of content to another, within and at the edges of blocks and pclusters.
+/// A tree whose files change from one kind of content to another, within and at the edges of blocks and
+/// pclusters.
 fn mixed() -> tempfile::TempDir {
     let source = place::scratch().unwrap();
     let write = |name: &str, bytes: &[u8]| fs::write(source.path().join(name), bytes).unwrap();
@@ -59,7 +60,8 @@ fn mixed() -> tempfile::TempDir {
     source
 }
 
-/// The same with a file longer than a segment, and with all kinds of content longer than the largest pcluster.
+/// The same with a file longer than a segment, and with all kinds of content longer than the largest
+/// pcluster.
 fn mixed_and_long() -> tempfile::TempDir {
     let source = mixed();
     let turns = fs::read(source.path().join("turns")).unwrap();
@@ -128,7 +130,8 @@ fn judge(source: &Path, image: &Path, what: &str) {
     ishare(&["verify"], &[image]);
 }
 
-/// Every size, index and end with one pair of algorithms; a file of this name has both where `both` says so of the size.
+/// Every size, index and end with one pair of algorithms; a file of this name has both where `both` says so
+/// of the size.
 fn pair(source: &Path, algorithms_of: &str, percent: &str, name: &str, both: impl Fn(&str) -> bool) {
     for pcluster in PCLUSTERS {
         for index in INDEXES {
@@ -367,7 +370,8 @@ fn turned_bytes_keep_their_place() {
     }
 }
 
-/// Kernels before 6.1, which ignore the bit, mount what has no fragments; references and extent records have other rules.
+/// Kernels before 6.1, which ignore the bit, mount what has no fragments; references and extent records have
+/// other rules.
 #[test]
 fn elsewhere_plain_blocks_stay_as_they_are() {
     let source = odd();
@@ -395,8 +399,8 @@ fn the_packed_inode_has_turned_blocks() {
     }
 }
 
-/// Linux cannot read DEFLATE whose last three bytes lie on two pages, so without blocks its pclusters start and end at
-/// multiples of four bytes, whatever stands before them.
+/// Linux cannot read DEFLATE whose last three bytes lie on two pages, so without blocks its pclusters start
+/// and end at multiples of four bytes, whatever stands before them.
 #[test]
 fn deflate_stays_aligned_beside_others() {
     let source = mixed();

@@ -21,14 +21,15 @@ use crate::value::{self, VolumeUuid};
 /// The word of `--ishare-digest` that takes the values from the source.
 pub(super) const DIGEST_SOURCE: &str = "source";
 
-/// The version of the program and of the layout that it writes; a test holds the second to the builder's number.
+/// The version of the program and of the layout that it writes; a test holds the second to the builder's
+/// number.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\nlayout 1");
 
 /// Build an EROFS image (IMAGE) from a directory (SOURCE).
 ///
-/// The same directory and options give the same bytes, on every machine. With --ishare-key every non-empty regular
-/// file carries a fingerprint of its content, so that Linux 7.0 and newer keep one copy in memory of files that many
-/// mounted images contain.
+/// The same directory and options give the same bytes, on every machine. With --ishare-key every non-empty
+/// regular file carries a fingerprint of its content, so that Linux 7.0 and newer keep one copy in memory of
+/// files that many mounted images contain.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "mkfs-erofs", version = VERSION, args_override_self = true, next_line_help = false)]
 pub struct Args {
@@ -121,8 +122,8 @@ pub struct Layout {
     #[arg(short = 'U', value_name = "UUID", value_parser = value::volume_uuid)]
     pub uuid: Option<VolumeUuid>,
 
-    /// Store an extended attribute once for all its files if more than N have it; below 0 none is taken from the
-    /// source, from 2147483647 on none is shared [default: 2]
+    /// Store an extended attribute once for all its files if more than N have it; below 0 none is taken from
+    /// the source, from 2147483647 on none is shared [default: 2]
     #[arg(short = 'x', value_name = "N", value_parser = value::signed, allow_negative_numbers = true)]
     pub xattr_tolerance: Option<i64>,
 
@@ -206,7 +207,8 @@ pub struct Contents {
     #[arg(long, value_name = "PATH")]
     pub exclude_path: Vec<OsString>,
 
-    /// Leave out every path, relative to SOURCE, in which REGEX is found, and what is below it (may be repeated)
+    /// Leave out every path, relative to SOURCE, in which REGEX is found, and what is below it (may be
+    /// repeated)
     #[arg(long, value_name = "REGEX", allow_hyphen_values = true)]
     pub exclude_regex: Vec<String>,
 
@@ -323,8 +325,8 @@ impl Args {
     }
 }
 
-/// Adds a tip to an error where the value of a flag with an optional value was given as a word of its own, which makes it
-/// one more path.
+/// Adds a tip to an error where the value of a flag with an optional value was given as a word of its own,
+/// which makes it one more path.
 fn with_tip(mut error: clap::Error, line: &[OsString]) -> clap::Error {
     for flag in ["--ishare-key", "--ishare_key", "--xattr-inode-digest"] {
         let typed = line.iter().position(|word| word == flag).and_then(|at| line.get(at + 1));

@@ -30,8 +30,8 @@ const HEAD2_PERCENT: u8 = 5;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Compression")]
 pub struct Compression {
-    /// Compress files with ALG at LEVEL; more algorithms, for --compress-hints and -E head2, behind colons. `help`
-    /// lists them
+    /// Compress files with ALG at LEVEL; more algorithms, for --compress-hints and -E head2, behind colons.
+    /// `help` lists them
     #[arg(short = 'z', value_name = "ALG[,LEVEL][:...]")]
     pub compress: Option<String>,
 
@@ -39,8 +39,8 @@ pub struct Compression {
     #[arg(short = 'C', value_name = "BYTES", value_parser = value::unsigned)]
     pub pcluster_size: Option<u32>,
 
-    /// Which files are stored compressed: those that get smaller, all of them, or none. Pages are shared only between
-    /// images that agree
+    /// Which files are stored compressed: those that get smaller, all of them, or none. Pages are shared only
+    /// between images that agree
     #[arg(long, value_name = "CLASS", value_parser = ["auto", "always", "never"], default_value = "auto")]
     pub compress_class: String,
 
@@ -236,8 +236,8 @@ impl Compression {
         Ok(())
     }
 
-    /// What the flags mean without `-z`: nothing but a warning, as in mkfs.erofs, so that scripts can switch compression off by
-    /// leaving `-z` out. `-E dedupe` stores equal chunks once.
+    /// What the flags mean without `-z`: nothing but a warning, as in mkfs.erofs, so that scripts can switch
+    /// compression off by leaving `-z` out. `-E dedupe` stores equal chunks once.
     fn without(
         &self,
         words: Words,
@@ -358,7 +358,8 @@ fn hint(line: &str, algorithms: usize, block_bits: BlockBits) -> Result<Compress
     Ok(CompressHint { pattern, pcluster_size: size, algorithm: number })
 }
 
-/// Whether a command line asks for nothing but the list of algorithms: `-z help` needs neither IMAGE nor SOURCE.
+/// Whether a command line asks for nothing but the list of algorithms: `-z help` needs neither IMAGE nor
+/// SOURCE.
 pub(super) fn asks_for_help(line: &[OsString]) -> bool {
     line.windows(2).any(|pair| pair[0] == "-z" && pair[1] == "help")
         || line.iter().any(|word| word == "-zhelp")

@@ -62,7 +62,8 @@ const WORDS: &[Row] = &[
     ("^xattr-name-filter", "no such filters", |options| options.layout.xattr_filter = false),
 ];
 
-/// Words about compression, which are applied together with its flags. Without -z most of them have no effect.
+/// Words about compression, which are applied together with its flags. Without -z most of them have no
+/// effect.
 const COMPRESSION: [(&str, &str); 9] = [
     ("legacy-compress", "full indexes, of 8 bytes per block of content"),
     ("ztailpacking", "the last pcluster of a file is stored after its inode where it fits (Linux 5.17)"),

@@ -9,7 +9,8 @@ use crate::value;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Compression")]
 pub struct Metadata {
-    /// Store all inodes in one that is compressed, in pclusters of up to BYTES (Linux 6.17): with the first algorithm of
+    /// Store all inodes in one that is compressed, in pclusters of up to BYTES (Linux 6.17): with the first
+    /// algorithm of
     /// -z, the one with number N there, or another one; without any the metadata stays uncompressed
     #[arg(short = 'm', value_name = "BYTES[:N|:ALG[,LEVEL]]", allow_hyphen_values = true)]
     pub metabox: Option<String>,
@@ -49,7 +50,8 @@ impl Metadata {
     }
 }
 
-/// Reads `BYTES[:N|:ALG[,LEVEL]]`, the value of `flag`, where N is the number of one of the algorithms `listed`.
+/// Reads `BYTES[:N|:ALG[,LEVEL]]`, the value of `flag`, where N is the number of one of the algorithms
+/// `listed`.
 ///
 /// # Errors
 /// What is wrong, in one line. The size is held against the block size when the image is built.

@@ -33,8 +33,8 @@ use crate::{output, signals};
 /// The name of the program in messages, whatever name it was started by.
 pub const NAME: &str = "mkfs-erofs";
 
-/// Runs a command line and says on stderr what went wrong, if something did; the first argument is the name of the
-/// program.
+/// Runs a command line and says on stderr what went wrong, if something did; the first argument is the name
+/// of the program.
 pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
     ExitCode::from(run(line).map_or_else(|failure| output::failure(NAME, &failure), |()| exit::OK))
 }

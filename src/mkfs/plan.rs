@@ -46,8 +46,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What `args` mean, where the environment has this `SOURCE_DATE_EPOCH`. Only `-U random` has another input:
-    /// the system's random numbers.
+    /// What `args` mean, where the environment has this `SOURCE_DATE_EPOCH`. Only `-U random` has another
+    /// input: the system's random numbers.
     ///
     /// # Errors
     /// What is wrong with the command line, in one line.
@@ -189,7 +189,8 @@ fn tolerance(flag: Option<i64>) -> Option<u32> {
     match flag {
         None => Some(DEFAULT_XATTR_TOLERANCE),
         Some(tolerance) if tolerance >= NEVER_SHARED => None,
-        // Below 0 there is none to share, but for fingerprints, which stay with their inodes as in mkfs.erofs.
+        // Below 0 there is none to share, but for fingerprints, which stay with their inodes as in
+        // mkfs.erofs.
         Some(tolerance) => u32::try_from(tolerance).ok(),
     }
 }

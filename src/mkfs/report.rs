@@ -14,8 +14,8 @@ use super::verity::{Made, VerityReport};
 use crate::exit::one_line;
 use crate::words::{counted, grouped, size};
 
-/// What `--json` prints. Sizes are in bytes, versions of Linux are texts such as `7.0`; names that are not UTF-8 have
-/// replacement characters.
+/// What `--json` prints. Sizes are in bytes, versions of Linux are texts such as `7.0`; names that are not
+/// UTF-8 have replacement characters.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     /// The image as it was named on the command line.

@@ -1,5 +1,5 @@
-//! `--verity` and its companions: the dm-verity hash tree of an image, made before the image gets its name, and the files
-//! that tell others where it is.
+//! `--verity` and its companions: the dm-verity hash tree of an image, made before the image gets its name,
+//! and the files that tell others where it is.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -186,8 +186,8 @@ impl Wanted {
         tree.chain(roothash).chain(sidecars).map(|(flag, path)| (flag, path.as_path()))
     }
 
-    /// Prepares all files, and has the tree made as the image's last step. `source` learns which files must not become
-    /// part of the image.
+    /// Prepares all files, and has the tree made as the image's last step. `source` learns which files must
+    /// not become part of the image.
     ///
     /// # Errors
     /// When one of the files cannot be written. Nothing was changed then.

@@ -16,12 +16,12 @@ use crate::node::{Entry, Tree, push_name};
 /// Every rule is held against the path relative to the root of the source without a leading slash, such as
 /// `usr/share/doc`. The root itself is never tested.
 ///
-/// Regular expressions are those of the crate `regex` on bytes (no Unicode classes, `.` matches every byte, `^` and `$`
-/// the ends of the whole path) and are searched for anywhere in the path. They are written like POSIX extended ones;
-/// these differ:
+/// Regular expressions are those of the crate `regex` on bytes (no Unicode classes, `.` matches every byte,
+/// `^` and `$` the ends of the whole path) and are searched for anywhere in the path. They are written like
+/// POSIX extended ones; these differ:
 ///
-/// * inside brackets a backslash escapes (POSIX takes it literally), `[` must be written `\[`, and `&&`, `--`, `~~`
-///   between two items are set operations;
+/// * inside brackets a backslash escapes (POSIX takes it literally), `[` must be written `\[`, and `&&`,
+///   `--`, `~~` between two items are set operations;
 /// * `[[.x.]]` and `[[=x=]]` do not exist, and characters beyond ASCII may not stand in brackets;
 /// * a `{` that opens no valid repetition must be written `\{`;
 /// * back-references such as `\1`, an extension of glibc, do not exist.

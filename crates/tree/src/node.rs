@@ -17,8 +17,8 @@ impl InodeId {
     }
 }
 
-/// A point in time: seconds since 1970-01-01 00:00:00 UTC, which may be negative, and nanoseconds after that second,
-/// 0 to 999,999,999.
+/// A point in time: seconds since 1970-01-01 00:00:00 UTC, which may be negative, and nanoseconds after that
+/// second, 0 to 999,999,999.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp {
     /// Seconds since the epoch.
@@ -30,8 +30,8 @@ pub struct Timestamp {
 /// An extended attribute.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Xattr {
-    /// The full name including the namespace, such as `user.comment` or `system.posix_acl_access`; 1 to 255 bytes,
-    /// without NUL.
+    /// The full name including the namespace, such as `user.comment` or `system.posix_acl_access`; 1 to 255
+    /// bytes, without NUL.
     pub name: Box<[u8]>,
     /// The value as the kernel hands it out, 0 to 65,536 bytes. POSIX ACLs are in the kernel's xattr form.
     pub value: Box<[u8]>,
@@ -129,8 +129,8 @@ pub struct ContentRef(pub u32);
 
 /// What is to be stored.
 ///
-/// Inodes stand in canonical order: depth first, a directory before what is in it, children by name, and each inode
-/// once, where it is first met. Inode 0 is the root.
+/// Inodes stand in canonical order: depth first, a directory before what is in it, children by name, and each
+/// inode once, where it is first met. Inode 0 is the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tree {
     /// All inodes in canonical order.
@@ -185,8 +185,8 @@ impl Tree {
         (0..).map(InodeId).zip(&self.inodes)
     }
 
-    /// The inode at a path from the root; slashes may stand doubled, in front and behind. Symbolic links are not
-    /// followed, and `.` and `..` are no names.
+    /// The inode at a path from the root; slashes may stand doubled, in front and behind. Symbolic links are
+    /// not followed, and `.` and `..` are no names.
     pub fn lookup(&self, path: &[u8]) -> Option<InodeId> {
         let mut id = self.root;
         for name in path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
@@ -197,14 +197,16 @@ impl Tree {
         self.get(id).map(|_| id)
     }
 
-    /// The first path that leads to the inode, from `/`, which is itself the path of the root. For messages: it searches
-    /// the directories on the way. An unknown inode or one that no name leads to is shown as `inode N`.
+    /// The first path that leads to the inode, from `/`, which is itself the path of the root. For messages:
+    /// it searches the directories on the way. An unknown inode or one that no name leads to is shown as
+    /// `inode N`.
     pub fn path_of(&self, id: InodeId) -> Vec<u8> {
         if id == self.root && !self.is_empty() {
             return b"/".to_vec();
         }
-        // In canonical order everything below a directory lies between it and its next sibling. The directories that
-        // can be on the way are therefore, at each level, the last whose number is below the wanted one.
+        // In canonical order everything below a directory lies between it and its next sibling. The
+        // directories that can be on the way are therefore, at each level, the last whose number is below the
+        // wanted one.
         let mut path = Vec::new();
         let mut found = None;
         let mut at = Some(self.root);

@@ -5,8 +5,8 @@
 pub enum Stage {
     /// The source is walked. Entries are names found; bytes are not counted.
     Scan,
-    /// The contents of files are read for the first time of two, to find equal parts. Entries are files; bytes are the bytes
-    /// of their contents.
+    /// The contents of files are read for the first time of two, to find equal parts. Entries are files;
+    /// bytes are the bytes of their contents.
     Compare,
     /// The contents of files are read. Entries are files; bytes are the bytes of their contents.
     Content,

@@ -30,12 +30,13 @@ pub struct ShapeOptions {
     pub time: TimeRule,
 }
 
-/// Applies the rules to every inode, the root included: first the forced owner, then the offset, as mkfs.erofs does.
+/// Applies the rules to every inode, the root included: first the forced owner, then the offset, as
+/// mkfs.erofs does.
 ///
 /// # Errors
 ///
-/// [`TreeError::IdOverflow`] with the first path whose owner or group with its offset exceeds 32 bits; the tree is then
-/// unchanged.
+/// [`TreeError::IdOverflow`] with the first path whose owner or group with its offset exceeds 32 bits; the
+/// tree is then unchanged.
 pub fn apply(tree: &mut Tree, options: &ShapeOptions) -> Result<(), TreeError> {
     for (id, inode) in tree.iter() {
         let owners = [

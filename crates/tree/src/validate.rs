@@ -19,8 +19,8 @@ struct Frame {
 }
 
 impl Tree {
-    /// Checks everything that a tree promises: canonical order, sorted and valid names, link counts, sorted xattrs,
-    /// lengths and ranges.
+    /// Checks everything that a tree promises: canonical order, sorted and valid names, link counts, sorted
+    /// xattrs, lengths and ranges.
     ///
     /// # Errors
     ///

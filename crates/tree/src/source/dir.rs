@@ -1,9 +1,9 @@
 //! A local directory as a source.
 //!
-//! The scan looks at everything once (`walk`), then sorts it into a tree (`assemble`). What it saw of each regular file
-//! is kept and compared when the file is opened and again after it is read, so that a tree that changes underneath gives
-//! an error and never a wrong image. Compared is the file, not the way to it: where a directory is moved meanwhile, its files may
-//! still be found.
+//! The scan looks at everything once (`walk`), then sorts it into a tree (`assemble`). What it saw of each
+//! regular file is kept and compared when the file is opened and again after it is read, so that a tree that
+//! changes underneath gives an error and never a wrong image. Compared is the file, not the way to it: where
+//! a directory is moved meanwhile, its files may still be found.
 
 mod assemble;
 mod holes;
@@ -65,8 +65,8 @@ pub struct DirSource {
 }
 
 impl DirSource {
-    /// Opens the directory; nothing is read before [`scan`](Source::scan). A relative path has to lead to the same
-    /// directory until the scan is over.
+    /// Opens the directory; nothing is read before [`scan`](Source::scan). A relative path has to lead to the
+    /// same directory until the scan is over.
     ///
     /// # Errors
     ///
@@ -89,7 +89,8 @@ impl DirSource {
         self.root.path()
     }
 
-    /// How many entries the last scan left out by rules ([`Source::leave_out`]); a directory counts once, whatever is in it.
+    /// How many entries the last scan left out by rules ([`Source::leave_out`]); a directory counts once,
+    /// whatever is in it.
     pub fn excluded(&self) -> u64 {
         self.excluded
     }

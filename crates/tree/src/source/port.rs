@@ -28,8 +28,8 @@ pub trait Source: Sync {
     /// The path of a content, for messages; empty if the reference is unknown.
     fn path(&self, content: ContentRef) -> PathBuf;
 
-    /// What the last scan left out or could not take as it is: one line each, in an order that depends on the source
-    /// alone.
+    /// What the last scan left out or could not take as it is: one line each, in an order that depends on the
+    /// source alone.
     fn warnings(&self) -> Vec<String>;
 }
 
@@ -57,8 +57,8 @@ impl<S: Source + ?Sized> Source for Box<S> {
 
 /// The bytes of one regular file.
 pub trait Content: Send + Sync {
-    /// Fills `buf` from `offset` as far as the file goes and returns how many bytes that are; fewer than asked for only
-    /// at the end of the file.
+    /// Fills `buf` from `offset` as far as the file goes and returns how many bytes that are; fewer than
+    /// asked for only at the end of the file.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, TreeError>;
 
     /// The first byte from `offset` on that may be other than zero, no more than the length of the file: what
@@ -67,7 +67,7 @@ pub trait Content: Send + Sync {
         offset
     }
 
-    /// To be called after the last read: an error with the path if the file is no longer what the scan saw. Bytes that
-    /// were read before count only after this.
+    /// To be called after the last read: an error with the path if the file is no longer what the scan saw.
+    /// Bytes that were read before count only after this.
     fn finish(&self) -> Result<(), TreeError>;
 }

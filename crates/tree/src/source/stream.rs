@@ -14,16 +14,16 @@ pub struct Streamed {
     pub size: u64,
     /// Its path from the root without a leading slash, as it is known now: for patterns and messages.
     pub path: Vec<u8>,
-    /// Its inode as it is known now. The tree may have another one in the end, but its extended attributes may not take
-    /// more space: how many bytes of the content can follow the inode is decided now.
+    /// Its inode as it is known now. The tree may have another one in the end, but its extended attributes
+    /// may not take more space: how many bytes of the content can follow the inode is decided now.
     pub inode: Inode,
 }
 
 /// A source whose contents come once, in an order that the source decides. The tree is known at the end.
 ///
-/// The calls: [`next`](Self::next) until it returns `None`, each followed by as many [`read`](Self::read) as the file has bytes
-/// for, then [`finish`](Self::finish). What the tree does not refer to in the end, such as a file that a later entry of the stream
-/// replaces, stays in the image as bytes that no file has.
+/// The calls: [`next`](Self::next) until it returns `None`, each followed by as many [`read`](Self::read) as
+/// the file has bytes for, then [`finish`](Self::finish). What the tree does not refer to in the end, such as
+/// a file that a later entry of the stream replaces, stays in the image as bytes that no file has.
 pub trait Stream: Send {
     /// The next regular file; those without content may be left out.
     ///

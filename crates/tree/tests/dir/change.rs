@@ -111,7 +111,8 @@ fn between_scan_and_open() {
         ("to socket", to_socket, "file type"),
         ("parent to link", parent_to_link, "file type"),
     ];
-    // A directory stays open if others of its files were opened before; it need not be reached by its name again then.
+    // A directory stays open if others of its files were opened before; it need not be reached by its name
+    // again then.
     let ways = cases.into_iter().flat_map(|case| [(case, false), (case, true)]);
     for ((name, deed, wanted), is_open) in ways.filter(|way| !(way.1 && way.0.0 == "parent to link")) {
         let dir = make();

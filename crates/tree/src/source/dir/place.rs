@@ -1,4 +1,5 @@
-//! Where directories and files of the source are, and how they are opened without ever following a symbolic link.
+//! Where directories and files of the source are, and how they are opened without ever following a symbolic
+//! link.
 
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -92,8 +93,8 @@ impl Root {
         if errno == Errno::NOENT { TreeError::Vanished { path } } else { io_error(action, path, errno) }
     }
 
-    /// A path by which calls that know no descriptors reach an open directory: through the descriptor, or its path from
-    /// the root where proc is not mounted.
+    /// A path by which calls that know no descriptors reach an open directory: through the descriptor, or its
+    /// path from the root where proc is not mounted.
     pub(super) fn call_path(&self, dir: BorrowedFd<'_>, rel: impl Fn() -> Vec<u8>) -> Vec<u8> {
         match &self.descriptors {
             Some(descriptors) => [descriptors, dir.as_raw_fd().to_string().as_bytes()].concat(),

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 /// So many stay open.
 const OPEN_MAX: usize = 32;
 
-/// Directories, each at the place that its number gives it. Nobody waits here, and what cannot be had is not had: then the
-/// way is taken from further above.
+/// Directories, each at the place that its number gives it. Nobody waits here, and what cannot be had is not
+/// had: then the way is taken from further above.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     places: [Mutex<Option<Directory>>; OPEN_MAX],

@@ -1,7 +1,7 @@
 //! The walk over a directory tree: many directories at once, few open descriptors, no recursion.
 //!
-//! Each task reads one directory, or one batch of the names of a large one, and puts what it found into a shared list.
-//! Nothing here depends on order; `assemble` sorts.
+//! Each task reads one directory, or one batch of the names of a large one, and puts what it found into a
+//! shared list. Nothing here depends on order; `assemble` sorts.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -116,7 +116,8 @@ pub(super) struct Walked {
     pub(super) notes: Notes,
 }
 
-/// What was left out and is to be said. Both are sorted, so that messages do not depend on the order of the walk.
+/// What was left out and is to be said. Both are sorted, so that messages do not depend on the order of the
+/// walk.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     /// Paths of entries that were to be skipped.
@@ -254,8 +255,8 @@ impl Walk<'_> {
 
     fn directory(&self, tasks: &Tasks<Task>, dir: u32) -> Result<Part, TreeError> {
         let fd = self.open_directory(dir)?;
-        // Its metadata come from the open directory and not from its name, so that entries and metadata belong together
-        // and a mount that begins here is taken by its own root.
+        // Its metadata come from the open directory and not from its name, so that entries and metadata
+        // belong together and a mount that begins here is taken by its own root.
         let stat = fstat(&fd).map_err(|errno| self.error("stat", dir, None, errno))?;
         let trust =
             Trust::of(fd.as_fd()).map_err(|errno| self.error("find the file system of", dir, None, errno))?;

@@ -1,10 +1,11 @@
 //! Extended attributes of one inode, read without following symbolic links.
 //!
-//! The kernel has no calls that take a directory descriptor and a name before Linux 6.13. Most inodes have no attributes,
-//! and asking by the path from the root is by far the cheapest way to learn that: opening each file costs half as much
-//! again, and `/proc/self/fd/DIR/NAME` makes threads wait for each other. But a path may lead elsewhere when directories
-//! are replaced meanwhile. Values are therefore never read by it: an inode that has any is opened, or reached through
-//! proc if it cannot be, and [`Leaves::confirm`] shows afterwards that the path has led to the same directory.
+//! The kernel has no calls that take a directory descriptor and a name before Linux 6.13. Most inodes have no
+//! attributes, and asking by the path from the root is by far the cheapest way to learn that: opening each
+//! file costs half as much again, and `/proc/self/fd/DIR/NAME` makes threads wait for each other. But a path
+//! may lead elsewhere when directories are replaced meanwhile. Values are therefore never read by it: an
+//! inode that has any is opened, or reached through proc if it cannot be, and [`Leaves::confirm`] shows
+//! afterwards that the path has led to the same directory.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -147,8 +148,8 @@ impl Prefix {
 
 /// Reads all attributes of the inode at a path from the root, sorted by name.
 ///
-/// Names of the namespace `system` other than the two POSIX ACLs are made up by the kernel from other metadata; they are
-/// handed to `made_up` and left out.
+/// Names of the namespace `system` other than the two POSIX ACLs are made up by the kernel from other
+/// metadata; they are handed to `made_up` and left out.
 pub(super) fn read(
     root: &Root,
     handle: Handle<'_>,
@@ -203,7 +204,8 @@ fn value_error(root: &Root, rel: &[u8], name: &CStr, errno: Errno) -> TreeError 
     }
 }
 
-/// Runs a call with the small buffer and, if that is too small for the answer, with the largest the kernel fills.
+/// Runs a call with the small buffer and, if that is too small for the answer, with the largest the kernel
+/// fills.
 fn with_room<'b>(
     small: &'b mut [u8],
     large: &'b mut Vec<u8>,
