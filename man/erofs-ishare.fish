@@ -95,7 +95,7 @@ complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l f
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l max-marginal -d 'Exit with 3 if the last image adds more than this' -r
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l html -d 'Write a page with tables and charts, for a browser; it needs no network and has no scripts' -r -F
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l allow-unshared -d 'Take images that announce no fingerprints as well; they share nothing'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l verify -d 'Read the contents: duplicates are those of content, fingerprints are held against it, and files that differ in a few bytes are named'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l verify -d 'Read the contents: duplicates are those of content, fingerprints are compared with it, and files that differ in a few bytes are named'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l json -d 'One JSON object'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -l csv -d 'One line per image, as comma-separated values'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand simulate" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -528,7 +528,7 @@ fn lie(image: &Path) {
     };
     let entry = full::index_at(&shape).unwrap();
     let file = fs::OpenOptions::new().write(true).open(image).unwrap();
-    // The block of a head stands behind its kind and its offset.
+    // The block of a head follows its kind and its offset.
     std::os::unix::fs::FileExt::write_all_at(&file, &0x00ff_ffff_u32.to_le_bytes(), entry + 4).unwrap();
 }
 

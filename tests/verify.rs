@@ -714,7 +714,7 @@ fn large_files_are_read_to_their_ends() {
     let output = verify([&image]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}");
-    assert!(text.contains("3 fingerprints held against 73.0 MiB"), "{text}");
+    assert!(text.contains("3 fingerprints compared with 73.0 MiB"), "{text}");
     // Where the last bytes of the large file are.
     let mut bytes = fs::read(&image).unwrap();
     let end = &fs::read(tree.join("large")).unwrap()[LENGTH - 4096..];
@@ -770,7 +770,7 @@ fn forms_and_exit_codes() {
     let missing = dir.path().join("missing");
     let missing = missing.to_str().unwrap();
     for (arguments, code, out) in [
-        (vec![right], 0, "right (2 inodes, 1 fingerprint held against"),
+        (vec![right], 0, "right (2 inodes, 1 fingerprint compared with"),
         (vec![forged], 4, "fingerprint-wrong: /file: nid 8: sha256: found sha256:"),
         (vec![missing], 8, "not wholly read"),
         (vec![forged, missing], 12, "fingerprint-wrong"),
@@ -821,7 +821,7 @@ fn a_golden_image_is_checked_from_signature_to_content() {
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains(&fs::read_to_string(&root).unwrap()), "{text}");
     let (code, text) = run(&["--verity"]);
-    assert!(code == Some(0) && text.contains("held against nothing"), "{text}");
+    assert!(code == Some(0) && text.contains("compared with nothing"), "{text}");
     let (code, text) = run(&["--verity", &format!("--roothash={}", "0".repeat(64))]);
     assert!(code == Some(4) && text.contains("verity: dm-verity hash tree: found root hash"), "{text}");
     let mut bytes = fs::read(&image).unwrap();

@@ -1,4 +1,4 @@
-//! Golden images and domains: hash trees held against veritysetup, signatures against openssl, and secrets
+//! Golden images and domains: hash trees compared with veritysetup, signatures against openssl, and secrets
 //! that stay secret.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]

@@ -26,7 +26,7 @@ pub struct Metadata {
     pub zone: Option<()>,
 }
 
-/// What may stand behind `--MZ`.
+/// What may follow `--MZ`.
 fn zone(typed: &str) -> Result<(), String> {
     let known = typed == "0" || typed.bytes().all(|byte| matches!(byte, b'i' | b'd'));
     match (known, typed.contains('d') && !typed.contains('i')) {
@@ -54,7 +54,7 @@ impl Metadata {
 /// `listed`.
 ///
 /// # Errors
-/// What is wrong, in one line. The size is held against the block size when the image is built.
+/// What is wrong, in one line. The size is compared with the block size when the image is built.
 pub(crate) fn metabox(
     flag: &str,
     typed: &str,

@@ -59,7 +59,7 @@ pub struct Verity {
     pub verity_sidecar: Vec<Dialect>,
 }
 
-/// Who is told about the tree.
+/// Who gets to know of the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Dialect {
     /// X.verity with the tree and X.roothash, for X.raw

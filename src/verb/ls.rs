@@ -1,4 +1,4 @@
-//! `erofs-ishare ls`: the names in an image, and what stands behind them.
+//! `erofs-ishare ls`: the names in an image, and what they stand for.
 
 use std::ffi::OsString;
 use std::io::Write;

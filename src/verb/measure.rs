@@ -381,7 +381,7 @@ fn signed(bytes: i64) -> String {
     if bytes == 0 { "0".into() } else { format!("{sign}{}", grouped(bytes.unsigned_abs())) }
 }
 
-/// The sums: what they are, bytes, and what stands behind them.
+/// The sums: what they are, bytes, and what they stand for.
 fn rows(report: &Report) -> Vec<(&'static str, u64, String)> {
     let none = String::new;
     let measured = &report.measured;

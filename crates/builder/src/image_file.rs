@@ -32,7 +32,7 @@ pub type LastStep = Box<dyn FnOnce(&ImageFile, u64) -> Result<(u64, Set), BuildE
 /// An image that is being written.
 pub struct ImageFile {
     file: Arc<File>,
-    /// What its bytes go through: the file itself, or what stands in front of it.
+    /// What its bytes go through: the file itself, or what precedes it.
     target: Arc<dyn Target>,
     wrap: Option<Wrap>,
     path: PathBuf,

@@ -85,9 +85,9 @@ pub struct CompressionOptions {
     pub pcluster_size: u32,
     /// Which files are stored compressed.
     pub class: CompressClass,
-    /// How places of pclusters are told.
+    /// How places of pclusters are stored.
     pub index: IndexForm,
-    /// The last pcluster of a file stands behind its inode where it fits (`-E ztailpacking`).
+    /// The last pcluster of a file follows its inode where it fits (`-E ztailpacking`).
     pub tail_packing: bool,
     /// Small files and ends of files go to one shared inode that is compressed as a whole (`-E fragments`).
     pub fragments: Option<FragmentOptions>,
@@ -151,7 +151,7 @@ pub enum CompressClass {
     Never,
 }
 
-/// How places of pclusters are told.
+/// How places of pclusters are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IndexForm {
     /// 2 or 4 bytes per block of content where that holds everything, else 8 (`z_erofs_lcluster_index`).

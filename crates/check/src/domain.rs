@@ -10,7 +10,7 @@ use crate::fingerprint::{Content, shown};
 use crate::report::Report;
 
 /// Files with equal fingerprints and different contents. The images are given with the names that the
-/// findings have for them; the first file with a fingerprint is the one that the others are held against.
+/// findings have for them; the first file with a fingerprint is the one that the others are compared with.
 pub fn conflicts(images: &[(&str, &Report)]) -> Vec<Finding> {
     let mut known: HashMap<&[u8], (usize, &Content)> = HashMap::new();
     let mut findings = Vec::new();
@@ -21,7 +21,7 @@ pub fn conflicts(images: &[(&str, &Report)]) -> Vec<Finding> {
                 continue;
             }
             let code = if first == index { Code::FingerprintConflict } else { Code::DomainConflict };
-            // What one image says against itself is told where that image is checked.
+            // What one image says against itself is reported where that image is checked.
             if first == index && images.len() > 1 {
                 continue;
             }

@@ -174,7 +174,7 @@ pub struct Finding {
     pub found: String,
     /// What should be there; empty where the found says it all.
     pub wanted: String,
-    /// Findings are told in the order of the walk.
+    /// Findings are reported in the order of the walk.
     pub(crate) order: u64,
 }
 

@@ -113,14 +113,14 @@ pub struct Content {
     pub(crate) order: u64,
 }
 
-/// A fingerprint that is being made again.
+/// A fingerprint that is being recomputed.
 pub(crate) struct Judge<'a> {
     value: &'a [u8],
     /// The kind that the value's tag names, if there is one.
     tagged: Option<FingerprintKind>,
     /// Those of the tag's kind, else of all kinds whose hexadecimal digits the value could be.
     hashers: Vec<(FingerprintKind, Box<dyn Hasher>)>,
-    /// The value can be made again.
+    /// The value can be recomputed.
     decisive: bool,
 }
 
@@ -128,11 +128,11 @@ pub(crate) struct Judge<'a> {
 pub(crate) struct Verdict {
     pub(crate) digest: Vec<u8>,
     pub(crate) finding: Option<Finding>,
-    /// The value could be held against the content.
+    /// The value could be compared with the content.
     pub(crate) judged: bool,
 }
 
-/// The kind by which a value can be made again, if its tag tells that; the namespace is that of kinds that
+/// The kind by which a value can be recomputed, if its tag tells that; the namespace is that of kinds that
 /// need one.
 pub(crate) fn decisive_kind(value: &[u8], namespace: Option<Uuid>) -> Option<FingerprintKind> {
     algo::by_value(value).filter(|kind| !kind.needs_namespace || namespace.is_some())

@@ -42,7 +42,7 @@ pub(crate) fn read(primary: &dyn ReadAt, at: u64, length: usize) -> Option<Vec<u
 }
 
 /// Where the index of a compressed file ends, whose inode starts at byte `at`; `None` if its map header is
-/// not understood, which is told when the file is mapped.
+/// not understood, which is reported when the file is mapped.
 pub(crate) fn index_end(image: &Image, primary: &dyn ReadAt, inode: &Inode, at: u64) -> Option<u64> {
     let header_end = at.checked_add(u64::try_from(inode.record.header_size()).ok()?)?;
     let header_at = map_header::at(header_end)?;
@@ -71,7 +71,7 @@ pub(crate) fn index_end(image: &Image, primary: &dyn ReadAt, inode: &Inode, at: 
 /// Shared attributes by the byte at which they start, with their ends.
 pub(crate) type Shared = BTreeMap<u64, u64>;
 
-/// Adds the shared attributes that an inode refers to. Those that cannot be read are told where its
+/// Adds the shared attributes that an inode refers to. Those that cannot be read are reported where its
 /// attributes are.
 pub(crate) fn add_shared(
     image: &Image,

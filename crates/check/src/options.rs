@@ -16,7 +16,7 @@ pub enum Profile {
 pub struct Options {
     /// The profile that the image has to keep to.
     pub profile: Option<Profile>,
-    /// The namespace of fingerprints that need one to be made again.
+    /// The namespace of fingerprints that need one to be recomputed.
     pub namespace: Option<Uuid>,
     /// How many threads work; 0 is one per processor.
     pub threads: usize,

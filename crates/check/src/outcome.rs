@@ -16,9 +16,9 @@ pub(crate) struct Outcome {
     pub(crate) findings: Findings,
     pub(crate) ranges: Vec<Range>,
     pub(crate) contents: Vec<Content>,
-    /// Fingerprints that were held against the content.
+    /// Fingerprints that were compared with the content.
     pub(crate) judged: u64,
-    /// Fingerprints of kinds that cannot be made again here.
+    /// Fingerprints of kinds that cannot be recomputed here.
     pub(crate) unjudged: u64,
     pub(crate) bytes: u64,
     /// Inodes without a name.

@@ -6,7 +6,7 @@ pub(crate) enum Kind {
     /// An inode, its attributes, chunk table, index or inline tail, a shared attribute, or the superblock.
     Metadata,
     /// The blocks of a flat file of this many bytes. Files of equal content may share them from the first on;
-    /// the end of one can stand behind its inode instead.
+    /// the end of one can follow its inode instead.
     Flat(u64),
     /// Chunks of this many bytes; each may be shared.
     Chunks(u64),
@@ -34,7 +34,8 @@ pub(crate) struct Range {
 /// An overlap: the range that comes first, and the one that begins inside it.
 pub(crate) type Overlap = (Range, Range);
 
-/// The overlaps that no right image has. For each range at most one with metadata and one with data is told.
+/// The overlaps that no right image has. For each range at most one with metadata and one with data is
+/// reported.
 pub(crate) fn overlaps(mut ranges: Vec<Range>) -> Vec<Overlap> {
     // The stable sort, because what comes is in parts that are sorted already.
     ranges.sort();
@@ -83,7 +84,7 @@ mod tests {
             (range(Kind::Metadata, 0, 64, 1), range(Kind::Flat(64), 32, 96, 2), true),
             (range(Kind::Flat(4000), 0, 4096, 1), range(Kind::Flat(4000), 0, 4096, 2), false),
             (range(Kind::Flat(4000), 0, 4096, 1), range(Kind::Flat(3999), 0, 4096, 2), true),
-            // The last 4 bytes of one stand behind its inode.
+            // The last 4 bytes of one follow its inode.
             (range(Kind::Flat(8196), 0, 8192, 1), range(Kind::Flat(8196), 0, 12_288, 2), false),
             (range(Kind::Flat(8192), 0, 8192, 1), range(Kind::Flat(8192), 4096, 12_288, 2), true),
             (range(Kind::Chunks(4096), 0, 8192, 1), range(Kind::Chunks(4096), 4096, 8192, 2), false),

@@ -21,9 +21,9 @@ pub struct Report {
     pub bytes: u64,
     /// Whether the image announces fingerprints.
     pub fingerprints: bool,
-    /// Fingerprints that were held against the content.
+    /// Fingerprints that were compared with the content.
     pub judged: u64,
-    /// Fingerprints of kinds that cannot be made again here; only equality among them is checked.
+    /// Fingerprints of kinds that cannot be recomputed here; only equality among them is checked.
     pub unjudged: u64,
     /// Files with a fingerprint, for [`crate::conflicts`].
     pub contents: Vec<Content>,

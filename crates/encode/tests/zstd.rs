@@ -1,4 +1,4 @@
-//! zstd frames of a fixed size: decoded by two decoders, held against a search with libzstd, the same from
+//! zstd frames of a fixed size: decoded by two decoders, compared with a search with libzstd, the same from
 //! any history.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a failure is the test's")]
@@ -161,7 +161,7 @@ fn short_outputs_decode() {
     }
 }
 
-/// The slow twin: the longest prefix by halving, with libzstd.
+/// The reference implementation: the longest prefix by halving, with libzstd.
 fn halved(level: i32, src: &[u8], size: usize) -> usize {
     let (mut fits, mut too_long) = (0, src.len() + 1);
     let mut dst = vec![0; size];

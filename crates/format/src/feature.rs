@@ -54,7 +54,7 @@ pub mod incompat {
     pub const DEVICE_TABLE: u32 = 0x08;
     /// Heads of a second compression algorithm in the index of a file: the same bit.
     pub const COMPR_HEAD2: u32 = DEVICE_TABLE;
-    /// Compressed tails stand behind the inode.
+    /// Compressed tails follow the inode.
     pub const ZTAILPACKING: u32 = 0x10;
     /// Fragments in a packed inode, or deduplicated extents: one bit for both.
     pub const FRAGMENTS: u32 = 0x20;

@@ -44,7 +44,7 @@ pub mod advise {
     pub const BIG_PCLUSTER_1: u16 = 0x02;
     /// PLAIN and HEAD2 pclusters may be larger than a block.
     pub const BIG_PCLUSTER_2: u16 = 0x04;
-    /// The last pcluster stands behind the index.
+    /// The last pcluster follows the index.
     pub const INLINE_PCLUSTER: u16 = 0x08;
     /// Plain data stands at the same place of a block on disk as in the file.
     pub const INTERLACED_PCLUSTER: u16 = 0x10;

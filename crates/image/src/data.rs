@@ -122,7 +122,7 @@ impl FileData {
         self.compressed.as_ref().map(|compressed| compressed.map().algorithms()).unwrap_or_default()
     }
 
-    /// The map header of a compressed file, which says in which form its extents are told; `None` for other
+    /// The map header of a compressed file, which says in which form its extents are stored; `None` for other
     /// files.
     pub fn map_header(&self) -> Option<MapHeader> {
         self.compressed.as_ref().map(|compressed| compressed.map().header())

@@ -11,7 +11,7 @@ use crate::error::{Cause, Result};
 use crate::read_at::ReadAt;
 
 /// Fills `buf` from byte `at` of `source`, which messages call `name`; `what` is what stands there. The range
-/// is held against the length of the source first, so that a wrong address is named as such.
+/// is compared with the length of the source first, so that a wrong address is named as such.
 pub(crate) fn read_exactly(
     source: &dyn ReadAt,
     name: &str,

@@ -242,7 +242,7 @@ impl Image {
         prefix.and_then(|prefix| prefix.strip(index, name)) == Some(entry.name.as_slice())
     }
 
-    /// An entry under its full name; `None` for the zeros that may stand behind the last one.
+    /// An entry under its full name; `None` for the zeros that may follow the last one.
     fn named(&self, entry: &StoredEntry<'_>) -> Result<Option<Xattr>> {
         if entry.name_index == INDEX_NONE && entry.name.is_empty() && entry.value_len == 0 {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! The images of the scenarios in `testdata/scenarios`: made anew from a list of recipes, so that none is
+//! The images of the scenarios in `testdata/scenarios`: made from a list of recipes, so that none is
 //! kept.
 
 use std::collections::{BTreeMap, BTreeSet};

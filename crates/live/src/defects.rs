@@ -3,7 +3,7 @@
 
 use crate::kernel::{DELIMITED, SHARES_SINCE, Version};
 
-/// The newest version that most rows were held against.
+/// The newest version that most rows were compared with.
 pub const EXAMINED: Version = Version::new(7, 2, 13);
 
 /// Until when a row holds.

@@ -75,7 +75,7 @@ impl Verdict {
     }
 }
 
-/// What a machine is told.
+/// What is said of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnosis {
     /// Whether its kernel can share.

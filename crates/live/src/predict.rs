@@ -1,4 +1,5 @@
-//! What the model says of the images behind mounts that were looked at, to be held against what is in memory.
+//! What the model says of the images behind mounts that were looked at, to be compared with what is in
+//! memory.
 
 use std::collections::{HashMap, HashSet};
 

@@ -31,7 +31,7 @@ const PAGEMAP_FRAME: u64 = (1 << 55) - 1;
 pub struct Look {
     /// The mount has `inode_share`, so that files may share their pages with those of other mounts.
     pub shares: bool,
-    /// Whether the pages are also told apart by the page frames they are in. Needs `CAP_SYS_ADMIN`.
+    /// Whether the pages are also distinguished by the page frames they are in. Needs `CAP_SYS_ADMIN`.
     pub frames: bool,
 }
 

@@ -17,7 +17,7 @@ use crate::survey::{Findings, Hint, Named};
 const DIGEST: &str = "blake3";
 /// How many files are named.
 const TOP_FILES: usize = 5;
-/// How many bytes of two files are held against each other at once.
+/// How many bytes of two files are compared with each other at once.
 const PIECE: usize = 1 << 18;
 
 type Digest = Vec<u8>;

@@ -181,7 +181,7 @@ impl Surveyor {
         let Some(first) = self.places.insert(hash_of(value), place) else { return };
         let again = match (first, place) {
             (Some(first), Some(place)) if first != place => inode.size(),
-            // Whole blocks are stored once; the tail stands behind each inode.
+            // Whole blocks are stored once; the tail follows each inode.
             _ if tail == inode.size() || (first.is_some() && first == place) => tail,
             _ => 0,
         };
@@ -192,7 +192,7 @@ impl Surveyor {
     }
 }
 
-/// How many bytes of the inode's data stand behind it.
+/// How many bytes of the inode's data follow it.
 fn tail_of(inode: &Inode, block_size: u64) -> u64 {
     if inode.layout() != DataLayout::FlatInline || inode.size() == 0 {
         return 0;

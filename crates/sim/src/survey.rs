@@ -18,7 +18,7 @@ use crate::world::Reason;
 
 /// How many paths are remembered.
 pub const PATHS_MAX: usize = 4 << 20;
-/// How many directories are told apart.
+/// How many directories are distinguished.
 const DIRS_MAX: usize = 1 << 16;
 /// How many names of a path the directories of the report have.
 const DIR_DEPTH: usize = 2;

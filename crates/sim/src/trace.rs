@@ -192,7 +192,7 @@ pub fn unescape(text: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// What stands behind a backslash: the byte, and how many characters say it.
+/// What follows a backslash: the byte, and how many characters say it.
 fn escaped(rest: &[u8]) -> Option<(u8, usize)> {
     let first = *rest.first()?;
     let digits = |from: usize, most: usize, radix: u32| {

@@ -328,7 +328,7 @@ impl<'f> World<'f> {
     pub fn remount(&mut self, name: &str, inode_share: bool) -> Result<(), WorldError> {
         let id = self.superblock_of(name)?;
         if let Some(superblock) = self.superblocks.get_mut(&id) {
-            // The checks of mounting are not made again, not even whether the image announces fingerprints.
+            // The checks of mounting are not repeated, not even whether the image announces fingerprints.
             superblock.shares = inode_share;
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! The model against a naive twin: lists that are searched from end to end and sets of single pages, written
-//! from the rules alone. Random events, equal results after each.
+//! The model against a naive reference implementation: lists that are searched from end to end and sets of
+//! single pages, written from the rules alone. Random events, equal results after each.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 

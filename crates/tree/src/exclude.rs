@@ -13,7 +13,7 @@ use crate::node::{Entry, Tree, push_name};
 
 /// Rules by which entries of a source are left out; a directory that is left out takes its contents with it.
 ///
-/// Every rule is held against the path relative to the root of the source without a leading slash, such as
+/// Every rule is compared with the path relative to the root of the source without a leading slash, such as
 /// `usr/share/doc`. The root itself is never tested.
 ///
 /// Regular expressions are those of the crate `regex` on bytes (no Unicode classes, `.` matches every byte,

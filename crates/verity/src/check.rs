@@ -18,7 +18,7 @@ pub struct Request<'a> {
     pub hashes: &'a dyn ReadAt,
     /// Where the hash area begins, with its superblock.
     pub hash_offset: u64,
-    /// The root hash that is trusted; without one, the tree is only held against itself and the data.
+    /// The root hash that is trusted; without one, the tree is only compared with itself and the data.
     pub root: Option<RootHash>,
     /// How many threads work; 0 is one per processor.
     pub threads: usize,
@@ -192,7 +192,7 @@ impl Walk<'_> {
         let mut block = vec![0; size.len()];
         self.read_hashes(at, &mut block)?;
         if self.hasher.block(&block) != want {
-            // What comes before it in the data is told first.
+            // What comes before it in the data is reported first.
             return Ok(self.flush()?.or(Some(Wrong::Hash { level, block: index, at })));
         }
         let below = self.levels.as_slice()[level - 1].blocks;

@@ -148,7 +148,7 @@ pub fn join(
 
 /// Checks a detached signature of a root hash, with or without signed attributes, against trusted
 /// certificates: those of signers, or of authorities that issued the certificates that the signature brings
-/// along. Dates are told, not enforced.
+/// along. Dates are reported, not enforced.
 ///
 /// # Errors
 /// When the signature is damaged or not detached, nobody that is trusted signed, or someone signed something

@@ -1,4 +1,4 @@
-//! Trees against a slow twin, and what a check says about each flipped bit.
+//! Trees against a reference implementation, and what a check says about each flipped bit.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it where it stands")]
 

@@ -66,7 +66,7 @@ pub struct Args {
     #[arg(long)]
     pub(super) allow_unshared: bool,
 
-    /// Read the contents: duplicates are those of content, fingerprints are held against it, and files that
+    /// Read the contents: duplicates are those of content, fingerprints are compared with it, and files that
     /// differ in a few bytes are named
     #[arg(long)]
     pub(super) verify: bool,

@@ -40,7 +40,7 @@ pub(super) fn text(
         write!(out, "{}: {verdict} ({inodes}", one_line(&checked.name))?;
         if report.fingerprints {
             let fingerprints = counted(report.judged, "fingerprint", "fingerprints");
-            write!(out, ", {fingerprints} held against {}", size(report.bytes))?;
+            write!(out, ", {fingerprints} compared with {}", size(report.bytes))?;
         } else {
             write!(out, ", no fingerprints announced")?;
         }
@@ -55,7 +55,7 @@ pub(super) fn text(
             match (&proved.signer, proved.trusted) {
                 (Some(signer), _) => write!(out, " signed by {}", one_line(signer))?,
                 (None, true) => {}
-                (None, false) => write!(out, ", held against nothing")?,
+                (None, false) => write!(out, ", compared with nothing")?,
             }
             if proved.certificate_valid == Some(false) {
                 write!(out, ", whose certificate is not valid today")?;

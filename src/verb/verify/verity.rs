@@ -14,7 +14,7 @@ use crate::verb::cover::{self, Uncovered};
 use crate::verb::sign::read;
 use crate::verb::source::shown;
 
-/// What is to be held against the image.
+/// What is to be compared with the image.
 #[derive(Debug, clap::Args)]
 pub(super) struct VerityArgs {
     /// Check the image against its dm-verity hash tree: the one behind it, or in FILE
@@ -52,7 +52,7 @@ pub(super) struct Tree {
 pub(super) struct Proved {
     /// The root hash that the tree leads to.
     pub(super) root_hash: String,
-    /// Whether it was held against one that is trusted: given, or signed.
+    /// Whether it was compared with one that is trusted: given, or signed.
     pub(super) trusted: bool,
     /// The subject of the certificate of whoever signed it.
     pub(super) signer: Option<String>,

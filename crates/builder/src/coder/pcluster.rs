@@ -42,7 +42,7 @@ pub(crate) enum Rest {
     /// Nothing.
     #[default]
     Nothing,
-    /// A last pcluster that stands behind the inode.
+    /// A last pcluster that follows the inode.
     Inline {
         /// Bytes of content.
         length: u32,
@@ -113,11 +113,11 @@ struct Attempt {
     consumed: usize,
     /// Bytes without padding.
     written: usize,
-    /// Bytes with padding, where it does not stand behind the inode.
+    /// Bytes with padding, where it does not follow the inode.
     stored: usize,
     /// It ends with the file.
     is_end: bool,
-    /// It stands behind the inode.
+    /// It follows the inode.
     inline: bool,
 }
 
@@ -388,7 +388,7 @@ impl Encoder {
 impl Attempt {
     /// Whether the alternative costs at most `percent` percent more stored bytes per byte of content. One
     /// that leaves a rest of what this one ends would take another block, so it has to end with the file too;
-    /// and what stands behind the inode takes no block at all.
+    /// and what follows the inode takes no block at all.
     fn yields_to(self, other: Self, percent: u8) -> bool {
         if self.is_end && !other.is_end || self.inline && !other.inline {
             return false;

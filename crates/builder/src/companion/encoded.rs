@@ -169,7 +169,7 @@ fn inline(
 }
 
 /// Bytes of table and tail that a content takes among the metadata, wherever the original will start; `None`
-/// if it cannot be told.
+/// if it is not known.
 fn metadata(content: &Content<Vec<u8>>, data: &FileData, bounds: &Bounds) -> Option<usize> {
     let tables = Tables { block_bits: bounds.block_bits, forces_indexes: false, devices: vec![0] };
     let made = tables.make(content, Kind::Compressed, data.len(), EXTENDED_SIZE as u64).ok()?;

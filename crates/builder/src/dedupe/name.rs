@@ -1,4 +1,4 @@
-//! Which chunks are equal: those that a fast hash takes for equal are read again and told apart by BLAKE3.
+//! Which chunks are equal: those that a fast hash takes for equal are read again and distinguished by BLAKE3.
 //!
 //! Most contents occur once, so the digest that nobody can make two contents for is computed of a few of them
 //! only.

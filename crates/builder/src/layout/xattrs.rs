@@ -1,7 +1,7 @@
 //! Which xattrs an image stores, where, and under which prefix.
 //!
 //! An xattr that many inodes have is stored once in the shared area and referred to by number; the others
-//! stand behind their inodes. A fingerprint always stands behind its inode, first of all, because Linux looks
+//! follow their inodes. A fingerprint always follows its inode, first of all, because Linux looks
 //! for it whenever the inode is looked up.
 
 use std::collections::BTreeMap;

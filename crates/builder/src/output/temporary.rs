@@ -62,7 +62,7 @@ fn nameless(folder: &OwnedFd) -> io::Result<Option<File>> {
     }
 }
 
-/// Gives the nameless file a temporary name in the folder.
+/// Gives the file without a name a temporary name in the folder.
 pub(crate) fn link(file: &File, folder: &Arc<OwnedFd>) -> io::Result<Named> {
     let source = own_name(file);
     let make =
@@ -70,7 +70,7 @@ pub(crate) fn link(file: &File, folder: &Arc<OwnedFd>) -> io::Result<Named> {
     with_name(folder, make).map(|((), named)| named)
 }
 
-/// Gives the nameless file its name; false if that is taken.
+/// Gives the file without a name its name; false if that is taken.
 pub(crate) fn link_new(file: &File, place: &Place) -> io::Result<bool> {
     let (folder, name) = place.at();
     match rustix::fs::linkat(CWD, own_name(file), folder, name, AtFlags::SYMLINK_FOLLOW) {

@@ -154,7 +154,7 @@ impl Phase<'_> {
         })
     }
 
-    /// How a file is to be put together, if it refers to others or others to it.
+    /// How a file is to be encoded, if it refers to others or others to it.
     pub(crate) fn recipe(&self, file: usize) -> Option<&Recipe> {
         self.recipes?.of(file)
     }

@@ -41,7 +41,7 @@ fn lengths(src: &[u8], dst: &[u8]) -> (c_int, c_int) {
     (clip(src.len()), clip(dst.len()))
 }
 
-/// What liblz4 reported, held against what it was given.
+/// What liblz4 reported, compared with what it was given.
 fn checked(src: &[u8], dst: &[u8], consumed: c_int, written: c_int) -> (usize, usize) {
     let consumed = usize::try_from(consumed).unwrap_or(0);
     let written = usize::try_from(written).unwrap_or(0);
@@ -49,7 +49,7 @@ fn checked(src: &[u8], dst: &[u8], consumed: c_int, written: c_int) -> (usize, u
 }
 
 /// Encodes a prefix of `src` into `dst` with the fast encoder: bytes consumed and written, both 0 when
-/// nothing fits. What our own encoder is held against.
+/// nothing fits. What our own encoder is compared with.
 #[cfg(test)]
 pub(super) fn compress_fast(src: &[u8], dst: &mut [u8]) -> (usize, usize) {
     let (mut consumed, room) = lengths(src, dst);

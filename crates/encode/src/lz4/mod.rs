@@ -59,7 +59,7 @@ const LEVEL_MAX: i32 = 12;
 /// bytes it is applied to.
 const LEVEL_ABOVE_FAST: i32 = 4;
 
-/// The level of liblz4 that stands behind a level of `lz4hc`.
+/// The level of liblz4 that is used for a level of `lz4hc`.
 ///
 /// From 4 to 9, each level of liblz4 looks at twice as many candidates for a match as the one below it
 /// (`k_clTable`), 256 at level 9. The second half of them makes large images 0.03 to 0.07 % smaller and takes

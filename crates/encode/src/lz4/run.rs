@@ -33,7 +33,7 @@ const COPIED: usize = 16;
 /// Clears the table and encodes up to where a margin begins; `None` where there is nothing but margins.
 ///
 /// `HASHED` bytes find a match, one that directly follows another is taken from `NEXT_MIN` bytes on, and
-/// after each 2^`PATIENCE` positions in vain the next ones are one byte further apart.
+/// after each 2^`PATIENCE` positions without a match the next ones are one byte further apart.
 ///
 /// What holds, and the unsafe code relies on:
 ///

@@ -7,7 +7,7 @@
 //! index       0 startblk_hi:2   2 device_id:2   4 startblk_lo:4
 //! ```
 //!
-//! The entries stand behind the inode and its xattrs, at a multiple of their own size.
+//! The entries follow the inode and its xattrs, at a multiple of their own size.
 
 use crate::error::{FormatError, Rule};
 use crate::units::BlockBits;

@@ -1,5 +1,5 @@
 //! Flat data: consecutive blocks from `i_u` on; with the inline layout, the bytes past the last whole block
-//! stand behind the inode and its xattrs, inside one block of the metadata area.
+//! follow the inode and its xattrs, inside one block of the metadata area.
 
 use crate::error::FormatError;
 use crate::extent::{Extent, Place};

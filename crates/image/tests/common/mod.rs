@@ -97,7 +97,7 @@ impl Maker {
         nid
     }
 
-    /// Puts a directory whose entries stand behind its inode; `.` and `..` lead to itself and to `parent`.
+    /// Puts a directory whose entries follow its inode; `.` and `..` lead to itself and to `parent`.
     pub(crate) fn dir(&mut self, nid: u64, parent: Nid, entries: &[(&[u8], Nid, FileType)]) -> Nid {
         let dots: [(&[u8], Nid, FileType); 2] =
             [(b".", Nid(nid), FileType::Directory), (b"..", parent, FileType::Directory)];
@@ -108,7 +108,7 @@ impl Maker {
         self.inode(nid, record, &[], &block)
     }
 
-    /// Puts a regular file whose content stands behind its inode.
+    /// Puts a regular file whose content follows its inode.
     pub(crate) fn file(&mut self, nid: u64, xattrs: &[u8], content: &[u8]) -> Nid {
         let record = inode(FileType::Regular, DataLayout::FlatInline, content.len() as u64);
         self.inode(nid, record, xattrs, content)

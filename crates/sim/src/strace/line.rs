@@ -2,7 +2,7 @@
 
 use crate::trace::unescape;
 
-/// The most arguments of a call that are told apart.
+/// The most arguments of a call that are distinguished.
 const ARGUMENTS_MAX: usize = 16;
 
 /// Results are signed numbers of 64 bits, and those below 0 are errors, however they are written.
@@ -168,7 +168,7 @@ fn number(text: &[u8]) -> Option<u64> {
     if text.iter().all(u8::is_ascii_digit) { number_before(text) } else { None }
 }
 
-/// Arguments up to the bracket that closes them, and what stands behind it. Brackets and commas inside of
+/// Arguments up to the bracket that closes them, and what follows it. Brackets and commas inside of
 /// strings and of other brackets do not count.
 fn arguments(text: &[u8]) -> Option<(Vec<&[u8]>, &[u8])> {
     let mut found: Vec<&[u8]> = Vec::new();

@@ -30,7 +30,7 @@ pub enum Whiteouts {
 const OVERLAY: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 /// What follows them where the attribute of a file of the overlay itself begins with one of them.
 const ESCAPE: &[u8] = b"overlay.";
-/// What stands in front of a name that is gone.
+/// What precedes a name that is gone.
 const GONE: &[u8] = b".wh.";
 /// The rest of the name that says that a directory is opaque.
 const OPAQUE: &[u8] = b".wh..opq";

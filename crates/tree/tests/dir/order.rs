@@ -108,7 +108,7 @@ fn the_tree_does_not_depend_on_threads_or_on_the_order_of_creation() {
     for (number, path) in visited {
         assert_eq!(trees[0].path_of(erofs_tree::InodeId(number)), path);
     }
-    // path_of searches; the walk is its slow twin.
+    // path_of searches; the walk is its reference implementation.
     let mut seen = std::collections::BTreeSet::new();
     for (path, number) in paths(&trees[0]) {
         if seen.insert(number) {

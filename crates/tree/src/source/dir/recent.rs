@@ -45,7 +45,7 @@ impl Recent {
     }
 
     /// Whether the last question like this at the same place was for the same directory. Many directories
-    /// have one file only, and it would be in vain to open those.
+    /// have one file only, and it would be useless to open those.
     pub(super) fn is_repeated(&self, number: u32) -> bool {
         self.asked[place(number)].swap(number, Ordering::Relaxed) == number
     }
