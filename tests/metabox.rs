@@ -262,3 +262,21 @@ fn what_cannot_be_meant_is_refused_in_one_line() {
         assert!(!target.exists(), "{options:?} left an image");
     }
 }
+
+/// The metabox is a file of the image: what is wrong with its data is a finding, and no failure to read.
+#[test]
+fn damaged_metadata_is_a_finding() {
+    const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+    let source = source();
+    let (_place, image) = build(&["-m4096:zstd"], source.path());
+    let mut bytes = fs::read(&image).unwrap();
+    let last = bytes.windows(4).rposition(|window| window == MAGIC).unwrap();
+    for byte in &mut bytes[last + 20..last + 60] {
+        *byte ^= 0x55;
+    }
+    fs::write(&image, bytes).unwrap();
+    let output = Command::new(ISHARE).arg("verify").arg(&image).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{text}");
+    assert!(text.contains("zstd data of "), "{text}");
+}

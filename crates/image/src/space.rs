@@ -21,8 +21,11 @@ pub(crate) fn read_exactly(
 ) -> Result<()> {
     let length = length_of(buf);
     check_range(source, name, what, at, length)?;
+    // What is read of a metabox is a file of the image: what is wrong with that file is no failure to read.
     source.read_at(at, buf).map_err(|error| {
-        Cause::Io { what, space: name.to_owned(), at, length, source: Arc::new(error) }.into()
+        error.downcast().unwrap_or_else(|source| {
+            Cause::Io { what, space: name.to_owned(), at, length, source: Arc::new(source) }.into()
+        })
     })
 }
 
