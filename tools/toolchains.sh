@@ -4,7 +4,7 @@
 # Ways, all of them by default:
 #   declared   build both programs with the `rust-version` of Cargo.toml; needs that toolchain
 #              (rustup toolchain install VERSION)
-#   i686       test disk format and decoders with 32 bits, and build the reader; needs the target
+#   i686       test disk format, reader and decoders with 32 bits; needs the target
 #              (rustup target add i686-unknown-linux-gnu) and a C compiler for it (package gcc-multilib)
 #   s390x      the same with the other order of bytes; needs the target (rustup target add
 #              s390x-unknown-linux-gnu), a C compiler (package gcc-s390x-linux-gnu) and an emulator (package
@@ -50,8 +50,7 @@ try_declared() {
     fi
 }
 
-# try_machine WAY TARGET COMPILER PACKAGE [RUNNER]: tests what reads images, for another machine. The tests of
-# the reader need erofs-testkit, whose `refuse` does not compile there: seccompiler lacks these machines.
+# try_machine WAY TARGET COMPILER PACKAGE [RUNNER]: tests what reads images, for another machine.
 try_machine() {
     local way=$1 triple=$2 compiler=$3 package=$4 runner=${5:-} libraries name
     libraries=$(rustc --print target-libdir --target "$triple" 2>/dev/null) || libraries=''
@@ -73,8 +72,7 @@ try_machine() {
     name=${triple//-/_}
     export "CC_$name=$compiler" "CARGO_TARGET_${name^^}_LINKER=${compiler%% *}"
     [ -z "$runner" ] || export "CARGO_TARGET_${name^^}_RUNNER=$runner"
-    cargo test --locked --quiet --target "$triple" -p erofs-format -p erofs-decode
-    cargo build --locked --quiet --target "$triple" -p erofs-image
+    cargo test --locked --quiet --target "$triple" -p erofs-format -p erofs-image -p erofs-decode
     printf 'tested: %s\n' "$triple"
 }
 

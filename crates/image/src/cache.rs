@@ -119,9 +119,9 @@ mod tests {
 
         fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
             self.reads.fetch_add(1, Ordering::Relaxed);
-            let start = usize::try_from(offset).unwrap();
+            let end = offset.saturating_add(buf.len() as u64);
             match self.bad {
-                Some(bad) if (start..start.saturating_add(buf.len())).contains(&bad) => {
+                Some(bad) if (offset..end).contains(&(bad as u64)) => {
                     Err(io::ErrorKind::Other.into())
                 }
                 _ => self.bytes.read_at(offset, buf),
@@ -140,12 +140,13 @@ mod tests {
         let source = faulty(length, None);
         let cached = Cached::new(Arc::clone(&source));
         assert_eq!(cached.len(), source.len());
-        let mut state = 1_usize;
+        let mut state = 1_u64;
         for step in 0..4000 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let size = [0, 1, 32, 64, 4096, WINDOW / 2, WINDOW / 2 + 1, WINDOW * 2][state >> 40 & 7];
+            let size = [0, 1, 32, 64, 4096, WINDOW / 2, WINDOW / 2 + 1, WINDOW * 2]
+                [usize::try_from(state >> 40 & 7).unwrap()];
             // Some reads begin in the last window or behind the end.
-            let at = (state >> 20) % (length + 10);
+            let at = usize::try_from((state >> 20) % (length as u64 + 10)).unwrap();
             let (mut got, mut want) = (vec![0; size], vec![0; size]);
             let there = cached.read_at(at as u64, &mut got).is_ok();
             assert_eq!(

@@ -30,6 +30,8 @@ pub mod mount;
 pub mod peers;
 pub mod place;
 pub mod random;
+// What seccompiler makes filters for.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
 pub mod refuse;
 pub mod require;
 pub mod trees;
