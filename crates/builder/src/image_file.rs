@@ -230,6 +230,7 @@ impl ImageFile {
     /// threads.
     pub(crate) fn write_vectored_at(&self, at: u64, pieces: &mut [IoSlice<'_>]) -> Result<(), BuildError> {
         let place = self.offset.checked_add(at).ok_or(io::ErrorKind::FileTooLarge);
+        let _in_place = self.is_in_place().then(leftover::writing);
         let outcome = place.map_err(io::Error::from).and_then(|place| self.target.write_at(place, pieces));
         outcome.map_err(|cause| self.failed("cannot be written", cause))
     }
@@ -266,6 +267,7 @@ impl ImageFile {
 
     /// Forgets everything from byte `length` of the image on, of a regular file.
     pub(crate) fn cut(&self, length: u64) -> Result<(), BuildError> {
+        let _in_place = self.is_in_place().then(leftover::writing);
         let end = self.offset.saturating_add(length);
         self.target.set_len(end).map_err(|cause| self.failed("cannot be given its length", cause))
     }

@@ -121,9 +121,7 @@ mod tests {
             self.reads.fetch_add(1, Ordering::Relaxed);
             let end = offset.saturating_add(buf.len() as u64);
             match self.bad {
-                Some(bad) if (offset..end).contains(&(bad as u64)) => {
-                    Err(io::ErrorKind::Other.into())
-                }
+                Some(bad) if (offset..end).contains(&(bad as u64)) => Err(io::ErrorKind::Other.into()),
                 _ => self.bytes.read_at(offset, buf),
             }
         }

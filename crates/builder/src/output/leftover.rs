@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockReadGuard, mpsc};
 
 use rustix::fs::AtFlags;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -44,6 +44,8 @@ pub(crate) struct Table {
 }
 
 static TABLE: Mutex<Table> = Mutex::new(Table { next: 0, rows: BTreeMap::new() });
+/// Held while something is written in place, so that no write follows the cut of a run that a signal ends.
+static WRITING: RwLock<()> = RwLock::new(());
 static WANTED: AtomicBool = AtomicBool::new(false);
 static WATCH: Once = Once::new();
 
@@ -57,6 +59,11 @@ pub fn take_back_on_signals() {
 /// The table, for a change that a signal must not see half of.
 pub(crate) fn lock() -> MutexGuard<'static, Table> {
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// To be held during a write in place.
+pub(crate) fn writing() -> RwLockReadGuard<'static, ()> {
+    WRITING.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Table {
@@ -124,6 +131,7 @@ fn wait(ready: mpsc::Sender<()>) {
     drop(ready);
     for signal in signals.forever() {
         // Locked until the end: nothing must come into being after the table was read.
+        let _no_writes = WRITING.write().unwrap_or_else(PoisonError::into_inner);
         let table = lock();
         table.rows.values().for_each(Undo::run);
         drop(signal_hook::low_level::emulate_default_handler(signal));

@@ -175,7 +175,7 @@ fn what_is_being_written_is_skipped_with_a_warning() {
     assert_eq!(paths(&tree).iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["", "/kept", "/out"]);
     assert_eq!(
         source.warnings(),
-        ["a.tmp", "out/b.tmp", "out/new\\nimg"].map(|name| format!("{name}: skipped, it is being written"))
+        ["a.tmp", "out/b.tmp", "out/new\\x0aimg"].map(|name| format!("{name}: skipped, it is being written"))
     );
 }
 
