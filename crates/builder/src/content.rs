@@ -157,11 +157,17 @@ impl<B> Content<B> {
     }
 
     /// Makes a compressed file of nothing but plain blocks, one behind the other, one that is stored as it
-    /// is. Anything else stays.
-    pub(crate) fn flatten(&mut self) {
+    /// is. Anything else stays. Bytes that were to follow the inode without being encoded become its tail, if
+    /// that `fits`.
+    pub(crate) fn flatten(&mut self, fits: impl Fn(&B) -> bool) {
         let plain =
             |extent: &Extent| extent.coding == Coding::Shifted && extent.at.is_some() && !extent.partial;
-        if !self.extents.iter().all(plain) || !matches!(self.tail, Tail::None) {
+        let keeps_tail = match &self.tail {
+            Tail::None => true,
+            Tail::Pcluster { coding: Coding::Shifted, bytes, .. } => fits(bytes),
+            Tail::Pcluster { .. } | Tail::Plain(_) | Tail::Fragment { .. } => false,
+        };
+        if !self.extents.iter().all(plain) || !keeps_tail {
             return;
         }
         let mut flat = Self::new(Class::Plain { chunk_bits: None });
@@ -169,6 +175,9 @@ impl<B> Content<B> {
         if flat.extents.len() <= 1 {
             self.class = flat.class;
             self.extents = flat.extents;
+            if let Tail::Pcluster { bytes, .. } = std::mem::replace(&mut self.tail, Tail::None) {
+                self.tail = Tail::Plain(bytes);
+            }
         }
     }
 

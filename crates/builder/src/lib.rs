@@ -104,8 +104,14 @@ mod store;
 mod stored;
 mod zeros;
 
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+
 use erofs_format::feature::PAGE_CACHE_SHARE_SINCE;
-use erofs_tree::{Inode, InodeId, Kind, Progress, Source, Stage, Stream, Streamed, Tree};
+use erofs_tree::{
+    ContentRef, Inode, InodeId, Kind, Progress, Source, Stage, Stream, Streamed, Tree, TreeError,
+};
 
 pub use error::BuildError;
 pub use image_file::ImageFile;
@@ -323,10 +329,12 @@ fn tails_fit(tree: &Tree, committed: &Committed, room: &TailRoom) -> Result<(), 
         let tail =
             record.map_or(0, |record| if record.kind == content::Kind::Flat { record.tail() } else { 0 });
         if tail > room.of(inode) {
-            let path = error::shown(&tree.path_of(id));
-            let text =
-                format!("{path}: a stream has more extended attributes at its end than with the content");
-            return Err(BuildError::Internal(text));
+            return Err(BuildError::Tree(TreeError::Invalid {
+                path: OsString::from_vec(tree.path_of(id)).into(),
+                what: "extended attributes at the end of the stream",
+                found: "more than with the content".to_owned(),
+                wanted: "no more, because the tail of the content has its place",
+            }));
         }
     }
     Ok(())
@@ -395,20 +403,15 @@ fn hinted(tree: &Tree, phase: &Phase<'_>, options: &BuildOptions) -> Vec<Choice>
     choices
 }
 
-/// The record of each content, by its number.
-fn by_content(committed: &Committed) -> Vec<Option<Record>> {
-    let most = committed.files.iter().map(|known| known.content.0 as usize + 1).max().unwrap_or(0);
-    let mut by_content = vec![None; most];
-    for known in &committed.files {
-        by_content[known.content.0 as usize] = known.record;
-    }
-    by_content
+/// The record of each content.
+fn by_content(committed: &Committed) -> HashMap<ContentRef, Record> {
+    committed.files.iter().filter_map(|known| Some((known.content, known.record?))).collect()
 }
 
 /// The record of an inode, if it is a regular file with content.
-fn record_of(inode: &Inode, by_content: &[Option<Record>]) -> Option<Record> {
+fn record_of(inode: &Inode, by_content: &HashMap<ContentRef, Record>) -> Option<Record> {
     match inode.kind {
-        Kind::File { size, content } if size != 0 => by_content.get(content.0 as usize).copied().flatten(),
+        Kind::File { size, content } if size != 0 => by_content.get(&content).copied(),
         Kind::File { .. }
         | Kind::Directory { .. }
         | Kind::Symlink { .. }

@@ -76,6 +76,15 @@ pub(crate) struct Sums {
     pub(crate) compression: CompressionSummary,
 }
 
+impl Sums {
+    /// These sums again, with the features that other files were found to need `since`.
+    pub(crate) fn restored(mut self, since: &Self) -> Self {
+        self.chunked |= since.chunked;
+        self.compression.two_heads |= since.compression.two_heads;
+        self
+    }
+}
+
 /// What compression did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each feature that contents may need")]

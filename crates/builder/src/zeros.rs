@@ -17,9 +17,14 @@ pub(crate) fn hash(hasher: &mut dyn Hasher, length: u64) {
 
 /// The key of so many zeros.
 pub(crate) fn key(length: usize) -> u128 {
-    // Whole segments are most of what is asked for.
-    static MEBIBYTE: LazyLock<u128> = LazyLock::new(|| running(1 << 20));
-    if length == 1 << 20 { *MEBIBYTE } else { running(length) }
+    // Whole segments, of plain and of compressed files, are most of what is asked for.
+    static PLAIN: LazyLock<u128> = LazyLock::new(|| running(1 << 20));
+    static COMPRESSED: LazyLock<u128> = LazyLock::new(|| running(16 << 20));
+    match length {
+        0x10_0000 => *PLAIN,
+        0x100_0000 => *COMPRESSED,
+        _ => running(length),
+    }
 }
 
 fn running(length: usize) -> u128 {

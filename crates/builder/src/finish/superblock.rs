@@ -8,7 +8,7 @@ use erofs_format::{FormatError, Nid};
 use erofs_tree::Kind;
 use uuid::Uuid;
 
-use super::context::Context;
+use super::context::{Context, clear};
 use super::internal::Internal;
 use crate::error::BuildError;
 use crate::key;
@@ -24,6 +24,8 @@ const CONTENT_NAMESPACE: Uuid = Uuid::from_u128(0x7a0f_6f0e_9a55_4c1d_8f0b_6a6d_
 pub(super) fn write(context: &Context<'_>, internal: &Internal) -> Result<Superblock, BuildError> {
     let Context { contents, image, options, .. } = *context;
     let mut value = superblock_of(context, internal)?;
+    // Padding is part of the image, and of what a hash tree covers.
+    clear(image, internal.end, value.blocks * context.layout.headers.block_bits.size())?;
     if options.layout.uuid == UuidRule::Content {
         let key = internal.keys.iter().fold(contents.key, |key, more| key::joined(&[key, *more]));
         value.uuid = content_uuid(context, key, &value)?;

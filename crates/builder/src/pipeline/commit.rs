@@ -169,9 +169,12 @@ impl<'a> Commit<'a> {
         {
             return self.duplicate(number, original, file.size);
         }
-        let content = match form {
+        // The original has a tail for which the inode of this file has no room. Whether a worker saw the original
+        // before it encoded this file depends on the threads, so what it made of this file does not count.
+        let is_apart =
+            dedupe.is_some_and(|key| !self.phase.is_owner(number) && self.originals.contains_key(&key));
+        let content = match if is_apart { Form::Duplicate } else { form } {
             Form::Plain(plain) => self.plain(&range, &plain, job)?,
-            // The original has a tail for which the inode of this file has no room: nothing of it is a hole.
             Form::Duplicate => self.plain(&range, &Plain::flat(range.len()), job)?,
             Form::Encoded(spans) => {
                 let mut content = self.compressed(&file);
@@ -432,6 +435,20 @@ impl<'a> Commit<'a> {
         push(&mut job.fragments, Run { at: *offset, encoded: false, range });
         self.sums.compression.fragment_bytes += bytes;
         packed.known.extend(key.map(|key| (key, *offset)));
+    }
+
+    /// Gives back what was added to the packed inode from byte `from` on. Nothing else may have been added since,
+    /// and nothing may be on its way there.
+    pub(super) fn unpack(&mut self, from: u64) {
+        if let Some(packed) = &mut self.packed {
+            packed.bytes.rewind(from);
+            packed.known.retain(|_, offset| *offset < from);
+        }
+    }
+
+    /// How many bytes the packed inode has.
+    pub(super) fn packed_len(&self) -> u64 {
+        self.packed.as_ref().map_or(0, |packed| packed.bytes.len())
     }
 
     /// Gives what is to be copied of a file that is stored elsewhere its places.

@@ -18,6 +18,7 @@ use super::feed::File;
 use super::job::{TailBytes, ToHash, WriteJob};
 use super::work::Buffers;
 use crate::content::Content;
+use crate::summary::Sums;
 
 /// Zeros are hashed in pieces of so many bytes, so that others get their turn and a failure ends all.
 const ZEROS_AT_ONCE: u64 = 1 << 28;
@@ -67,11 +68,10 @@ pub(super) struct Large {
     pub(super) candidate: bool,
     /// Whether encoding made any part smaller.
     pub(super) smaller: bool,
-    /// The first byte that was free when it began, and the sums that it changed since.
+    /// The first byte that was free when it began, the length of the packed inode, and the sums.
     pub(super) start: u64,
-    pub(super) stored_bytes: u64,
-    pub(super) hole_bytes: u64,
-    pub(super) deduplicated_bytes: u64,
+    pub(super) packed_from: u64,
+    pub(super) sums: Sums,
     pub(super) key: u128,
 }
 

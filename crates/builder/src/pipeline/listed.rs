@@ -3,7 +3,7 @@
 use erofs_tree::{InodeId, Kind, Tree};
 
 use super::input::Input;
-use crate::coder::codecs::Choice;
+use crate::coder::codecs::{Choice, Rules};
 use crate::coder::plain::SEGMENT_SIZE;
 use crate::error::BuildError;
 
@@ -44,13 +44,21 @@ pub(crate) struct Listed<'f> {
     segment: usize,
     /// Whether holes of large files are passed over.
     passes_holes: bool,
+    /// What says whether a file is encoded.
+    rules: Rules,
 }
 
 impl<'f> Listed<'f> {
     /// All files, in segments of `segment` bytes, a multiple of [`SEGMENT_SIZE`]. With `passes_holes`, holes
     /// of `input` become units of their own where a file is stored as it is.
-    pub(crate) fn new(files: &'f [File], input: &'f dyn Input, segment: usize, passes_holes: bool) -> Self {
-        Self { files, input, file: 0, offset: 0, segment, passes_holes }
+    pub(crate) fn new(
+        files: &'f [File],
+        input: &'f dyn Input,
+        segment: usize,
+        passes_holes: bool,
+        rules: Rules,
+    ) -> Self {
+        Self { files, input, file: 0, offset: 0, segment, passes_holes, rules }
     }
 
     /// The hole with which the next unit begins, if it covers whole segments of a large file.
@@ -64,7 +72,8 @@ impl<'f> Listed<'f> {
     }
 
     fn part(&mut self, file: &File) -> Result<Part, BuildError> {
-        let hole = if self.passes_holes && file.choice.algorithm.is_none() { self.hole(file)? } else { None };
+        let hole =
+            if self.passes_holes && !self.rules.encodes(file.choice) { self.hole(file)? } else { None };
         let rest = file.size - self.offset;
         let segment = usize::try_from(rest).map_or(self.segment, |rest| rest.min(self.segment));
         let length = hole.map_or(segment as u64, |hole| hole.length);
@@ -129,7 +138,7 @@ mod tests {
     type Row = (usize, usize, Option<(u64, u64, bool)>, bool);
 
     fn units(files: &[File], passes_holes: bool) -> Vec<Row> {
-        let mut feed = Listed::new(files, &Holed, SEGMENT_SIZE, passes_holes);
+        let mut feed = Listed::new(files, &Holed, SEGMENT_SIZE, passes_holes, Rules::PLAIN);
         let mut rows = Vec::new();
         while let Some(Unit { first, files, part }) = feed.next(&mut Vec::new()).unwrap() {
             rows.push(match part {

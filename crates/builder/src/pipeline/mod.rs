@@ -80,7 +80,8 @@ pub(crate) fn store(
     let phase = Phase { recipes: recipes.as_ref(), ..phase };
     let bytes = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
     work.progress.begin(Stage::Content, files.len() as u64, bytes);
-    let mut feed = Listed::new(files, phase.input, phase.segment, phase.plain.hole_bits.is_some());
+    let mut feed =
+        Listed::new(files, phase.input, phase.segment, phase.plain.hole_bits.is_some(), phase.rules);
     let commit = Commit::new(phase, area, outputs.records, outputs.packed, sums);
     let committed = pool::run(phase, &mut feed, commit, outputs, parallelism, work.progress);
     work.progress.end(Stage::Content);
@@ -97,14 +98,15 @@ pub(crate) fn store_feed(
     work: &Work<'_>,
     sums: Sums,
 ) -> Result<Committed, BuildError> {
-    let parallelism = parallelism(&phase, choices, work);
+    let choices: BTreeSet<_> = choices.iter().copied().collect();
+    let parallelism = parallelism(&phase, &choices.into_iter().collect::<Vec<_>>(), work);
     let commit = Commit::new(phase, area, outputs.records, outputs.packed, sums);
     pool::run(phase, feed, commit, outputs, parallelism, work.progress)
 }
 
 /// The size of segments, where files with these rules are stored.
 pub(crate) fn segment_size(rules: &crate::coder::codecs::Rules) -> usize {
-    if rules.usual.algorithm.is_some() { SEGMENT_SIZE } else { plain::SEGMENT_SIZE }
+    if rules.encodes(rules.usual) { SEGMENT_SIZE } else { plain::SEGMENT_SIZE }
 }
 
 /// How many threads work with how many units at the same time.

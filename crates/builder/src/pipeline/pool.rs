@@ -185,7 +185,7 @@ impl<'a> Pool<'a> {
                 }
             }
             let is_fed = state.exhausted && state.next == state.taken;
-            if is_fed && state.in_use == 0 && state.commit.is_complete() {
+            if is_fed && state.in_use == 0 {
                 self.changed.notify_all();
                 return None;
             }

@@ -35,7 +35,6 @@ impl Commit<'_> {
             None if offset == 0 => self.begin_large(number, &file, key),
             None => return Err(BuildError::Internal("a part of a file that has not begun".into())),
         };
-        let before = (self.sums.stored_bytes, self.sums.hole_bytes, self.sums.deduplicated_bytes);
         let length = job.buffers.len();
         large.key = key::joined(&[large.key, key]);
         match form {
@@ -53,9 +52,6 @@ impl Commit<'_> {
                 return Err(BuildError::Internal("a part of a file that is stored already".into()));
             }
         }
-        large.stored_bytes += self.sums.stored_bytes - before.0;
-        large.hole_bytes += self.sums.hole_bytes - before.1;
-        large.deduplicated_bytes += self.sums.deduplicated_bytes - before.2;
         large.wait(&job, offset, length);
         large.writing += 1;
         large.committed = last;
@@ -89,9 +85,8 @@ impl Commit<'_> {
             candidate,
             smaller: false,
             start: self.area.next(),
-            stored_bytes: 0,
-            hole_bytes: 0,
-            deduplicated_bytes: 0,
+            packed_from: self.packed_len(),
+            sums: self.sums.clone(),
             key: 0,
         }
     }
@@ -164,9 +159,8 @@ impl Commit<'_> {
         let original = dedupe.filter(|_| candidate).and_then(|key| self.original(key, &large.file));
         if let Some(original) = original {
             self.area.rewind(large.start);
-            self.sums.stored_bytes -= large.stored_bytes;
-            self.sums.hole_bytes -= large.hole_bytes;
-            self.sums.deduplicated_bytes -= large.deduplicated_bytes;
+            self.unpack(large.packed_from);
+            self.sums = large.sums.restored(&self.sums);
             self.duplicate(number, original, size)?;
         } else {
             let rules = &self.phase.rules;
@@ -175,7 +169,7 @@ impl Commit<'_> {
                 || self.phase.recipes.is_some()
                 || rules.class == CompressClass::Always;
             if !keeps_class {
-                large.content.flatten();
+                large.content.flatten(|tail| tail.len() <= large.file.tail_room as usize);
             }
             if self.phase.is_owner(number) {
                 self.keep_owner(number, &large.content);

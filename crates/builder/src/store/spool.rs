@@ -46,6 +46,12 @@ impl Spool {
         self.length.fetch_add(length, Ordering::Relaxed)
     }
 
+    /// Gives back the bytes from byte `length` on. They must have been written, and are not zeros if they are
+    /// reserved again.
+    pub(crate) fn rewind(&self, length: u64) {
+        self.length.fetch_min(length, Ordering::Relaxed);
+    }
+
     /// Adds bytes: the place of the first of them.
     ///
     /// # Errors

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use erofs_algo::fingerprint;
 use erofs_builder::options::{
-    BuildOptions, ChunkOptions, ContentOptions, FingerprintOptions, FingerprintValue, InodeForm,
-    LayoutOptions,
+    BuildOptions, ChunkOptions, ContentOptions, FingerprintOptions, FingerprintValue, FragmentOptions,
+    HoleRule, InodeForm, LayoutOptions,
 };
 use erofs_builder::{BuildError, ImageFile, Summary};
 use erofs_format::BlockBits;
@@ -148,6 +148,47 @@ fn an_equal_file_whose_tail_cannot_stay_with_its_inode_has_blocks_of_its_own() {
     source.files[1].0 = "1".into();
     let all = 4096 + 3000;
     assert_eq!(check_source("room", &mut source, &with(&ContentOptions::default())).deduplicated_bytes, all);
+}
+
+/// A file whose original has a tail that cannot follow its inode is stored the same way, whether or not a worker
+/// saw the original first: with holes it would be one block shorter.
+#[test]
+fn what_cannot_refer_to_its_original_does_not_depend_on_threads() {
+    let first = [vec![0; 4096], vec![b'x'; 100]].concat();
+    let files = [("a", first.clone()), ("b", noise(1, 1_044_300)), ("c", first), ("d", noise(2, 1_048_000))];
+    for fingerprint in [Some(fingerprints()), None] {
+        for _ in 0..4 {
+            let mut source = Memory::new(&files);
+            source.files[2].2 = vec![Xattr { name: (*b"user.long").into(), value: vec![1; 3930].into() }];
+            let content = ContentOptions { fingerprint: fingerprint.clone(), ..ContentOptions::default() };
+            let options = BuildOptions {
+                content: ContentOptions { holes: HoleRule::Always, ..content },
+                ..BuildOptions::default()
+            };
+            check_source("refused by the tail", &mut source, &options);
+        }
+    }
+}
+
+/// A large file that turns out to be equal to an earlier one leaves nothing behind: neither its places, in the
+/// packed inode too, nor its share of the sums.
+#[test]
+fn an_equal_large_file_leaves_nothing() {
+    let content = [noise(1, 100), b"a line of a text\n".repeat(1_100_000)].concat();
+    let fragments = FragmentOptions { all: true, pcluster_size: 65_536, dedupe: false };
+    for fragments in [None, Some(fragments)] {
+        let compression = Some(crate::stream::zstd(fragments));
+        let options = BuildOptions {
+            content: ContentOptions { compression, ..ContentOptions::default() },
+            ..BuildOptions::default()
+        };
+        let one = check("one", &[("a", content.clone())], &options);
+        let two = check("two", &[("a", content.clone()), ("b", content.clone())], &options);
+        assert_eq!(two.compression, one.compression, "{fragments:?}");
+        assert_eq!(two.stored_bytes, one.stored_bytes, "{fragments:?}");
+        assert_eq!(two.image_bytes, one.image_bytes, "{fragments:?}");
+        assert_eq!(two.deduplicated_bytes, content.len() as u64, "{fragments:?}");
+    }
 }
 
 #[test]
