@@ -27,7 +27,11 @@ pub(crate) const MKFS_EROFS: &[Section] = &[
                  its content. Linux 7.0 and newer keep one copy in memory of files with equal values, whichever of the \
                  mounted images they are in. The mount has to ask for it:",
             ),
-            Code("mount -t erofs -o ro,loop,inode_share,domain_id=NAME a.img /mnt/a"),
+            Code(
+                "losetup --find --show --read-only --direct-io=on a.img\n\
+                 mount -t erofs -o ro,inode_share,domain_id=NAME /dev/loop0 /mnt/a",
+            ),
+            Text("where /dev/loop0 is the device that losetup prints."),
             Text(
                 "Files share when the mounts name the same domain_id, the values are equal, and the sizes are equal. The \
                  name of the attribute may differ from image to image; the kind of value may not, because the kernel \
@@ -43,10 +47,12 @@ pub(crate) const MKFS_EROFS: &[Section] = &[
             ),
             Text(
                 "Shared memory serves read and mmap. sendfile and splice make private copies (as of Linux 7.2), and O_DIRECT is \
-                 refused on files that share. Images that are mounted directly from a file should have the mount \
-                 option directio, those on a loop device direct I/O of that device (losetup --direct-io=on), else \
-                 the image file is in memory a second time. Do not mount some images from files and others \
-                 from block devices: the kernel shares only among those of one kind.",
+                 refused on files that share. A loop device should have direct I/O (losetup --direct-io=on), and an image \
+                 that is mounted directly from its file the mount option directio, else the image file is in memory a second \
+                 time. Before util-linux 2.41, mount(8) mounts no file directly: it makes a loop device without \
+                 direct I/O, for which the kernel ignores directio; with the option loop later versions do so as well. \
+                 erofs-ishare domain mount --domain-file FILE -o directio mounts the file itself. Do not mount some \
+                 images from files and others from block devices: the kernel shares only among those of one kind.",
             ),
         ],
     },
@@ -221,46 +227,8 @@ pub(crate) const MKFS_EROFS: &[Section] = &[
             ),
             Text(
                 "The summary goes to stdout, warnings and errors to stderr. With --json the summary is one object that \
-                 includes the warnings:",
+                 includes the warnings; docs/json.md lists its fields. A build that fails prints no object.",
             ),
-            Item(
-                "image, image_bytes, block_size, uuid",
-                "The image, its length, the size of a block, the UUID of the volume.",
-            ),
-            Item(
-                "inodes, files, directories, symlinks, special_files, hard_links",
-                "Counts. A file with several names is one file, and its other names are hard links.",
-            ),
-            Item(
-                "logical_bytes, stored_bytes, deduplicated_bytes, hole_bytes",
-                "The bytes of all files; those of them that the image holds; those that were not stored again because \
-                 equal ones had been; those that are holes.",
-            ),
-            Item(
-                "compression",
-                "null without -z, or an object: algorithms (for each that was used name, content_bytes and stored_bytes), \
-                 plain_bytes (contents that are stored as they are), fragment_bytes (contents in the packed inode).",
-            ),
-            Item(
-                "fingerprints",
-                "null, or an object: key (the attribute), digest (the kind), files (how many carry one), dropped_from_source \
-                 (attributes of the source that were left out because they would have been taken for one).",
-            ),
-            Item(
-                "verity",
-                "null, or an object about the hash tree: root_hash, hash_file (null if it is behind the image), hash_offset, \
-                 hash_bytes, algorithm, data_blocks, data_block_size, hash_block_size, salt, uuid.",
-            ),
-            Item("compat, incompat", "Lists of the names of the features that the image uses."),
-            Item(
-                "kernel_to_mount, kernel_to_share",
-                "The first Linux that mounts the image and that shares its files; the second is null without fingerprints.",
-            ),
-            Item(
-                "kernel_needs",
-                "A list of objects with name and since: what in the image older kernels do not mount, the newest need first.",
-            ),
-            Item("warnings, seconds", "A list of texts; how long it took."),
         ],
     },
     Section {
@@ -316,7 +284,9 @@ pub(crate) const MKFS_EROFS: &[Section] = &[
             ),
             Text(
                 "These defaults differ: the size of a block is 4096 bytes on every machine, the UUID is derived from the contents, \
-                 the build time is 0, and with --ishare-key equal files are stored once.",
+                 the build time is 0, and the whole blocks of equal files are stored once, with and without \
+                 --ishare-key. A tail that is stored after its inode is stored with each of the files. --no-file-dedupe \
+                 stores every file.",
             ),
             Text(
                 "Regular expressions are those of the Rust crate regex, on bytes. They are written like POSIX extended ones, except \
@@ -389,10 +359,10 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
                  which is the device of the companion. The pair shares page cache with every image that carries \
                  equal fingerprints:",
             ),
-            Code("mount -t erofs -o ro,inode_share,domain_id=NAME,device=/dev/loop0 META.img DIR"),
+            Code("mount -t erofs -o ro,inode_share,domain_id=NAME,device=/dev/loop0 /dev/loop1 DIR"),
             Text(
-                "where /dev/loop0 is a loop device with the original; where the companion is mounted straight from its file, device= \
-                 names the file of the original.",
+                "where /dev/loop0 is a loop device with the original and /dev/loop1 one with the companion, both with direct \
+                 I/O; where the companion is mounted straight from its file, device= names the file of the original.",
             ),
             Text(
                 "A fingerprint is right as long as the original stays what it was. Linux compares nothing: an original that was \
@@ -566,6 +536,63 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
         ],
     },
     Section {
+        title: "DOCTOR",
+        blocks: &[
+            Text("Findings have these identifiers in JSON. Of the kernel:"),
+            Item("kernel-version-unknown", "Its release does not begin with a version."),
+            Item("erofs-off, share-off", "It is built without EROFS, or without sharing."),
+            Item("kernel-too-old", "It is older than Linux 7.0, the first that shares."),
+            Item("kernel-back-port", "It is older, but its configuration has the feature."),
+            Item("config-unknown", "Its configuration was not found."),
+            Item(
+                "module-not-loaded, module-missing, module-unknown",
+                "The module erofs is not loaded yet; does not exist; or it is not known whether it exists.",
+            ),
+            Text("Of mounts:"),
+            Item("mount-does-not-share", "It has no inode_share."),
+            Item("mount-compressed-cache", "Compressed data stays in memory besides the shared files."),
+            Item(
+                "loop-buffered, file-buffered",
+                "The image file is in memory a second time, because the loop device has no direct I/O, or the mount no directio.",
+            ),
+            Item("mount-small-blocks", "It shares and has blocks below 4096 bytes."),
+            Item(
+                "device-mounted-twice",
+                "The options of the second mount of a block device count for nothing.",
+            ),
+            Item("mixed-backends", "Some mounts that share are of image files, and some of block devices."),
+            Text("Of the secrecy of a domain_id:"),
+            Item("domain-in-process-list", "It is in the command line of a process."),
+            Item("domain-in-file", "It is in /etc/fstab or a unit."),
+            Text("Of defects that versions of Linux are known to have:"),
+            Item(
+                "undelimited-key",
+                "domain_id and fingerprint are joined without a mark between them, so that two domains can meet (before 7.2.7).",
+            ),
+            Item(
+                "directio-use-after-free",
+                "Reading through a mount of an image file with directio can crash the kernel (CVE-2026-23224).",
+            ),
+            Item(
+                "sub-page-extents",
+                "Shared files of which a page has its bytes in several places are read wrong or crash the kernel.",
+            ),
+            Item("remount-oops", "A remount that adds inode_share without domain_id crashes the kernel."),
+            Item("remount-unchecked", "A remount ignores a new domain_id, and checks nothing."),
+            Item("private-splice", "sendfile, splice and the copy-up of overlayfs fill private copies."),
+            Item("direct-io-refused", "Shared files cannot be opened with O_DIRECT."),
+            Item(
+                "meters-blind",
+                "cachestat, uprobes, leases and SEEK_HOLE do not work on shared files, mincore for root only.",
+            ),
+            Item(
+                "compressed-cache",
+                "Shared files are read ahead by 128 KiB only, and compressed data stays in memory.",
+            ),
+            Item("fragments-cost", "The packed inode of fragments is in memory for each mount."),
+        ],
+    },
+    Section {
         title: "SIMULATE",
         blocks: &[
             Text(
@@ -595,12 +622,35 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
                 "splice",
                 "The file is read by sendfile or splice, which make private copies on this kernel.",
             ),
+            Text("Advice, which says what could be done, has these codes in JSON:"),
+            Item(
+                "sub_page_extents",
+                "Pages of files have their bytes in several places, which kernels that share read wrong.",
+            ),
+            Item("wrong_fingerprint", "Files have the fingerprint of another content (with --verify)."),
+            Item("several_sizes", "A fingerprint stands for files of several sizes."),
+            Item("no_feature", "Images announce no fingerprints."),
+            Item("no_fingerprint", "Files have no fingerprint, in images that announce them."),
+            Item("mixed_kinds", "A domain has fingerprints of several kinds, such as sha256 and blake3."),
+            Item("mixed_backends", "Some mounts are from block devices and some from files."),
+            Item("compressed_in_one", "Files are compressed in one image and not in another."),
+            Item(
+                "build_stamp",
+                "Files differ from those of another image in a few bytes, such as a build time (with --verify).",
+            ),
+            Item("same_size", "Files have path and size of one of another image, and other content."),
+            Item(
+                "unmatched",
+                "Files have the content of another file and not its fingerprint (with --verify).",
+            ),
+            Item("other_domain", "Files are in memory for another domain as well."),
+            Item("splice", "Files are read by a call that makes private copies."),
+            Item("image_files_cached", "Image files are in memory as well."),
+            Item("packed_inode", "Packed inodes and compressed metadata are in memory for each mount."),
+            Item("unread", "Contents could not be read."),
+            Item("paths_left_out", "There are more paths than are remembered."),
             Text(
-                "The object of --json has kernel, access, backend, total (private_bytes, shared_bytes, saved_bytes, \
-                 saved_percent), domains (name, images, and the same four), images (path, mount, domain, files, pages, \
-                 marginal_bytes, metadata_bytes), not_shared and advice (code, reason or text, files, bytes, largest), \
-                 metadata_bytes, metadata, duplicates (what is stored more than once, and by what equal was told), \
-                 directories (path, private_bytes, shared_bytes), and for a scenario title and events. --csv has a line for \
+                "docs/json.md lists the fields of the object of --json. --csv has a line for \
                  each image: image, domain, files, pages, marginal_bytes.",
             ),
         ],
@@ -690,8 +740,8 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
                 "The command line is wrong, or a scenario or trace that it names: line and place are said. \
                  An image that is missing, that cannot be read, or that announces no fingerprints ends \
                  simulate with 1. An output that is also an input, or another output, is a wrong command \
-                 line, whatever links or mounts lead to it. How outputs come to be is said in mkfs-erofs(1), \
-                 under OUTPUT.",
+                 line, whatever links or mounts lead to it. How an output replaces an older file is described in \
+                 mkfs-erofs(1), under OUTPUT.",
             ),
             Item("3", "A limit given to simulate is not kept, or doctor found something to change."),
         ],
@@ -712,7 +762,7 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
             ),
             Code(
                 "erofs-ishare verify --domain app-1.img app-2.img\n\
-                 erofs-ishare verify --profile hardened --verity --certificate ca.pem app.raw",
+                 erofs-ishare verify --profile hardened --verity=app.verity --certificate ca.pem app.raw",
             ),
             Text("A domain whose identifier nobody else sees, and a mount in it:"),
             Code(
@@ -722,7 +772,9 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
             Text("Fingerprints for an image that has none, and the pair mounted:"),
             Code(
                 "erofs-ishare index vendor.img -o vendor.meta\n\
-                 mount -t erofs -o ro,loop,inode_share,domain_id=NAME,device=$(losetup -f --show -r vendor.img) vendor.meta /mnt",
+                 original=$(losetup --find --show --read-only --direct-io=on vendor.img)\n\
+                 companion=$(losetup --find --show --read-only --direct-io=on vendor.meta)\n\
+                 mount -t erofs -o ro,inode_share,domain_id=NAME,device=$original $companion /mnt",
             ),
             Text("One file of it, and all of them:"),
             Code("erofs-ishare cat app.img /etc/os-release\nerofs-ishare extract --output copy app.img"),
