@@ -589,3 +589,20 @@ fn hostile_originals() {
         }
     }
 }
+
+/// Linux finds chunks of a companion anywhere on its device: those that the original shares may begin inside of
+/// longer ones.
+#[test]
+fn chunks_of_the_original_may_be_shared_from_their_middle() {
+    let source = place::scratch().unwrap();
+    let content = [vec![b'A'; 4096], vec![b'B'; 8192]].concat();
+    fs::write(source.path().join("f"), content).unwrap();
+    let made = make(&["--chunksize=4096"], &[KEY_OPTION], source.path());
+    let device = made.original.display().to_string();
+    let output = Command::new(ISHARE)
+        .args(["verify", "--device", device.as_str()])
+        .arg(&made.companion)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+}

@@ -68,7 +68,11 @@ pub fn check(source: &Source, options: &Options) -> Result<Report, CheckError> {
         found.extend(canonical::unused(&image, uses));
     }
     found.extend(attributes::misread(uses.misread));
-    found.extend(inode_count(&image, report.inodes.saturating_add(special)));
+    let reached = report.inodes.saturating_add(special);
+    // What could not be read may have more.
+    if report.failed.is_none() || reached > image.superblock().inodes {
+        found.extend(inode_count(&image, reached));
+    }
     add_overlaps(&image, &mut found, ranges);
     report.contents.sort_by_key(|content| content.order);
     found.extend(conflicts(&[("", &report)]));

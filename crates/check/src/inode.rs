@@ -186,6 +186,8 @@ fn on_device(
     let bits = image.superblock().block_bits;
     let bytes = |blocks| bits.byte_of(BlkAddr(blocks)).unwrap_or(u64::MAX);
     let slots = image.devices().slots();
+    // The contents of an extra device may be those of another image, with chunks of another size.
+    let kind = if device != 0 && matches!(kind, Kind::Chunks(_)) { Kind::Chunks(bits.size()) } else { kind };
     let (space, start, end, limit) = if device == 0 {
         let inside = slots.iter().find(|slot| {
             slot.uniaddr != 0

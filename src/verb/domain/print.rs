@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use super::mount::What;
+use crate::exit::one_line;
 use crate::output;
 use crate::verb::Done;
 use crate::verb::source::shown;
@@ -87,7 +88,11 @@ fn words(what: &What, domain_file: &str, quote: fn(&str) -> String) -> anyhow::R
     what.sorted()?;
     let mut words = format!("domain mount --domain-file {domain_file}");
     if !what.options.is_empty() {
-        words = format!("{words} -o {}", quote(&what.options.join(",")));
+        let options = what.options.join(",");
+        if options.contains(char::is_control) {
+            bail!("-o: found control characters in {}", one_line(&options));
+        }
+        words = format!("{words} -o {}", quote(&options));
     }
     let (image, directory) = (quote(text(&what.image)?), quote(text(&what.directory)?));
     Ok(format!("{words} {image} {directory}"))

@@ -179,7 +179,16 @@ impl On<'_> {
                 }
             }
         }
-        Ok(())
+        // A file system that cannot hold a time stores another one, and says nothing.
+        let stat = match self {
+            Self::Open(fd) => rustix::fs::fstat(fd)?,
+            Self::Place(fd) => rustix::fs::fstat(fd)?,
+        };
+        if stat.st_mtime == inode.mtime_sec {
+            return Ok(());
+        }
+        let text = format!("the file system made {} of {} seconds", stat.st_mtime, inode.mtime_sec);
+        Err(io::Error::other(text))
     }
 }
 
