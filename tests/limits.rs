@@ -46,6 +46,13 @@ fn limited(ulimit: &str, program: &str, arguments: &[&str], dir: &Path) -> Outpu
     command.output().unwrap()
 }
 
+/// Whether there was no memory for the program to be loaded, or for the stack of its first thread.
+fn has_not_begun(output: &Output) -> bool {
+    let error = err(output);
+    let signs = ["error while loading", "failed to allocate an alternative stack"];
+    output.status.code() == Some(127) || signs.iter().any(|sign| error.contains(sign))
+}
+
 fn err(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -171,7 +178,7 @@ fn where_memory_is_short_the_image_is_the_same_or_there_is_one_line() {
             let output = build(Some(mebibytes), options, "short");
             let error = err(&output);
             // A program that has no memory to be loaded has not begun; below 12 MiB, none has.
-            if output.status.code() == Some(127) || error.contains("error while loading") {
+            if has_not_begun(&output) {
                 continue;
             }
             if output.status.success() {
@@ -221,7 +228,7 @@ fn what_is_read_where_memory_is_short_is_right_or_an_error() {
         for mebibytes in [13, 14, 16, 20, 30, 50, 100, 200] {
             let output = limited(&format!("-v {}", mebibytes << 10), ISHARE, arguments, dir.path());
             let error = err(&output);
-            if output.status.code() == Some(127) || error.contains("error while loading") {
+            if has_not_begun(&output) {
                 continue;
             }
             if output.status.success() {

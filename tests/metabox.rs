@@ -272,9 +272,11 @@ fn damaged_metadata_is_a_finding() {
     let source = source();
     let (_place, image) = build(&["-m4096:zstd"], source.path());
     let mut bytes = fs::read(&image).unwrap();
-    let last = bytes.windows(4).rposition(|window| window == MAGIC).unwrap();
-    for byte in &mut bytes[last + 20..last + 60] {
-        *byte ^= 0x55;
+    let frames: Vec<usize> = (0..bytes.len() - 64).filter(|&at| bytes[at..].starts_with(&MAGIC)).collect();
+    for at in frames {
+        for byte in &mut bytes[at + 20..at + 60] {
+            *byte ^= 0x55;
+        }
     }
     fs::write(&image, bytes).unwrap();
     let output = Command::new(ISHARE).arg("verify").arg(&image).output().unwrap();

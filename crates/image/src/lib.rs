@@ -45,7 +45,7 @@
 //! #     bytes[at..at + part.len()].copy_from_slice(&part);
 //! # }
 //! // `Image::open_path` opens a file or a block device; here the image is in memory.
-//! let image = Image::open(Arc::new(bytes), Vec::new(), OpenOptions::default())?;
+//! let image = Image::open(Arc::new(bytes), Vec::new(), &OpenOptions::default())?;
 //!
 //! let mut paths = Vec::new();
 //! for step in image.walk_all()? {

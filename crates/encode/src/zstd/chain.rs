@@ -4,6 +4,7 @@
 use super::bits::{load32, load64};
 use super::parse::{Model, Parse, Parser, match_len};
 use super::sequence::Match;
+use crate::error::EncodeError;
 
 /// How many bytes before the end of a block no search begins.
 const MARGIN: usize = 12;
@@ -175,23 +176,33 @@ impl<const CHAIN: usize, const SLOTS: usize> Search<'_, CHAIN, SLOTS> {
     }
 }
 
+/// A table of zeros, which takes memory where it is used alone.
+///
+/// # Errors
+/// [`EncodeError::Memory`]: a pcluster of 1 MiB takes several MiB, too much to end the program for it.
+fn zeros(length: usize) -> Result<Box<[u32]>, EncodeError> {
+    // Tried first, because zeros that the system gives cannot be asked for in a way that fails.
+    let tried = Vec::<u32>::new().try_reserve_exact(length);
+    tried.map_err(|_| EncodeError::Memory { algorithm: "zstd" })?;
+    Ok(vec![0; length].into_boxed_slice())
+}
+
 /// A parser whose matches reach `window` bytes back: a power of two up to 1 MiB, the largest dictionary size
 /// of zstd.
 ///
 /// The chains hold a window. With 256 KiB for each of them, windows of 1 MiB made joined fragments of C
 /// headers larger by up to 2 %, because equal parts of files stand that far apart.
-pub(super) fn parser(window: u32, effort: Effort) -> Box<dyn Parser> {
-    match window {
-        ..=0x4_0000 => Box::new(Chain::<{ 1 << 18 }, { 1 << 17 }>::new(window, effort)),
-        0x4_0001..=0x8_0000 => Box::new(Chain::<{ 1 << 19 }, { 1 << 18 }>::new(window, effort)),
-        _ => Box::new(Chain::<{ 1 << 20 }, { 1 << 19 }>::new(window, effort)),
-    }
+pub(super) fn parser(window: u32, effort: Effort) -> Result<Box<dyn Parser>, EncodeError> {
+    Ok(match window {
+        ..=0x4_0000 => Box::new(Chain::<{ 1 << 18 }, { 1 << 17 }>::new(window, effort)?),
+        0x4_0001..=0x8_0000 => Box::new(Chain::<{ 1 << 19 }, { 1 << 18 }>::new(window, effort)?),
+        _ => Box::new(Chain::<{ 1 << 20 }, { 1 << 19 }>::new(window, effort)?),
+    })
 }
 
 impl<const CHAIN: usize, const SLOTS: usize> Chain<CHAIN, SLOTS> {
-    fn new(window: u32, effort: Effort) -> Self {
-        let table = |size| vec![0_u32; size].into_boxed_slice();
-        Self { heads: table(SLOTS), links: table(CHAIN), base: 1, window, effort }
+    fn new(window: u32, effort: Effort) -> Result<Self, EncodeError> {
+        Ok(Self { heads: zeros(SLOTS)?, links: zeros(CHAIN)?, base: 1, window, effort })
     }
 }
 

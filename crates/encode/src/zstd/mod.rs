@@ -82,7 +82,7 @@ fn open(params: &Params) -> Result<Box<dyn PrefixEncoder>, EncodeError> {
         return Ok(Box::new(Stream::new(context, params.dict_size, params.max_input)?));
     }
     let (whole, loose) = libraries(params)?;
-    Ok(Box::new(Mixed::new(frame(params, parser(params)), whole, loose, params.max_input)))
+    Ok(Box::new(Mixed::new(frame(params, parser(params)?), whole, loose, params.max_input)))
 }
 
 /// libzstd for whole inputs, and for outputs that need not be full. The default level has tables of its own:
@@ -103,7 +103,7 @@ fn open_stronger(params: &Params) -> Result<Option<Box<dyn PrefixEncoder>>, Enco
     let library = Library::new(params.level.max(SQUEEZE), params.dict_size)?;
     Ok(match params.level {
         ..SINGLE_PASS => {
-            let chain = frame(params, chain::parser(params.dict_size, BEST));
+            let chain = frame(params, chain::parser(params.dict_size, BEST)?);
             Some(Box::new(Stronger::new(Some(chain), library)))
         }
         SINGLE_PASS..SQUEEZE => Some(Box::new(Stronger::new(None, library))),
@@ -116,23 +116,23 @@ fn frame(params: &Params, parser: Box<dyn Parser>) -> FrameEncoder {
 }
 
 /// The parser of a level: what each level does is part of the layout, because it decides about the bytes.
-fn parser(params: &Params) -> Box<dyn Parser> {
+fn parser(params: &Params) -> Result<Box<dyn Parser>, EncodeError> {
     let window = params.dict_size;
     let chain = |depth, lazy, min, nice| chain::parser(window, Effort { depth, lazy, nice, min });
-    match params.level {
+    Ok(match params.level {
         ..=1 => Box::new(DoubleFast::<{ 1 << 16 }, { 1 << 15 }, 5>::new(window, 128)),
         2 => Box::new(DoubleFast::<{ 1 << 17 }, { 1 << 16 }, 5>::new(window, 128)),
         3 if params.max_output <= SMALL => {
             Box::new(DoubleFast::<{ 1 << 15 }, { 1 << 14 }, 4>::new(window, 256))
         }
         3 => Box::new(DoubleFast::<{ 1 << 17 }, { 1 << 16 }, 4>::new(window, 128)),
-        4 => chain(2, 0, 5, 64),
-        5 => chain(4, 0, 5, 64),
-        6 => chain(8, 1, 5, 64),
-        7 => chain(8, 2, 4, 64),
-        8 => chain(16, 2, 4, 64),
-        _ => chain::parser(window, BEST),
-    }
+        4 => chain(2, 0, 5, 64)?,
+        5 => chain(4, 0, 5, 64)?,
+        6 => chain(8, 1, 5, 64)?,
+        7 => chain(8, 2, 4, 64)?,
+        8 => chain(16, 2, 4, 64)?,
+        _ => chain::parser(window, BEST)?,
+    })
 }
 
 /// What libzstd does at the levels above the single pass: its optimal parsers, with matches from three bytes
