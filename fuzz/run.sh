@@ -56,7 +56,8 @@ seed() {
     done <<EOF
 -b512
 -b512 --ishare-key -x0
--b512 --ishare-key=trusted.fp --chunksize=512 -Eforce-chunk-indexes
+-b512 --ishare-key=trusted.fp --chunksize=4096 -Eforce-chunk-indexes
+-b512 --chunksize=512 -Eforce-chunk-indexes
 -b1024 --chunksize=1024 -x-1
 -b512 -Eforce-inode-extended -E^inline_data
 -b4096 --ishare-key

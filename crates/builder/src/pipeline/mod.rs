@@ -73,8 +73,7 @@ pub(crate) fn store(
     work: &Work<'_>,
     sums: Sums,
 ) -> Result<Committed, BuildError> {
-    let choices: BTreeSet<_> = files.iter().map(|file| file.choice).collect();
-    let parallelism = parallelism(&phase, &choices.into_iter().collect::<Vec<_>>(), work);
+    let parallelism = parallelism(&phase, files.iter().map(|file| file.choice), work);
     let recipes: Option<Recipes> =
         work.dedupe.then(|| dedupe::find(phase, files, parallelism, work.progress)).transpose()?;
     let phase = Phase { recipes: recipes.as_ref(), ..phase };
@@ -98,8 +97,7 @@ pub(crate) fn store_feed(
     work: &Work<'_>,
     sums: Sums,
 ) -> Result<Committed, BuildError> {
-    let choices: BTreeSet<_> = choices.iter().copied().collect();
-    let parallelism = parallelism(&phase, &choices.into_iter().collect::<Vec<_>>(), work);
+    let parallelism = parallelism(&phase, choices.iter().copied(), work);
     let commit = Commit::new(phase, area, outputs.records, outputs.packed, sums);
     pool::run(phase, feed, commit, outputs, parallelism, work.progress)
 }
@@ -109,8 +107,10 @@ pub(crate) fn segment_size(rules: &crate::coder::codecs::Rules) -> usize {
     if rules.encodes(rules.usual) { SEGMENT_SIZE } else { plain::SEGMENT_SIZE }
 }
 
-/// How many threads work with how many units at the same time.
-fn parallelism(phase: &Phase<'_>, choices: &[Choice], work: &Work<'_>) -> Parallelism {
+/// How many threads work with how many units at the same time, where files are encoded in these ways.
+fn parallelism(phase: &Phase<'_>, choices: impl Iterator<Item = Choice>, work: &Work<'_>) -> Parallelism {
+    // An encoder for each way, however many files have it.
+    let choices: BTreeSet<Choice> = choices.collect();
     let encoder = phase.codecs.memory(&phase.rules, choices.iter().copied(), phase.block);
     let segment = phase.segment as u64;
     let is_encoded = choices.iter().any(|choice| phase.rules.encodes(*choice));
