@@ -352,6 +352,13 @@ fn places() -> Vec<Row> {
                 maker.file(8, &body, TEXT);
             })
         }),
+        row("chunk-format-of-a-pipe", ("inode", "/pipe"), || {
+            plain(2, |maker| {
+                root(maker, &[(b"pipe", Nid(8), FileType::Fifo)]);
+                let record = Inode { i_u: 0x100, ..inode(FileType::Fifo, DataLayout::ChunkBased, 0) };
+                maker.inode(8, record, &[], &[]);
+            })
+        }),
         row("empty-link", ("symlink", "/link"), || {
             plain(2, |maker| {
                 root(maker, &[(b"link", Nid(8), FileType::Symlink)]);
@@ -380,6 +387,25 @@ fn compressed_and_flat(block: u32) -> Vec<u8> {
     })
 }
 
+/// Two compressed files (nids 8 and 16) of one block of 512 bytes each, which are stored in the same block.
+/// LZ4 is the one, and the type of the other's index entry is given: 0 for bytes as they are, 1 for LZ4.
+fn one_pcluster(second: u32) -> Vec<u8> {
+    plain(3, |maker| {
+        maker.superblock.incompat = incompat::LZ4_0PADDING;
+        root(maker, &[(b"a", Nid(8), REG), (b"b", Nid(16), REG)]);
+        for (nid, kind) in [(8, 1), (16, second)] {
+            let mut index = vec![0_u8; 16];
+            index.extend_from_slice(&u32::to_le_bytes(kind));
+            index.extend_from_slice(&9_u32.to_le_bytes());
+            let record = Inode { i_u: 1, ..inode(REG, DataLayout::CompressedFull, BLOCK as u64) };
+            maker.inode(nid, record, &[], &index);
+        }
+        // 1 letter, a match of 506 bytes, and 5 letters, at the end of the block.
+        let encoded = [0x1f, b'a', 1, 0, 255, 232, 0x50, b'a', b'a', b'a', b'a', b'a'];
+        maker.put(10 * BLOCK - encoded.len(), &encoded);
+    })
+}
+
 /// Two files with one shared attribute, which stands in block `area`, and the first of them with a block of
 /// its own.
 fn shared_attribute(area: u32) -> Vec<u8> {
@@ -400,6 +426,8 @@ fn areas() -> Vec<Row> {
         Row { name: "compressed", make: || compressed_and_flat(11), found: None },
         // The index of the compressed file goes from byte 1536 + 8 * 32 + 48 on.
         row("data-in-compressed-index", ("metadata-overlap", "/compressed"), || compressed_and_flat(3)),
+        Row { name: "one-pcluster", make: || one_pcluster(1), found: None },
+        row("one-pcluster-two-codings", ("data-overlap", "/a"), || one_pcluster(0)),
         Row { name: "shared-attribute", make: || shared_attribute(10), found: None },
         row("data-in-shared-attributes", ("metadata-overlap", ""), || shared_attribute(9)),
         // Right, and not in canonical form.

@@ -98,6 +98,12 @@ fn record(inode: &Inode, taken: &mut Taken) {
         let what = format!("inode.i_size of a {}", inode.file_type.name());
         taken.findings.push(Finding::new(Code::Inode, what, inode.size(), "0, because it has no content"));
     }
+    // Linux decodes the chunk format of empty files, links and devices too (`erofs_read_inode`).
+    if inode.layout() == DataLayout::ChunkBased && ChunkFormat::decode(inode.record.i_u, 0).is_err() {
+        let found = format!("{:#x}", inode.record.i_u);
+        let wanted = "a chunk format without unknown bits, because the layout of the inode is chunk-based";
+        taken.findings.push(Finding::new(Code::Inode, "inode.i_u", found, wanted));
+    }
 }
 
 fn extents(
@@ -110,18 +116,22 @@ fn extents(
     let data = image.data(inode)?;
     data.check_map()?;
     let bits = image.superblock().block_bits;
-    let kind = match inode.layout() {
+    let plain = match inode.layout() {
         DataLayout::ChunkBased => {
             let format = ChunkFormat::decode(inode.record.i_u, 0)?;
             Kind::Chunks(1_u64.checked_shl(format.chunk_bits(bits)).unwrap_or(u64::MAX))
         }
-        DataLayout::FlatPlain | DataLayout::FlatInline => Kind::Flat(inode.size()),
-        DataLayout::CompressedFull | DataLayout::CompressedCompact => Kind::Pcluster,
+        DataLayout::FlatPlain
+        | DataLayout::FlatInline
+        | DataLayout::CompressedFull
+        | DataLayout::CompressedCompact => Kind::Flat(inode.size()),
     };
+    let compressed = matches!(inode.layout(), DataLayout::CompressedFull | DataLayout::CompressedCompact);
     let (mut offset, mut blocks, mut last) = (0, 0_u64, None);
     while offset < data.len() {
         budget.take(1)?;
-        let extent = extent_at(&data, offset, taken)?;
+        let (extent, coding) = extent_at(&data, offset, taken)?;
+        let kind = coding.map_or(plain, Kind::Pcluster);
         let (start, length, place) = match extent.place {
             Place::Hole | Place::Encoded(Stored::Hole) => (0, 0, None),
             Place::Inline { byte } => (byte, extent.length, None),
@@ -154,7 +164,7 @@ fn extents(
     let stored = u64::from(inode.record.i_u);
     // Deduplication counts what is shared once, encoded extents have lengths in bytes: then it is a limit.
     let exact = image.superblock().incompat & (incompat::FRAGMENTS | incompat::BIT48) == 0;
-    if kind == Kind::Pcluster && (stored > blocks || exact && stored != blocks) {
+    if compressed && (stored > blocks || exact && stored != blocks) {
         let what = "inode.i_u, the number of compressed blocks";
         taken.findings.push(Finding::new(
             Code::Blocks,
@@ -166,13 +176,18 @@ fn extents(
     Ok(())
 }
 
-/// The extent of a file that holds byte `offset`.
-fn extent_at(data: &FileData, offset: u64, taken: &mut Taken) -> Result<Extent, ImageError> {
-    let Some(extent) = data.zmap(offset)? else { return data.map(offset) };
+/// The extent of a file that holds byte `offset`, with its coding if the file is compressed.
+fn extent_at(
+    data: &FileData,
+    offset: u64,
+    taken: &mut Taken,
+) -> Result<(Extent, Option<Coding>), ImageError> {
+    let Some(extent) = data.zmap(offset)? else { return Ok((data.map(offset)?, None)) };
     if let Coding::Compressed(algorithm) = extent.coding {
         taken.second |= *taken.algorithm.get_or_insert(algorithm) != algorithm;
     }
-    Ok(Extent { start: extent.start, length: extent.length, place: Place::Encoded(extent.stored) })
+    let place = Place::Encoded(extent.stored);
+    Ok((Extent { start: extent.start, length: extent.length, place }, Some(extent.coding)))
 }
 
 /// Adds a range of file data in the unified space, or on a device outside of it.

@@ -1,5 +1,7 @@
 //! Which bytes belong to whom: a list of ranges, and those of them that overlap and may not.
 
+use erofs_format::extent::Coding;
+
 /// What a range is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -10,8 +12,10 @@ pub(crate) enum Kind {
     Flat(u64),
     /// Chunks of this many bytes; each may be shared.
     Chunks(u64),
-    /// A pcluster, which deduplication shares from its first byte on.
-    Pcluster,
+    /// A pcluster, which deduplication shares from its first byte on. All files give it the same length and
+    /// coding: Linux keeps those of the first reader for all others (`z_erofs_pcluster_begin`), so that what a
+    /// file contains would depend on which one is read first.
+    Pcluster(Coding),
 }
 
 /// The number of the owner of what belongs to no inode.
@@ -66,14 +70,19 @@ fn may_overlap(first: &Range, second: &Range) -> bool {
         (Kind::Chunks(size), Kind::Flat(_)) | (Kind::Flat(_), Kind::Chunks(size)) => {
             apart.checked_rem(size) == Some(0)
         }
-        (Kind::Pcluster, Kind::Pcluster) => apart == 0,
-        (Kind::Metadata | Kind::Pcluster, _) | (_, Kind::Metadata | Kind::Pcluster) => false,
+        (Kind::Pcluster(one), Kind::Pcluster(other)) => apart == 0 && one == other && first.end == second.end,
+        (Kind::Metadata | Kind::Pcluster(_), _) | (_, Kind::Metadata | Kind::Pcluster(_)) => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use erofs_format::compression::Algorithm;
+
     use super::*;
+
+    const LZ4: Kind = Kind::Pcluster(Coding::Compressed(Algorithm::Lz4));
+    const PLAIN: Kind = Kind::Pcluster(Coding::Shifted);
 
     #[test]
     fn what_may_share_bytes_and_what_not() {
@@ -89,9 +98,11 @@ mod tests {
             (range(Kind::Flat(8192), 0, 8192, 1), range(Kind::Flat(8192), 4096, 12_288, 2), true),
             (range(Kind::Chunks(4096), 0, 8192, 1), range(Kind::Chunks(4096), 4096, 8192, 2), false),
             (range(Kind::Chunks(4096), 0, 8192, 1), range(Kind::Chunks(4096), 512, 4608, 2), true),
-            (range(Kind::Pcluster, 0, 8192, 1), range(Kind::Pcluster, 0, 4096, 2), false),
-            (range(Kind::Pcluster, 0, 8192, 1), range(Kind::Pcluster, 4096, 8192, 2), true),
-            (range(Kind::Pcluster, 0, 8192, 1), range(Kind::Flat(8192), 0, 8192, 2), true),
+            (range(LZ4, 0, 8192, 1), range(LZ4, 0, 8192, 2), false),
+            (range(LZ4, 0, 8192, 1), range(LZ4, 0, 4096, 2), true),
+            (range(LZ4, 0, 8192, 1), range(PLAIN, 0, 8192, 2), true),
+            (range(LZ4, 0, 8192, 1), range(LZ4, 4096, 8192, 2), true),
+            (range(LZ4, 0, 8192, 1), range(Kind::Flat(8192), 0, 8192, 2), true),
         ] {
             assert_eq!(!overlaps(vec![other, one]).is_empty(), wrong, "{one:?} {other:?}");
         }

@@ -42,7 +42,7 @@ pub struct Extent {
 }
 
 /// How the stored bytes of a compressed file's extent become its bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Coding {
     /// They are its bytes, from the first stored one on (`Z_EROFS_COMPRESSION_SHIFTED`).
     Shifted,

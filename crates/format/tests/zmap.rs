@@ -356,12 +356,17 @@ fn wrong_indexes_are_errors() {
         hole: false,
     };
     let nonhead = |back, ahead| Lcluster::Nonhead { back, ahead };
-    let cases: [(&str, Load, &str); 6] = [
+    let cases: [(&str, Load, &str); 7] = [
         ("an endless way back", Box::new(move |_| nonhead(back(1), 1)), "no head"),
         ("a way that leads nowhere", Box::new(move |_| nonhead(back(0), 1)), "found 0 in lcluster"),
         ("a way before the file", Box::new(move |_| nonhead(back(2047), 1)), "found 2047 in lcluster"),
         ("a count without big pclusters", Box::new(move |_| nonhead(blocks, 1)), "a block count"),
         ("an offset past the lcluster", Box::new(move |_| head(4096)), "offset 4096"),
+        (
+            "a next head past its lcluster",
+            Box::new(move |lcluster| if lcluster == 150_000 { head(0) } else { head(4096) }),
+            "offset 4096",
+        ),
         (
             "an endless way ahead",
             Box::new(move |lcluster| if lcluster == 150_000 { head(0) } else { nonhead(back(1), 1) }),

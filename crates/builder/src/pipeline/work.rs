@@ -309,8 +309,13 @@ impl<'a> Worker<'a> {
                 phase.compares(file).then(digest)
             })
             .collect();
-        let sought: Vec<_> =
-            (first..).zip(&keys).map(|(number, key)| key.filter(|_| !phase.is_owner(number))).collect();
+        // Only encoding costs enough that a file equal to an earlier one is worth finding before its turn.
+        let is_sought = |number, file: &File| phase.rules.encodes(file.choice) && !phase.is_owner(number);
+        let sought: Vec<_> = (first..)
+            .zip(files)
+            .zip(&keys)
+            .map(|((number, file), key)| key.filter(|_| is_sought(number, file)))
+            .collect();
         let duplicates = claim(first, &sought);
         let mut parts = Vec::with_capacity(files.len());
         let mut start = 0;

@@ -309,6 +309,11 @@ struct Head {
     hole: bool,
 }
 
+/// The error for a head that starts outside of its lcluster (`z_erofs_load_full_lcluster`).
+fn outside(lcluster: u64, offset: u32) -> FormatError {
+    bogus("lcluster head", lcluster, &format!("offset {offset}"), "an offset within the lcluster")
+}
+
 fn bogus(what: &'static str, lcluster: u64, found: &str, want: &str) -> FormatError {
     FormatError::limit(what, format!("{found} in lcluster {lcluster}"), want)
 }
@@ -451,8 +456,7 @@ impl Index {
         for _ in 0..STEPS_MAX {
             let back = match load(lcluster)? {
                 Lcluster::Head { offset: at, .. } if u64::from(at) >= self.shape.lcluster_size() => {
-                    let want = "an offset within the lcluster";
-                    return Err(bogus("lcluster head", lcluster, &format!("offset {at}"), want).into());
+                    return Err(outside(lcluster, at).into());
                 }
                 Lcluster::Head { offset: at, .. } if first && within < u64::from(at) => {
                     end = Some(self.shape.start_of(lcluster).saturating_add(u64::from(at)));
@@ -540,6 +544,10 @@ impl Index {
                 return Ok(self.shape.size);
             }
             match load(lcluster)? {
+                // A head behind the end of the file, too: Linux loads it when it looks for the end.
+                Lcluster::Head { offset, .. } if u64::from(offset) >= self.shape.lcluster_size() => {
+                    return Err(outside(lcluster, offset).into());
+                }
                 Lcluster::Head { offset, .. } => return Ok(start.saturating_add(u64::from(offset))),
                 Lcluster::Nonhead { ahead, .. } => {
                     lcluster = lcluster.saturating_add(u64::from(ahead.max(1)));
