@@ -141,7 +141,7 @@ fn content(args: &Args, build: &mut BuildOptions) -> Result<(), String> {
 fn fingerprint(flags: &Sharing) -> Result<Option<FingerprintOptions>, String> {
     let Some(key) = &flags.ishare_key else { return Ok(None) };
     let key = key.as_bytes().to_vec();
-    LongPrefix::of(&key).map_err(|error| format!("--ishare-key: {error}"))?;
+    LongPrefix::of_fingerprint(&key).map_err(|error| format!("--ishare-key: {error}"))?;
     let digest = flags.ishare_digest.as_str();
     let kind = fingerprint::by_name(digest);
     if flags.ishare_namespace.is_some() && !kind.is_some_and(|kind| kind.needs_namespace) {
@@ -517,6 +517,18 @@ mod tests {
             (None, &["-L", "sixteen bytes is"], "-L: found 16 bytes, want at most 15"),
             (None, &["--ishare-key="], "--ishare-key: xattr name prefix: "),
             (None, &["--ishare-key=system.posix_acl_access"], "--ishare-key: xattr name prefix: "),
+            (
+                None,
+                &["--ishare-key=user."],
+                "--ishare-key: xattr name of fingerprints: found \"user.\", the ",
+            ),
+            (None, &["--ishare-key=trusted."], "--ishare-key: xattr name of fingerprints: "),
+            (None, &["--ishare-key=security."], "--ishare-key: xattr name of fingerprints: "),
+            (
+                None,
+                &["--ishare-key=security.capability", "--ishare-digest=source"],
+                "--ishare-key: xattr name of fingerprints: found \"security.capability\", ",
+            ),
             (None, &["--xattr-prefix="], "--xattr-prefix: xattr name prefix: "),
             (
                 None,
