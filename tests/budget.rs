@@ -68,6 +68,20 @@ fn directories_may_be_longer_than_the_image() {
     }
 }
 
+#[test]
+fn a_pipe_is_no_image() {
+    let dir = place::scratch().unwrap();
+    let script = |line: &str| format!("true | {ISHARE} {line} /dev/stdin");
+    for line in ["ls", "inspect", "verify", "sign --to-be-signed tbs", "index -o made", "extract -q -o out"] {
+        let output =
+            Command::new("bash").current_dir(dir.path()).args(["-c", &script(line)]).output().unwrap();
+        let want =
+            "/dev/stdin: is a pipe, which can only be read once, want a regular file or a block device";
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &stderr(&output);
+        assert!(!output.status.success() && text.contains(want), "{line}: {text}");
+    }
+}
+
 /// An image of directories one in the other, each with a name of 255 bytes.
 fn deep(levels: usize) -> Vec<u8> {
     // A directory takes 32 bytes, three entries of 12 bytes, and 258 of names: one in each block of 512 bytes.

@@ -455,8 +455,8 @@ mod tests {
                 "-E fragments, -E fragdedupe, -E head2: no effect without -z",
             ),
             (
-                &["--compress-hints=/absent", "-Elegacy-compress"],
-                "--compress-hints, -E legacy-compress: no effect without -z",
+                &["-C65536", "--compress-hints=/absent", "-Elegacy-compress"],
+                "-C, --compress-hints, -E legacy-compress: no effect without -z",
             ),
         ] {
             let found = plan(flags);
@@ -529,6 +529,11 @@ mod tests {
                 &["--ishare-key=security.capability", "--ishare-digest=source"],
                 "--ishare-key: xattr name of fingerprints: found \"security.capability\", ",
             ),
+            (
+                None,
+                &["-zlz4", "--compress-hints=/dev/zero"],
+                "--compress-hints: /dev/zero: found more than 16777216 ",
+            ),
             (None, &["--xattr-prefix="], "--xattr-prefix: xattr name prefix: "),
             (
                 None,
@@ -560,7 +565,6 @@ mod tests {
     fn what_clap_refuses() {
         let rows: &[&[&str]] = &[
             &["--unknown"],
-            &["-q"],
             &["another"],
             &["-b1000"],
             &["-d10"],
