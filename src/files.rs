@@ -28,6 +28,11 @@ pub fn read_text(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
+/// A path for messages: bytes that are no text are escaped.
+pub fn shown(path: &Path) -> String {
+    erofs_format::printable(path.as_os_str().as_encoded_bytes())
+}
+
 /// A file of a command line.
 #[derive(Debug)]
 pub struct Item {

@@ -308,7 +308,7 @@ fn hints(
     block_bits: BlockBits,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<CompressHint>, String> {
-    let shown = path.display();
+    let shown = files::shown(path);
     let text = files::read_text(path).map_err(|error| format!("--compress-hints: {shown}: {error}"))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let mut hints = Vec::new();
