@@ -436,7 +436,7 @@ _erofs__ishare() {
             return 0
             ;;
         erofs__subcmd__ishare__subcmd__extract)
-            opts="-o -h --device --offset --output --overwrite --same-owner --no-same-owner --no-xattrs --quiet --json --help"
+            opts="-o -q -h --device --offset --output --overwrite --same-owner --no-same-owner --no-xattrs --quiet --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

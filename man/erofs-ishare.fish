@@ -61,7 +61,7 @@ complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l ov
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l same-owner -d 'Restore owners and groups, and with them set-id bits and capabilities of programs (the default for root)'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l no-same-owner -d 'Leave everything to the user who extracts, without set-id bits and capabilities, which would give programs the rights of another owner than their own (the default for others than root; GNU tar restores both for root)'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l no-xattrs -d 'Restore no extended attributes and no ACLs'
-complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l quiet -d 'No summary'
+complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -s q -l quiet -d 'No summary'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -l json -d 'The summary as one JSON object'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand extract" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c erofs-ishare -n "__fish_erofs_ishare_using_subcommand index" -s o -l output -d 'The companion, to be made or replaced' -r -F

@@ -56,7 +56,7 @@ complete -c mkfs-erofs -l ignore-mtime -d 'Give files the build time where their
 complete -c mkfs-erofs -l preserve-mtime -d 'Make inodes as large as the times of files need (the default)'
 complete -c mkfs-erofs -l all-root -d 'Make root the owner and group of everything'
 complete -c mkfs-erofs -l hard-dereference -d 'Give each name of a file with several an inode of its own'
-complete -c mkfs-erofs -l quiet -d 'Say nothing but errors'
+complete -c mkfs-erofs -s q -l quiet -d 'Say nothing but errors'
 complete -c mkfs-erofs -l json -d 'Print the summary as one JSON object, even with --quiet'
 complete -c mkfs-erofs -s h -l help -d 'Print help (-h is shorter)'
 complete -c mkfs-erofs -s V -l version -d 'Print the version of the program and of the layout that it writes'

@@ -3,11 +3,35 @@
 //!
 //! Files are compared by what they are, not by how their paths are spelled.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use erofs_builder::output::Identity;
 
 use crate::exit::{WrongUse, one_line};
+
+/// The longest text that is read, in bytes: hints and scenarios have some lines.
+const TEXT_MAX: u64 = 16 << 20;
+
+/// Reads a text file.
+///
+/// # Errors
+/// When it cannot be read, is longer than 16 MiB (a device may have no end), or is not UTF-8.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let read = File::open(path)?.take(TEXT_MAX + 1).read_to_string(&mut text)?;
+    if read as u64 > TEXT_MAX {
+        let wrong = format!("found more than {TEXT_MAX} bytes, want at most that many");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, wrong));
+    }
+    Ok(text)
+}
+
+/// A path for messages: bytes that are no text are escaped.
+pub fn shown(path: &Path) -> String {
+    erofs_format::printable(path.as_os_str().as_encoded_bytes())
+}
 
 /// A file of a command line.
 #[derive(Debug)]
@@ -25,7 +49,7 @@ impl Item {
 
     /// Where stdout goes: nothing that matters unless that is a file or a block device.
     pub fn stdout() -> Self {
-        Self { name: "stdout".to_owned(), identities: Identity::of_open(std::io::stdout()) }
+        Self { name: "stdout".to_owned(), identities: Identity::of_open(io::stdout()) }
     }
 
     fn is(&self, other: &Self) -> bool {

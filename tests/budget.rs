@@ -68,6 +68,66 @@ fn directories_may_be_longer_than_the_image() {
     }
 }
 
+#[test]
+fn a_pipe_is_no_image() {
+    let dir = place::scratch().unwrap();
+    let script = |line: &str| format!("true | {ISHARE} {line} /dev/stdin");
+    for line in ["ls", "inspect", "verify", "sign --to-be-signed tbs", "index -o made", "extract -q -o out"] {
+        let output =
+            Command::new("bash").current_dir(dir.path()).args(["-c", &script(line)]).output().unwrap();
+        let want =
+            "/dev/stdin: is a pipe, which can only be read once, want a regular file or a block device";
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &stderr(&output);
+        assert!(!output.status.success() && text.contains(want), "{line}: {text}");
+    }
+}
+
+/// An image of directories one in the other, each with a name of 255 bytes.
+fn deep(levels: usize) -> Vec<u8> {
+    // A directory takes 32 bytes, three entries of 12 bytes, and 258 of names: one in each block of 512 bytes.
+    const SLOTS: u64 = (common::BLOCK / 32) as u64;
+    let mut maker = Maker::new(common::META + levels + 1);
+    maker.superblock.root_nid = Nid(SLOTS);
+    maker.superblock.inodes = levels as u64;
+    maker.superblock.blocks = (common::META + levels + 1) as u64;
+    let name = [b'n'; 255];
+    for level in 1..=levels as u64 {
+        let (here, above) = (Nid(level * SLOTS), Nid(level.saturating_sub(1).max(1) * SLOTS));
+        let (child, directory) = (Nid((level + 1) * SLOTS), FileType::Directory);
+        let all = [(b".".as_slice(), here, directory), (b"..", above, directory), (&name, child, directory)];
+        let is_last = level == levels as u64;
+        let block = dir_block(&all[..if is_last { 2 } else { 3 }]);
+        let record = inode(directory, DataLayout::FlatInline, block.len() as u64);
+        let mode = directory.mode_bits() | 0o755;
+        maker.inode(here.0, Inode { nlink: if is_last { 2 } else { 3 }, mode, ..record }, &[], &block);
+    }
+    maker.bytes()
+}
+
+/// Linux reads it. The paths of all its directories have 512 MB together.
+#[test]
+fn directories_may_be_2000_levels_deep() {
+    let dir = place::disk_scratch().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let image = path("image");
+    fs::write(&image, deep(2000)).unwrap();
+    for line in [
+        "verify image",
+        "simulate --allow-unshared image",
+        "index -q -o companion image",
+        "extract --quiet -o out image",
+    ] {
+        // Not in the memory of all paths: that of one is half a megabyte.
+        let script = format!("ulimit -v 400000 && exec {ISHARE} {line}");
+        let output = Command::new("bash").current_dir(dir.path()).args(["-c", &script]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &stderr(&output);
+        let shown: String = text.chars().take(1000).collect();
+        assert_eq!(output.status.code(), Some(0), "{line}: {shown}");
+    }
+    // The library's own way of removing keeps a file open for each level.
+    assert!(Command::new("rm").args(["-r", "-f"]).arg(path("out")).status().unwrap().success());
+}
+
 /// An image with one file, which has this inode and this behind it.
 fn with_file(record: Inode, behind: &[u8]) -> Vec<u8> {
     let mut maker = Maker::new(12);

@@ -366,7 +366,7 @@ fn exit_codes() {
     fs::write(dir.path().join("broken"), b"not an image").unwrap();
     for (arguments, code, line) in [
         (&["a", "b"][..], 0, ""),
-        (&["a", "b", "--fail-under=33"], 0, ""),
+        (&["a", "b", "--fail-under=33%"], 0, ""),
         (&["a", "b", "--fail-under=34"], 3, "erofs-ishare: saved 33.3 %, want at least 34 %\n"),
         (&["a", "b", "--max-marginal=12288"], 0, ""),
         (&["a", "b", "--max-marginal=12287"], 3, "erofs-ishare: b: adds 12288 bytes, want at most 12287\n"),
@@ -379,7 +379,7 @@ fn exit_codes() {
         (
             &["a", "c"],
             1,
-            "erofs-ishare: c: found no feature ishare_xattrs, want an image whose files share (mkfs-erofs --ishare-key), or --allow-unshared\n",
+            "erofs-ishare: c: found no fingerprints, so that it shares nothing; want an image made by mkfs-erofs --ishare-key, or --allow-unshared\n",
         ),
         (
             &["a", "--trace-out=t"],
@@ -577,7 +577,7 @@ fn what_is_wrong_with_a_scenario_has_a_place() {
             2,
             "erofs-ishare: ./a: found it twice as a, want every image once\n",
         ),
-        ("second = 'b'", "second = 'c'", 1, "erofs-ishare: c: found no feature ishare_xattrs, want "),
+        ("second = 'b'", "second = 'c'", 1, "erofs-ishare: c: found no fingerprints"),
     ] {
         fs::write(dir.path().join("s.toml"), with(old, new)).unwrap();
         let output = simulate(dir.path(), &["--scenario=s.toml"]);

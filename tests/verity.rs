@@ -237,6 +237,26 @@ fn a_flipped_bit_is_found_by_both() {
     }
 }
 
+#[test]
+fn a_tree_is_found_when_bytes_follow_it() {
+    for options in [&["--verity"][..], &["--verity", "-b512"]] {
+        let dir = tree(&[4096 * 130, 5]);
+        // A device that is longer than what is written to it, with the content of before behind it.
+        fs::write(dir.path().join("image"), content::noise(9, 3_000_001)).unwrap();
+        let report = mkfs(dir.path(), options, "image");
+        let root = report["verity"]["root_hash"].as_str().unwrap().to_owned();
+        let image = fs::OpenOptions::new().append(true).open(dir.path().join("image")).unwrap();
+        std::io::Write::write_all(&mut &image, &content::noise(8, 1_000_001)).unwrap();
+        let ishare =
+            |line: &str| Command::new(ISHARE).current_dir(dir.path()).args(line.split(' ')).output().unwrap();
+        let output = ishare(&format!("verify --verity --roothash {root} image"));
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+        let output = ishare("sign --to-be-signed tbs image");
+        assert!(output.status.success(), "{}", err(&output));
+        assert_eq!(fs::read_to_string(dir.path().join("tbs")).unwrap(), root);
+    }
+}
+
 /// Keys and certificates: one that signs itself, and one with an authority.
 struct Keys {
     dir: TempDir,
@@ -360,6 +380,23 @@ fn openssl_signatures_are_accepted_here() {
     keys.openssl_ok(&format!("{} -signer r.pem -inkey r.key -out x.p7s", SMIME.replace(" -noattr", "")));
     assert!(keys.verify("x.p7s", "r.pem").unwrap_err().contains("those of another root hash"));
     assert!(keys.verify("x.p7s", "p.pem").unwrap_err().contains("whose certificate is not there"));
+}
+
+#[test]
+fn what_is_signed_has_to_be_called_data() {
+    let Some(keys) = Keys::new("signatures over other kinds of content") else { return };
+    keys.make("r", RSA);
+    keys.openssl_ok(&format!("{SMIME} -signer r.pem -inkey r.key -out r.p7s"));
+    keys.verify("r.p7s", "r.pem").unwrap();
+    // The object identifier of data, 1.2.840.113549.1.7.1, and 5 in the place of its last number.
+    let data = [6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1];
+    let mut bytes = fs::read(keys.path("r.p7s")).unwrap();
+    let at = bytes.windows(data.len()).position(|window| window == data).unwrap();
+    bytes[at + data.len() - 1] = 5;
+    fs::write(keys.path("r.p7s"), bytes).unwrap();
+    let error = keys.verify("r.p7s", "r.pem").unwrap_err();
+    let want = "encapContentInfo.eContentType: found 1.2.840.113549.1.7.5, want 1.2.840.113549.1.7.1 (data)";
+    assert!(error.contains(want), "{error}");
 }
 
 #[test]

@@ -235,7 +235,7 @@ pub struct Running {
     pub verbosity: Option<u8>,
 
     /// Say nothing but errors
-    #[arg(long)]
+    #[arg(short, long)]
     pub quiet: bool,
 
     /// Print the summary as one JSON object, even with --quiet

@@ -16,7 +16,7 @@ use erofs_format::words;
 
 use super::algorithm::algorithm;
 use super::metadata::Metadata;
-use crate::{exit, value};
+use crate::{exit, files, value};
 
 /// The largest pcluster in bytes (`Z_EROFS_PCLUSTER_MAX_SIZE`).
 const PCLUSTER_MAX: u32 = 1 << 20;
@@ -252,6 +252,7 @@ impl Compression {
             build.content.chunks = Some(ChunkOptions { bits: build.least_chunk_bits() });
         }
         let no_effect = [
+            (self.pcluster_size.is_some(), "-C"),
             (self.compress_hints.is_some(), "--compress-hints"),
             (self.squeeze, "--squeeze"),
             (metadata.packs_directories(), "--zD"),
@@ -307,9 +308,8 @@ fn hints(
     block_bits: BlockBits,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<CompressHint>, String> {
-    let shown = path.display();
-    let text =
-        std::fs::read_to_string(path).map_err(|error| format!("--compress-hints: {shown}: {error}"))?;
+    let shown = files::shown(path);
+    let text = files::read_text(path).map_err(|error| format!("--compress-hints: {shown}: {error}"))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let mut hints = Vec::new();
     for (number, line) in lines {
@@ -335,9 +335,11 @@ enum BadHint {
 /// Reads `BYTES [NUMBER] REGEX`.
 fn hint(line: &str, algorithms: usize, block_bits: BlockBits) -> Result<CompressHint, BadHint> {
     let wrong = |error: String| BadHint::Line(error);
-    let words = line.split_once([' ', '\t']);
+    let words = line.trim_start_matches([' ', '\t']).split_once([' ', '\t']);
     let (size, rest) = words.ok_or_else(|| wrong("found one word, want BYTES [NUMBER] REGEX".to_owned()))?;
-    let size = value::unsigned(size).map_err(|error| wrong(error.to_string()))?;
+    let size = value::bytes(size).map_err(|error| wrong(error.to_string()))?;
+    // One that does not fit is too large for a pcluster as well.
+    let size = u32::try_from(size).unwrap_or(u32::MAX);
     let rest = rest.trim_start();
     let (number, pattern) = match rest.split_once([' ', '\t']) {
         Some((number, pattern)) if !pattern.trim().is_empty() => {
@@ -402,6 +404,9 @@ mod tests {
         for (line, want) in [
             ("65536 1 \\.so$", Some((65_536, 1, "\\.so$"))),
             ("4096 ^usr/", Some((4096, 0, "^usr/"))),
+            (" \t64k 1 x", Some((65_536, 1, "x"))),
+            ("1M x", Some((1 << 20, 0, "x"))),
+            ("8G x", None),
             ("0\t1\ta b", Some((0, 1, "a b"))),
             ("4096 2 x", None),
             ("100 x", None),

@@ -26,7 +26,7 @@ pub use plan::Plan;
 pub use report::Report;
 
 use crate::exit::{self, Failure, WrongUse, one_line};
-use crate::files::{self, Item};
+use crate::files::{self, Item, shown};
 use crate::progress::Bars;
 use crate::{output, signals};
 
@@ -71,14 +71,14 @@ fn run(line: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
 
 /// Refuses places that cannot be what they are meant to be, before anything is touched.
 fn check_places(image: &Path, source: &Path) -> Result<(), anyhow::Error> {
-    let source_is = std::fs::metadata(source).with_context(|| format!("SOURCE {}", source.display()))?;
+    let source_is = std::fs::metadata(source).with_context(|| format!("SOURCE {}", shown(source)))?;
     if files::keep_apart(&[Item::new("", source)], &[Item::new("", image)]).is_err() {
-        return Err(anyhow!("IMAGE and SOURCE are the same: {}", image.display()));
+        return Err(anyhow!("IMAGE and SOURCE are the same: {}", shown(image)));
     }
     if !source_is.is_dir() {
         return Err(anyhow!(
             "SOURCE {}: not a directory; other sources are not in this version",
-            source.display()
+            shown(source)
         ));
     }
     Ok(())

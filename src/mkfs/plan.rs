@@ -141,7 +141,7 @@ fn content(args: &Args, build: &mut BuildOptions) -> Result<(), String> {
 fn fingerprint(flags: &Sharing) -> Result<Option<FingerprintOptions>, String> {
     let Some(key) = &flags.ishare_key else { return Ok(None) };
     let key = key.as_bytes().to_vec();
-    LongPrefix::of(&key).map_err(|error| format!("--ishare-key: {error}"))?;
+    LongPrefix::of_fingerprint(&key).map_err(|error| format!("--ishare-key: {error}"))?;
     let digest = flags.ishare_digest.as_str();
     let kind = fingerprint::by_name(digest);
     if flags.ishare_namespace.is_some() && !kind.is_some_and(|kind| kind.needs_namespace) {
@@ -455,8 +455,8 @@ mod tests {
                 "-E fragments, -E fragdedupe, -E head2: no effect without -z",
             ),
             (
-                &["--compress-hints=/absent", "-Elegacy-compress"],
-                "--compress-hints, -E legacy-compress: no effect without -z",
+                &["-C65536", "--compress-hints=/absent", "-Elegacy-compress"],
+                "-C, --compress-hints, -E legacy-compress: no effect without -z",
             ),
         ] {
             let found = plan(flags);
@@ -517,6 +517,23 @@ mod tests {
             (None, &["-L", "sixteen bytes is"], "-L: found 16 bytes, want at most 15"),
             (None, &["--ishare-key="], "--ishare-key: xattr name prefix: "),
             (None, &["--ishare-key=system.posix_acl_access"], "--ishare-key: xattr name prefix: "),
+            (
+                None,
+                &["--ishare-key=user."],
+                "--ishare-key: xattr name of fingerprints: found \"user.\", the ",
+            ),
+            (None, &["--ishare-key=trusted."], "--ishare-key: xattr name of fingerprints: "),
+            (None, &["--ishare-key=security."], "--ishare-key: xattr name of fingerprints: "),
+            (
+                None,
+                &["--ishare-key=security.capability", "--ishare-digest=source"],
+                "--ishare-key: xattr name of fingerprints: found \"security.capability\", ",
+            ),
+            (
+                None,
+                &["-zlz4", "--compress-hints=/dev/zero"],
+                "--compress-hints: /dev/zero: found more than 16777216 ",
+            ),
             (None, &["--xattr-prefix="], "--xattr-prefix: xattr name prefix: "),
             (
                 None,
@@ -548,7 +565,6 @@ mod tests {
     fn what_clap_refuses() {
         let rows: &[&[&str]] = &[
             &["--unknown"],
-            &["-q"],
             &["another"],
             &["-b1000"],
             &["-d10"],

@@ -162,7 +162,7 @@ fn form(args: &Args) -> Result<Form, String> {
         }
         _ => {
             let key = args.ishare_key.as_bytes().to_vec();
-            LongPrefix::of(&key).map_err(|error| format!("--ishare-key: {error}"))?;
+            LongPrefix::of_fingerprint(&key).map_err(|error| format!("--ishare-key: {error}"))?;
             let namespace = args.ishare_namespace.unwrap_or(Uuid::nil());
             let value = FingerprintValue::Computed { kind, namespace };
             Ok(Form::Index { fingerprint: FingerprintOptions { key, value, strict: false } })

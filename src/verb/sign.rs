@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
 use erofs_builder::ImageFile;
-use erofs_verity::{BlockSize, Certificates, FileBytes, PrivateKey, Request, RootHash, signature};
+use erofs_verity::{Certificates, FileBytes, PrivateKey, Request, RootHash, signature};
 
 use super::Done;
 use super::cover::{self, Uncovered};
@@ -130,8 +130,8 @@ fn root(args: &Args) -> anyhow::Result<RootHash> {
     let (hashes, hash_offset) = if let Some(tree) = &tree {
         (tree, 0)
     } else {
-        let at = erofs_verity::superblock::find_appended(&data, BlockSize::DEFAULT);
-        let at = at.ok_or_else(|| anyhow!("found no hash tree behind it, want --verity FILE"));
+        let at = cover::hash_tree(&data)
+            .ok_or_else(|| anyhow!("found no hash tree behind it, want --verity FILE"));
         (&data, at.with_context(|| shown(image))?)
     };
     let request = Request { data: &data, hashes, hash_offset, root: None, threads: 0 };

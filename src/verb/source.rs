@@ -6,10 +6,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use erofs_image::{Image, ImageError, OpenOptions, printable};
+use erofs_image::{Image, ImageError, OpenOptions};
 use rustix::fs::AtFlags;
 
 use crate::exit::{WrongUse, one_line};
+pub(super) use crate::files::shown;
 use crate::files::{self, Item};
 use crate::output;
 
@@ -90,11 +91,6 @@ pub(super) fn devices_of_each(images: &[&Path], values: &[PathBuf]) -> Result<Ve
         }
     }
     Ok(devices)
-}
-
-/// A path of the host for messages.
-pub(super) fn shown(path: &Path) -> String {
-    printable(path.as_os_str().as_encoded_bytes())
 }
 
 #[cfg(test)]

@@ -27,6 +27,9 @@ fn sources_that_are_no_directories() {
     let missing = room.path("missing");
     let line = format!("SOURCE {}: No such file or directory", missing.display());
     mkfs(&image, &missing).assert_refused(1, &line);
+    let strange = room.path("").join(OsStr::from_bytes(b"a\xff"));
+    let line = format!("SOURCE {}: No such file or directory", room.path("a\\xff").display());
+    mkfs(&image, &strange).assert_refused(1, &line);
     let file = room.source().join("a");
     let line = format!("SOURCE {}: not a directory; other sources are not in this version", file.display());
     mkfs(&image, &file).assert_refused(1, &line);

@@ -4,7 +4,8 @@
 use erofs_format::filetype::FileType;
 use erofs_format::words;
 use erofs_format::xattr::{
-    INDEX_ACL_ACCESS, INDEX_ACL_DEFAULT, INDEX_SECURITY, INDEX_USER, NAME_MAX, filter_bit, split_name,
+    CAPABILITY, INDEX_ACL_ACCESS, INDEX_ACL_DEFAULT, INDEX_SECURITY, INDEX_USER, NAME_MAX, filter_bit,
+    split_name,
 };
 use erofs_image::{Inode, Xattr, printable};
 use hashbrown::HashSet;
@@ -14,8 +15,6 @@ use crate::finding::{Code, Finding};
 
 /// How many attributes of one inode are reported: it can have 65,534.
 const FINDINGS_MAX: usize = 8;
-/// The attribute that holds file capabilities, without its namespace (`XATTR_CAPS_SUFFIX`).
-const CAPABILITY: &[u8] = b"capability";
 /// `VFS_CAP_REVISION_2` and `VFS_CAP_REVISION_3`, with the length of each form in bytes (`XATTR_CAPS_SZ_*`).
 const CAPABILITY_FORMS: [(u32, usize); 2] = [(0x0200_0000, 20), (0x0300_0000, 24)];
 /// `VFS_CAP_FLAGS_EFFECTIVE`, the only flag.

@@ -146,7 +146,9 @@ impl<'a, F: FnMut(Job)> Walk<'a, F> {
                     break;
                 }
             };
+            // Of . and .. no path is kept.
             let length = unit(directory.path.len().saturating_add(entry.name.len()));
+            let length = if entry.is_dot() { 0 } else { length };
             if let Err(error) = self.entries.take(1).and_then(|()| self.paths.take(length)) {
                 return self.outcome.note(error, here, Code::Directory);
             }

@@ -43,6 +43,8 @@ pub const INDEX_ACL_DEFAULT: u8 = 3;
 pub const INDEX_TRUSTED: u8 = 4;
 /// `security.`
 pub const INDEX_SECURITY: u8 = 6;
+/// The name of file capabilities behind `security.` (Linux's `XATTR_CAPS_SUFFIX`).
+pub const CAPABILITY: &[u8] = b"capability";
 
 const FILTER_BITS: u32 = 32;
 const FILTER_SEED: u32 = 0x25BB_E08F;

@@ -54,6 +54,27 @@ impl LongPrefix {
         Ok(Self { base_index, infix: infix.to_vec() })
     }
 
+    /// The name of fingerprints, which has to be one that an attribute with any value can have. Linux gives
+    /// out no attribute whose name is a namespace alone, and takes nothing but capabilities for the value of
+    /// `security.capability` (`cap_inode_getsecurity`).
+    ///
+    /// # Errors
+    /// For such a name, and for all that [`Self::of`] refuses.
+    pub fn of_fingerprint(name: &[u8]) -> Result<Self, FormatError> {
+        let prefix = Self::of(name)?;
+        let wrong = |want| {
+            let shown = format!("{:?}", String::from_utf8_lossy(name));
+            Err(FormatError::limit("xattr name of fingerprints", shown, want))
+        };
+        match (prefix.base_index, prefix.infix.as_slice()) {
+            (_, b"") => wrong("them under more than a namespace, such as user.fingerprint"),
+            (xattr::INDEX_SECURITY, xattr::CAPABILITY) => {
+                wrong("them under other names than that of file capabilities")
+            }
+            _ => Ok(prefix),
+        }
+    }
+
     /// The full name or beginning of a name; an error if the namespace is not known.
     pub fn full(&self, at: u64) -> Result<Vec<u8>, FormatError> {
         let base = xattr::namespace(self.base_index).ok_or_else(|| {

@@ -84,7 +84,15 @@ impl FileSource {
         let kind = std::fs::metadata(path).map_err(wrong)?.file_type();
         // Asked before opening, because opening a pipe waits for somebody to write into it.
         if !kind.is_file() && !kind.is_block_device() {
-            let what = if kind.is_dir() { "a directory" } else { "not a regular file" };
+            let what = if kind.is_dir() {
+                "a directory"
+            } else if kind.is_fifo() {
+                "a pipe, which can only be read once"
+            } else if kind.is_socket() {
+                "a socket"
+            } else {
+                "not a regular file"
+            };
             return Err(Cause::Source(format!("is {what}, want a regular file or a block device")).into());
         }
         Self::new(File::open(path).map_err(wrong)?).map_err(|error| wrong(error).into())

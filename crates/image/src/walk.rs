@@ -132,12 +132,14 @@ impl Iterator for Walk<'_> {
                 Some(Err(error)) => return Some(Err(error.at_path(shown(&self.path)))),
                 Some(Ok(entry)) => entry,
             };
-            let length = self.path.len().saturating_add(entry.name.len());
+            // There is no path with . or .. in it.
+            let dot = is_dot(entry.name);
+            let length = if dot { 0 } else { self.path.len().saturating_add(entry.name.len()) };
             let length = u64::try_from(length).unwrap_or(u64::MAX);
             if let Err(error) = self.entries.take(1).and_then(|()| self.paths.take(length)) {
                 return Some(Err(self.stop(error)));
             }
-            if is_dot(entry.name) {
+            if dot {
                 continue;
             }
             self.path.push(b'/');

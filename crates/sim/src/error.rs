@@ -66,7 +66,7 @@ pub enum SimError {
     },
     /// An image announces no fingerprints, and it was not allowed that it shares nothing.
     #[error(
-        "{}: found no feature ishare_xattrs, want an image whose files share",
+        "{}: found no fingerprints, want an image whose files share",
         printable(path.as_os_str().as_encoded_bytes())
     )]
     NotShared {

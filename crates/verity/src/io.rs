@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -82,8 +82,14 @@ impl FileBytes {
     /// When it cannot be opened, or has no length.
     pub fn open(path: &Path) -> io::Result<Self> {
         // Asked before opening, because opening a pipe waits for somebody to write into it.
-        if std::fs::metadata(path)?.is_dir() {
+        let kind = std::fs::metadata(path)?.file_type();
+        if kind.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
+        }
+        if !kind.is_file() && !kind.is_block_device() {
+            let is =
+                if kind.is_fifo() { "a pipe, which can only be read once" } else { "not a regular file" };
+            return Err(io::Error::other(format!("is {is}, want a regular file or a block device")));
         }
         let mut file = File::open(path)?;
         let length = file.seek(SeekFrom::End(0))?;

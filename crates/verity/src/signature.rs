@@ -165,6 +165,12 @@ pub fn verify(
         return Err(wrong(format!("found content of type {}, want signed data", info.content_type)));
     }
     let data: SignedData = info.content.decode_as().map_err(damaged)?;
+    // So does Linux (pkcs7_verify for VERIFYING_UNSPECIFIED_SIGNATURE).
+    let kind = data.encap_content_info.econtent_type;
+    if kind != rfc5911::ID_DATA {
+        let data = rfc5911::ID_DATA;
+        return Err(wrong(format!("encapContentInfo.eContentType: found {kind}, want {data} (data)")));
+    }
     // Linux refuses it as well (pkcs7_supply_detached_data).
     if data.encap_content_info.econtent.is_some() {
         return Err(wrong("holds what it signs, want a detached one"));
@@ -181,7 +187,7 @@ pub fn verify(
     let signers = data.signer_infos.0.iter().take(SIGNERS_MAX);
     let mut first = None;
     for signer in signers {
-        match one(signer, data.encap_content_info.econtent_type, root, &embedded, trusted, now) {
+        match one(signer, root, &embedded, trusted, now) {
             Ok(found) => return Ok(found),
             Err(error) => first = first.or(Some(error)),
         }
@@ -192,7 +198,6 @@ pub fn verify(
 /// Checks one signer.
 fn one(
     info: &SignerInfo,
-    content_type: ObjectIdentifier,
     root: &RootHash,
     embedded: &[Certificate],
     trusted: &Certificates,
@@ -222,7 +227,7 @@ fn one(
     let message = match &info.signed_attrs {
         None => to_be_signed(root),
         Some(attributes) => {
-            check_attributes(attributes, content_type, &hash.digest(&to_be_signed(root)))?;
+            check_attributes(attributes, &hash.digest(&to_be_signed(root)))?;
             attributes.to_der().map_err(encoding)?
         }
     };
@@ -277,12 +282,8 @@ fn hash_of(info: &SignerInfo) -> Result<Hash, VerityError> {
     if agrees { Ok(hash) } else { Err(unknown()) }
 }
 
-/// Signed attributes have to say what the content is and which digest it has (RFC 5652, 5.3).
-fn check_attributes(
-    attributes: &x509_cert::attr::Attributes,
-    content_type: ObjectIdentifier,
-    digest: &[u8],
-) -> Result<(), VerityError> {
+/// Signed attributes have to say that the content is data and which digest it has (RFC 5652, 5.3).
+fn check_attributes(attributes: &x509_cert::attr::Attributes, digest: &[u8]) -> Result<(), VerityError> {
     let only = |oid| {
         let mut found = attributes.iter().filter(|attribute| attribute.oid == oid);
         match (found.next(), found.next()) {
@@ -291,7 +292,7 @@ fn check_attributes(
         }
     };
     let kind = only(rfc5911::ID_CONTENT_TYPE).and_then(|value| value.decode_as::<ObjectIdentifier>().ok());
-    if kind != Some(content_type) {
+    if kind != Some(rfc5911::ID_DATA) {
         return Err(wrong("its attributes do not say what kind of content is signed"));
     }
     let signed = only(rfc5911::ID_MESSAGE_DIGEST).and_then(|value| value.decode_as::<OctetString>().ok());

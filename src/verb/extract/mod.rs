@@ -69,7 +69,7 @@ pub struct Args {
     no_xattrs: bool,
 
     /// No summary
-    #[arg(long, conflicts_with = "json")]
+    #[arg(short, long, conflicts_with = "json")]
     quiet: bool,
 
     /// The summary as one JSON object

@@ -21,12 +21,13 @@ pub(super) struct Target {
     /// The innermost open directory. Only two are open at any time, however deep the tree is.
     here: OwnedFd,
     levels: Vec<Level>,
+    /// The path of that directory in the image; one for all levels, because deep trees have long paths.
+    path: Vec<u8>,
 }
 
 #[derive(Debug)]
 struct Level {
     name: Vec<u8>,
-    path: Vec<u8>,
     inode: Inode,
     /// Device and inode number of the directory above, which the way back must lead to.
     parent: (u64, u64),
@@ -77,7 +78,7 @@ impl Target {
         let flags = directory_flags().difference(OFlags::NOFOLLOW);
         let root = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
         let here = root.try_clone()?;
-        Ok(Self { root, here, levels: Vec::new() })
+        Ok(Self { root, here, levels: Vec::new(), path: Vec::new() })
     }
 
     /// How many directories below the one that is extracted into.
@@ -108,7 +109,9 @@ impl Target {
             return Err(replaced());
         }
         self.here = directory;
-        self.levels.push(Level { name: name.to_vec(), path: path.to_vec(), inode, parent });
+        self.levels.push(Level { name: name.to_vec(), inode, parent });
+        self.path.clear();
+        self.path.extend_from_slice(path);
         Ok(())
     }
 
@@ -120,7 +123,9 @@ impl Target {
             return Err(io::Error::other("the directory was moved by somebody else"));
         }
         let directory = std::mem::replace(&mut self.here, parent);
-        Ok(Left { directory, inode: level.inode, path: level.path })
+        let path = self.path.clone();
+        self.path.truncate(path.len().saturating_sub(level.name.len()).saturating_sub(1));
+        Ok(Left { directory, inode: level.inode, path })
     }
 
     /// Makes a regular file here; an error if the name is taken.

@@ -181,7 +181,9 @@ fn kernel_named(name: &str) -> Result<KernelModel, String> {
 }
 
 fn percent(text: &str) -> Result<f64, String> {
-    text.parse::<f64>()
+    text.strip_suffix('%')
+        .unwrap_or(text)
+        .parse::<f64>()
         .ok()
         .filter(|value| (0.0..=100.0).contains(value))
         .ok_or_else(|| "want 0 to 100".to_owned())

@@ -62,8 +62,8 @@ pub(super) fn failed(error: SimError) -> anyhow::Error {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the others print themselves")]
     match error {
         SimError::NotShared { path } => anyhow!(
-            "{}: found no feature ishare_xattrs, want an image whose files share (mkfs-erofs --ishare-key), or \
-             --allow-unshared",
+            "{}: found no fingerprints, so that it shares nothing; want an image made by mkfs-erofs --ishare-key, \
+             or --allow-unshared",
             shown(&path)
         ),
         other => other.into(),

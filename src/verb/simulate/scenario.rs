@@ -12,7 +12,7 @@ use super::args::{Args, keep_apart};
 use super::plan::{every_path_once, failed};
 use super::report::{EventReport, Report};
 use crate::exit::WrongUse;
-use crate::files::Item;
+use crate::files::{self, Item};
 use crate::verb::source::shown;
 
 /// Where the events of a scenario stand in its text.
@@ -51,7 +51,7 @@ impl Source<'_> {
 
 /// Runs the scenario in the file at `path`.
 pub(super) fn run(args: &Args, path: &Path) -> anyhow::Result<Report> {
-    let text = std::fs::read_to_string(path).with_context(|| shown(path))?;
+    let text = files::read_text(path).with_context(|| shown(path))?;
     let (source, scenario) = parse(path, text)?;
     let directory = path.parent().unwrap_or(Path::new(""));
     let images: Vec<PathBuf> = scenario.images.values().map(|image| directory.join(image)).collect();

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use anyhow::Context as _;
 use erofs_check::{Code, Finding};
-use erofs_verity::{BlockSize, Certificates, FileBytes, Request, RootHash, Signer, VerityError, signature};
+use erofs_verity::{Certificates, FileBytes, Request, RootHash, Signer, VerityError, signature};
 use serde::Serialize;
 
 use crate::verb::cover::{self, Uncovered};
@@ -105,8 +105,7 @@ impl VerityArgs {
         let (hashes, hash_offset) = if let Some(tree) = &tree {
             (tree, 0)
         } else {
-            let appended = erofs_verity::superblock::find_appended(&data, BlockSize::DEFAULT);
-            let Some(at) = appended else {
+            let Some(at) = cover::hash_tree(&data) else {
                 told("none behind the image".into(), "one there, or --verity=FILE");
                 return Ok(None);
             };

@@ -30,7 +30,7 @@ impl Prefixes {
         let mut list = Vec::new();
         let mut fingerprint = None;
         if let Some(wanted) = &options.content.fingerprint {
-            let prefix = LongPrefix::of(&wanted.key)?;
+            let prefix = LongPrefix::of_fingerprint(&wanted.key)?;
             let filter_bit = xattr::filter_bit(prefix.base_index, &prefix.infix);
             fingerprint = Some(FingerprintKey { prefix: 0, name: wanted.key.clone(), filter_bit });
             list.push(prefix);
