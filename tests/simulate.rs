@@ -689,6 +689,14 @@ what is this
         assert_eq!(String::from_utf8_lossy(&output.stderr), format!("erofs-ishare: {want}\n"));
         assert_eq!(output.status.code(), Some(2));
     }
+    // 0 bytes would look like a result. The log also has a line of no system call, which is named first.
+    let output = simulate(dir.path(), &["a", "--access=strace:log", "--mountpoint=/elsewhere=a"]);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        message.ends_with("opens\n")
+            && message.contains("log: found no access to a file below /elsewhere, want ")
+    );
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
 }
 
 /// The source of an image stands for its mountpoint, so neither root nor a kernel is needed.

@@ -515,20 +515,6 @@ mod tests {
                 "--chunksize: found 2^11 bytes, want 2^12 (the block size)",
             ),
             (None, &["-L", "sixteen bytes is"], "-L: found 16 bytes, want at most 15"),
-            (None, &["--ishare-key="], "--ishare-key: xattr name prefix: "),
-            (None, &["--ishare-key=system.posix_acl_access"], "--ishare-key: xattr name prefix: "),
-            (
-                None,
-                &["--ishare-key=user."],
-                "--ishare-key: xattr name of fingerprints: found \"user.\", the ",
-            ),
-            (None, &["--ishare-key=trusted."], "--ishare-key: xattr name of fingerprints: "),
-            (None, &["--ishare-key=security."], "--ishare-key: xattr name of fingerprints: "),
-            (
-                None,
-                &["--ishare-key=security.capability", "--ishare-digest=source"],
-                "--ishare-key: xattr name of fingerprints: found \"security.capability\", ",
-            ),
             (
                 None,
                 &["-zlz4", "--compress-hints=/dev/zero"],
@@ -553,6 +539,33 @@ mod tests {
             (None, &["--exclude-path=/"], "--exclude-path: exclude pattern /: found the root"),
             (None, &["--exclude-regex=a(b"], "--exclude-regex: exclude pattern a(b: "),
         ];
+        refused(rows);
+    }
+
+    #[test]
+    fn names_that_are_no_fingerprints_are_refused() {
+        let rows: &[(Option<&str>, &[&str], &str)] = &[
+            (None, &["--ishare-key="], "--ishare-key: xattr name prefix: "),
+            (None, &["--ishare-key=system.posix_acl_access"], "--ishare-key: xattr name prefix: "),
+            (
+                None,
+                &["--ishare-key=user."],
+                "--ishare-key: xattr name of fingerprints: found \"user.\", the ",
+            ),
+            (None, &["--ishare-key=trusted."], "--ishare-key: xattr name of fingerprints: "),
+            (None, &["--ishare-key=security."], "--ishare-key: xattr name of fingerprints: "),
+            (
+                None,
+                &["--ishare-key=security.capability", "--ishare-digest=source"],
+                "--ishare-key: xattr name of fingerprints: found \"security.capability\", ",
+            ),
+        ];
+        refused(rows);
+    }
+
+    /// Fails if not every command line of `rows` is a usage error that starts as given: `SOURCE_DATE_EPOCH`,
+    /// flags, start of the message.
+    fn refused(rows: &[(Option<&str>, &[&str], &str)]) {
         for (epoch, flags, want) in rows {
             let failure = plan_with(*epoch, flags).expect_err(want);
             assert_eq!(failure.code(), USAGE);

@@ -21,6 +21,10 @@ pub const SIZE: usize = 8;
 /// The most that lcluster bits can be above the block bits.
 pub const LCLUSTER_BITS_ABOVE_MAX: u8 = 15;
 
+/// The most lcluster bits of a file with an index. Linux takes the bytes from a head to the end of its lcluster
+/// for one extent (`z_erofs_map_blocks_fo`) and refuses extents above 12 MiB (`Z_EROFS_PCLUSTER_MAX_DSIZE`).
+pub const LCLUSTER_BITS_MAX: u8 = 23;
+
 #[repr(C)]
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 struct Record {
@@ -210,6 +214,11 @@ impl MapHeader {
                 fragment: bits & advise::FRAGMENT_PCLUSTER != 0,
             }));
         }
+        if lcluster_bits > LCLUSTER_BITS_MAX {
+            let (at, found) = (at.saturating_add(7), format!("lclusters of 2^{lcluster_bits} bytes"));
+            let want = format!("at most 2^{LCLUSTER_BITS_MAX}");
+            return Err(FormatError::field("map header.h_clusterbits", at, found, want));
+        }
         let inline = u16::try_from(low >> 16).unwrap_or(0);
         let tail = if bits & advise::FRAGMENT_PCLUSTER != 0 {
             Tail::Fragment(low)
@@ -398,6 +407,12 @@ mod tests {
         let one = MapHeader::Index(IndexHeader { big_pcluster_1: false, ..index() }).encode(bits).unwrap();
         let message = MapHeader::decode(&one, 64, COMPACT, bits).unwrap_err().to_string();
         assert!(message.starts_with("map header.h_advise at byte 68: found 0x4"), "{message}");
+        let message =
+            MapHeader::decode(&[0, 0, 0, 0, 0, 0, 0, 0x4c], 64, FULL, bits).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "map header.h_clusterbits at byte 71: found lclusters of 2^24 bytes, want at most 2^23"
+        );
         let message =
             MapHeader::decode(&[0, 0, 0, 0, 0, 0, 0x40, 0], 64, FULL, bits).unwrap_err().to_string();
         assert_eq!(message, "map header.h_algorithmtype at byte 70: found 4, want 0 to 3");

@@ -118,7 +118,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Done> {
     for (key, value) in options {
         set(&context, key, value.map(OsStr::new)).map_err(|error| said(format!("option {key}"), error))?;
     }
-    set(&context, "inode_share", None).map_err(|error| said("option inode_share".into(), error))?;
+    let unknown = "option inode_share, which Linux has from 7.0 on (CONFIG_EROFS_FS_PAGE_CACHE_SHARE)";
+    set(&context, "inode_share", None).map_err(|error| said(unknown.into(), error))?;
     set(&context, "domain_id", Some(OsStr::new(&kept.id)))
         .map_err(|error| said("option domain_id".into(), error))?;
     fsconfig_create(context.as_fd()).map_err(|error| said("cannot be mounted".into(), error))?;

@@ -57,7 +57,7 @@ pub(super) fn unit(args: &UnitArgs) -> anyhow::Result<Done> {
     let lines = [
         "[Unit]".to_owned(),
         format!("Description=EROFS image {} with shared page cache", specifier(text(image)?)),
-        format!("RequiresMountsFor={} {}", quoted(text(image)?), quoted(text(domain_file)?)),
+        format!("RequiresMountsFor={} {}", path_word(text(image)?), path_word(text(domain_file)?)),
         "Before=local-fs.target".to_owned(),
         "DefaultDependencies=no".to_owned(),
         "Conflicts=umount.target".to_owned(),
@@ -119,13 +119,18 @@ fn specifier(word: &str) -> String {
     word.replace('%', "%%")
 }
 
-/// A word for a unit: a dollar sign begins a variable.
+/// A word of a command line in a unit, where a dollar sign begins a variable (systemd.service(5)).
 fn quoted(word: &str) -> String {
+    path_word(word).replace('$', "$$")
+}
+
+/// A word of another line of a unit, where a dollar sign is a letter like others (systemd.syntax(7)).
+fn path_word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
     }
-    let escaped = specifier(word).replace('\\', "\\\\").replace('"', "\\\"").replace('$', "$$");
+    let escaped = specifier(word).replace('\\', "\\\\").replace('"', "\\\"");
     format!("\"{escaped}\"")
 }
 
@@ -145,5 +150,6 @@ mod tests {
         ] {
             assert_eq!((shell(word).as_str(), quoted(word).as_str()), (of_shell, of_unit));
         }
+        assert_eq!((path_word("/a$b%"), path_word("/a b")), ("\"/a$b%%\"".into(), "\"/a b\"".into()));
     }
 }

@@ -255,9 +255,10 @@ fn reason(why: Why) -> (&'static str, &'static str) {
             "not compressed alike, or not on the same kind of backend, as the first file with this fingerprint",
         ),
         Why::Cause(Cause::Method) => ("splice", "read by sendfile or splice"),
-        Why::FirstComer => {
-            ("first_comer", "like an earlier file, and both unlike the first one with their fingerprint")
-        }
+        Why::FirstComer => (
+            "first_comer",
+            "equal to an earlier file, but neither shares with the first file with their fingerprint",
+        ),
         Why::OtherDomain => ("other_domain", "the same content is in memory for another domain"),
     }
 }

@@ -35,6 +35,16 @@ pub(super) fn run_strace(setup: Setup<'_>, args: &Args, path: &Path) -> anyhow::
         let lines = crate::words::counted(reader.strange_lines(), "line is", "lines are");
         output::complain(crate::verb::NAME, &format!("{}: {lines} not of strace, and left out", shown(path)));
     }
+    if reader.records() == 0 {
+        let want = "absolute paths below one of them, or paths relative to a directory that the log opens";
+        let dirs: Vec<&str> = args.mountpoint.iter().filter_map(|spec| spec.split('=').next()).collect();
+        let dirs = dirs.join(", ");
+        return Err(WrongUse(format!(
+            "{}: found no access to a file below {dirs}, want {want}",
+            shown(path)
+        ))
+        .into());
+    }
     let access = format!("strace:{}", path.to_string_lossy());
     Ok(Report::of(&simulated, access, Some(backend_name(setup.backend))))
 }

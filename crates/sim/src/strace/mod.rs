@@ -81,6 +81,7 @@ pub struct Reader<R> {
     making: BTreeSet<u64>,
     ready: VecDeque<Record>,
     strange: u64,
+    records: u64,
 }
 
 impl<R: BufRead> Reader<R> {
@@ -93,12 +94,17 @@ impl<R: BufRead> Reader<R> {
         mounts.sort_by_key(|mount| std::cmp::Reverse(mount.dir.len()));
         let lines = Lines::new(source, LINE_MAX);
         let (processes, making) = (BTreeMap::new(), BTreeSet::new());
-        Self { lines, mounts, processes, making, ready: VecDeque::new(), strange: 0 }
+        Self { lines, mounts, processes, making, ready: VecDeque::new(), strange: 0, records: 0 }
     }
 
     /// How many lines so far were none of strace.
     pub fn strange_lines(&self) -> u64 {
         self.strange
+    }
+
+    /// How many accesses to files of the mounts there were so far.
+    pub fn records(&self) -> u64 {
+        self.records
     }
 
     /// The number of the line that was read last, from 1 on.
@@ -377,6 +383,7 @@ impl<R: BufRead> Iterator for Reader<R> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(record) = self.ready.pop_front() {
+                self.records = self.records.saturating_add(1);
                 return Some(Ok(record));
             }
             match self.lines.advance() {
