@@ -206,12 +206,12 @@ fn fingerprints() -> Vec<Row> {
 
 fn odd_fingerprints() -> Vec<Row> {
     vec![
-        row("hidden-twin", ("fingerprint-twin", "/file"), || {
+        row("hidden-alias", ("fingerprint-alias", "/file"), || {
             let name = [NAMESPACE, NAME].concat();
             let value = value(TEXT);
             with_attributes(&[(INDEX_NONE, &name, &value), (INDEX_TRUSTED, NAME, &value)], TEXT)
         }),
-        row("twin-of-another-namespace", ("fingerprint-twin", "/file"), || {
+        row("alias-in-another-namespace", ("fingerprint-alias", "/file"), || {
             let value = value(TEXT);
             with_attributes(&[(INDEX_TRUSTED, NAME, &value), (INDEX_USER, NAME, &value)], TEXT)
         }),

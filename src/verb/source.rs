@@ -55,7 +55,9 @@ impl ImageArgs {
 
     /// An error that begins with the image's path.
     pub(super) fn wrap(&self, error: &ImageError) -> anyhow::Error {
-        anyhow!("{}: {error}", shown(&self.image))
+        // The flag is a matter of the program, so that the library's text does not name it.
+        let hint = if error.is_device_absent() { "; see --device" } else { "" };
+        anyhow!("{}: {error}{hint}", shown(&self.image))
     }
 
     /// Says on stderr that something in the image could not be read.

@@ -459,7 +459,7 @@ pub(crate) const EROFS_ISHARE: &[Section] = &[
                 "The digest is in hexadecimal digits, so it equals no other image's.",
             ),
             Item(
-                "fingerprint-twin",
+                "fingerprint-alias",
                 "The same name in another namespace, or hidden, has a fingerprint as well.",
             ),
             Item(

@@ -10,14 +10,14 @@ use crate::finding::{Code, Finding};
 use crate::fingerprint::Key;
 use crate::metadata::{byte_of, read};
 
-fn told(what: &str, found: impl ToString, wanted: &str) -> Finding {
+fn deviation(what: &str, found: impl ToString, wanted: &str) -> Finding {
     Finding::new(Code::NotCanonical, what, found, wanted)
 }
 
 /// The superblock has a checksum.
 pub(crate) fn superblock(image: &Image) -> Option<Finding> {
     let has = image.superblock().compat & compat::SB_CHKSUM != 0;
-    (!has).then(|| told("superblock.feature_compat", "no checksum", "one"))
+    (!has).then(|| deviation("superblock.feature_compat", "no checksum", "one"))
 }
 
 /// What the inodes of an image make use of.
@@ -71,7 +71,11 @@ pub(crate) fn unused(image: &Image, uses: Uses) -> Vec<Finding> {
                 ("superblock.feature_compat", &feature::COMPAT[..])
             };
             let name = table.iter().find(|feature| feature.bit == bit)?.name;
-            Some(told(field, format!("{name}, which nothing makes use of"), "features that something uses"))
+            Some(deviation(
+                field,
+                format!("{name}, which nothing makes use of"),
+                "features that something uses",
+            ))
         })
         .collect()
 }
@@ -89,18 +93,18 @@ pub(crate) fn inode(
     let size = inode.record.version.size();
     let made = inode.record.encode().unwrap_or_default();
     if read(primary, at, size).is_none_or(|stored| stored != made) {
-        findings.push(told("inode", "reserved bytes that are not 0", "the form that its values make"));
+        findings.push(deviation("inode", "reserved bytes that are not 0", "the form that its values make"));
     }
     let body_size = inode.record.header_size().saturating_sub(size);
     let body_at = at.saturating_add(u64::try_from(size).unwrap_or(u64::MAX));
     if body_size > 0 && read(primary, body_at, body_size).is_none_or(|body| !is_made(&body)) {
-        findings.push(told("xattrs", "padding or reserved bytes that are not 0", "zeros"));
+        findings.push(deviation("xattrs", "padding or reserved bytes that are not 0", "zeros"));
     }
     let inline = || attributes.iter().filter(|xattr| !xattr.shared);
     let is_fingerprint = |xattr: &&Xattr| key.is_some_and(|key| key.is(xattr));
     let names = inline().filter(|xattr| !is_fingerprint(xattr)).map(|xattr| &xattr.name);
     if !names.is_sorted() || inline().skip(1).any(|xattr| is_fingerprint(&xattr)) {
-        findings.push(told("xattrs", "names out of order", "the fingerprint, then ascending names"));
+        findings.push(deviation("xattrs", "names out of order", "the fingerprint, then ascending names"));
     }
     findings
 }
@@ -148,8 +152,9 @@ pub(crate) fn directory(image: &Image, inode: &Inode) -> Result<Option<Finding>,
     data.read_range(0, &mut stored)?;
     made.resize(made.len().max(stored.len()), 0);
     let fits = made == stored;
-    Ok((!fits)
-        .then(|| told("directory", "other bytes", "blocks as full as they can be, and zeros behind them")))
+    Ok((!fits).then(|| {
+        deviation("directory", "other bytes", "blocks as full as they can be, and zeros behind them")
+    }))
 }
 
 /// Behind the last byte of a file its block is zeros.
@@ -172,5 +177,5 @@ pub(crate) fn tail(
     let rest = rest.min(primary.len().saturating_sub(end));
     let bytes = read(primary, end, usize::try_from(rest).unwrap_or_default()).unwrap_or_default();
     let other = bytes.iter().any(|byte| *byte != 0);
-    Ok(other.then(|| told("the last block of the file", "bytes behind its end", "zeros")))
+    Ok(other.then(|| deviation("the last block of the file", "bytes behind its end", "zeros")))
 }

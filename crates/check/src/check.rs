@@ -15,8 +15,8 @@ use crate::fingerprint::Key;
 use crate::metadata::Shared;
 use crate::options::{Options, Profile};
 use crate::outcome::Outcome;
-use crate::queue::{Batches, Ender, Queue};
-use crate::ranges::{EVERYBODY, Kind, NOBODY, Range, overlaps};
+use crate::queue::{Batches, CloseOnDrop, Queue};
+use crate::ranges::{Kind, NO_INODE, Range, SHARED_XATTRS, overlaps};
 use crate::report::Report;
 use crate::source::Source;
 use crate::walk::Walk;
@@ -62,7 +62,7 @@ pub fn check(source: &Source, options: &Options) -> Result<Report, CheckError> {
         start,
         end,
         kind: Kind::Metadata,
-        owner: EVERYBODY,
+        owner: SHARED_XATTRS,
     }));
     if options.profile == Some(Profile::Hardened) {
         found.extend(canonical::unused(&image, uses));
@@ -115,7 +115,7 @@ fn inodes(
     };
     let worker = || Worker::new(source, key, options, threads > 1, &budgets);
     let help = || -> Result<Outcome, CheckError> {
-        let _ender = Ender(&queue);
+        let _close = CloseOnDrop(&queue);
         let mut worker = worker()?;
         while let Some(jobs) = queue.take() {
             for job in &jobs {
@@ -176,7 +176,7 @@ fn of_superblock(image: &Image) -> Vec<Range> {
         start,
         end: start.saturating_add(length),
         kind: Kind::Metadata,
-        owner: NOBODY,
+        owner: NO_INODE,
     };
     let mut ranges = vec![range(superblock::OFFSET, size(superblock::record_size(value.extslots)))];
     let slot = size(erofs_format::device::SLOT_SIZE);
@@ -196,10 +196,10 @@ fn of_superblock(image: &Image) -> Vec<Range> {
 /// The number of inodes that the superblock tells, which `statfs` shows; those without a name count. One more
 /// is right where the number itself would be the magic of minix.
 fn inode_count(image: &Image, reached: u64) -> Option<Finding> {
-    let told = image.superblock().inodes;
-    (told != reached && told != superblock::stated_inodes(reached)).then(|| {
+    let stated = image.superblock().inodes;
+    (stated != reached && stated != superblock::stated_inodes(reached)).then(|| {
         let wanted = format!("{reached}, those that are reached");
-        Finding::new(Code::InodeCount, "superblock.inos", told, wanted)
+        Finding::new(Code::InodeCount, "superblock.inos", stated, wanted)
     })
 }
 
@@ -222,7 +222,7 @@ fn add_overlaps(image: &Image, findings: &mut Findings, ranges: Vec<Range>) {
         let code = if metadata { Code::MetadataOverlap } else { Code::DataOverlap };
         let kind = |range: &Range| if range.kind == Kind::Metadata { "metadata" } else { "data" };
         let owner = |range: &Range| owners.get(&range.owner).and_then(Option::as_ref);
-        let nameless = if first.owner == EVERYBODY { "a shared attribute" } else { "the superblock" };
+        let nameless = if first.owner == SHARED_XATTRS { "a shared attribute" } else { "the superblock" };
         let name = owner(&first).map_or_else(|| nameless.to_owned(), |(path, _)| printable(path));
         let what = format!("{} at byte {}", kind(&second), second.start);
         let found = format!("{} of {name} up to byte {}", kind(&first), first.end);

@@ -129,7 +129,7 @@ codes! {
     /// The digest is in hexadecimal digits, so it equals no other image's.
     FingerprintHexadecimal Fingerprints "fingerprint-hexadecimal",
     /// Another attribute looks like the fingerprint, under another namespace.
-    FingerprintTwin Fingerprints "fingerprint-twin",
+    FingerprintAlias Fingerprints "fingerprint-alias",
     /// A fingerprint of a file without content.
     FingerprintOnEmpty Fingerprints "fingerprint-on-empty",
     /// A fingerprint of something that is no regular file.

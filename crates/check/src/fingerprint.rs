@@ -43,7 +43,7 @@ impl Key {
 
     /// Whether an attribute is not the fingerprint, but could be taken for it: the same name in another
     /// namespace.
-    fn is_twin(&self, attribute: &Xattr) -> bool {
+    fn is_alias(&self, attribute: &Xattr) -> bool {
         if self.is(attribute) {
             return false;
         }
@@ -60,38 +60,42 @@ pub(crate) fn of_attributes(
     attributes: &[Xattr],
     findings: &mut Vec<Finding>,
 ) -> Option<Vec<u8>> {
-    let mut told = |code, found: String, wanted: &str| {
+    let mut report = |code, found: String, wanted: &str| {
         findings.push(Finding::new(code, &key.shown, found, wanted));
     };
-    if let Some(twin) = attributes.iter().find(|attribute| key.is_twin(attribute)) {
-        let hidden = if twin.hidden { " (hidden)" } else { "" };
-        let found = format!("the same under the name {}{hidden}", printable(&twin.name));
-        told(Code::FingerprintTwin, found, "one fingerprint, under the name that the image announces");
+    if let Some(alias) = attributes.iter().find(|attribute| key.is_alias(attribute)) {
+        let hidden = if alias.hidden { " (hidden)" } else { "" };
+        let found = format!("the same under the name {}{hidden}", printable(&alias.name));
+        report(Code::FingerprintAlias, found, "one fingerprint, under the name that the image announces");
     }
     let mut values = attributes.iter().filter(|attribute| key.is(attribute));
     let Some(first) = values.next() else {
         if inode.is_file() && inode.size() > 0 {
-            told(Code::FingerprintMissing, "none".into(), "one for each file with content");
+            report(Code::FingerprintMissing, "none".into(), "one for each file with content");
         }
         return None;
     };
     let more = values.count();
     if more > 0 {
         let found = format!("{} of them", more.saturating_add(1));
-        told(Code::FingerprintDuplicate, found, "one, because the kernel takes the first");
+        report(Code::FingerprintDuplicate, found, "one, because the kernel takes the first");
     }
     if !inode.is_file() {
-        told(Code::FingerprintOnOther, format!("one of a {}", inode.file_type.name()), "regular files only");
+        report(
+            Code::FingerprintOnOther,
+            format!("one of a {}", inode.file_type.name()),
+            "regular files only",
+        );
         return None;
     }
     if inode.size() == 0 {
-        told(Code::FingerprintOnEmpty, "one of an empty file".into(), "files with content only");
+        report(Code::FingerprintOnEmpty, "one of an empty file".into(), "files with content only");
         return None;
     }
     let length = first.value.len();
     if length == 0 || length > key.limit {
         let wanted = format!("1 to {} bytes, a block", key.limit);
-        told(Code::FingerprintLength, words::bytes(length), &wanted);
+        report(Code::FingerprintLength, words::bytes(length), &wanted);
         return None;
     }
     Some(first.value.clone())

@@ -13,7 +13,7 @@
 //! of contents that are far larger than the image not all is read, which the report says.
 //!
 //! Reading order: [`error`], [`finding`], `options`, `report`, `source`, `superblock`, `ranges`,
-//! `fingerprint`, `metadata`, `canonical`, `acl`, `attributes`, `pages`, `inode`, `content`, `held`, `job`,
+//! `fingerprint`, `metadata`, `canonical`, `acl`, `attributes`, `pages`, `inode`, `content`, `batch`, `job`,
 //! `outcome`, `worker`, `queue`, `walk`, [`mod@check`], [`domain`].
 //!
 //! # Example
@@ -46,6 +46,7 @@
 
 mod acl;
 mod attributes;
+mod batch;
 mod canonical;
 pub mod check;
 mod content;
@@ -53,7 +54,6 @@ pub mod domain;
 pub mod error;
 pub mod finding;
 mod fingerprint;
-mod held;
 mod inode;
 mod job;
 mod metadata;

@@ -106,9 +106,9 @@ impl Queue {
 
 /// Ends the queue when it goes: without a worker nobody would make room.
 #[derive(Debug)]
-pub(crate) struct Ender<'a>(pub(crate) &'a Queue);
+pub(crate) struct CloseOnDrop<'a>(pub(crate) &'a Queue);
 
-impl Drop for Ender<'_> {
+impl Drop for CloseOnDrop<'_> {
     fn drop(&mut self) {
         self.0.end();
     }

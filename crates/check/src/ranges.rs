@@ -19,9 +19,9 @@ pub(crate) enum Kind {
 }
 
 /// The number of the owner of what belongs to no inode.
-pub(crate) const NOBODY: u64 = 0;
+pub(crate) const NO_INODE: u64 = 0;
 /// That of shared attributes.
-pub(crate) const EVERYBODY: u64 = u64::MAX;
+pub(crate) const SHARED_XATTRS: u64 = u64::MAX;
 
 /// A range of bytes of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,11 +7,11 @@ use erofs_image::{Budget, Fingerprint, Image, ImageError, Private, ReadAt, Xattr
 use uuid::Uuid;
 
 use crate::attributes;
+use crate::batch::Batch;
 use crate::canonical;
 use crate::content::{self, Window};
 use crate::finding::{Code, Finding};
 use crate::fingerprint::{self, Content, Judge, Key};
-use crate::held::Held;
 use crate::inode;
 use crate::job::Job;
 use crate::metadata;
@@ -43,7 +43,7 @@ pub(crate) struct Worker<'a> {
     /// The attributes have name filters that the kernel believes.
     filtered: bool,
     window: Window,
-    held: Held,
+    batch: Batch,
     budgets: &'a Budgets,
     outcome: Outcome,
 }
@@ -61,8 +61,8 @@ impl<'a> Worker<'a> {
         let superblock = image.superblock();
         let filtered = superblock.compat & compat::XATTR_FILTER != 0 && superblock.xattr_filter_reserved == 0;
         let window = Window::new(&image, source.primary());
-        let (held, outcome) = (Held::default(), Outcome::default());
-        Ok(Self { image, primary, key, options, ahead, filtered, window, held, budgets, outcome })
+        let (batch, outcome) = (Batch::default(), Outcome::default());
+        Ok(Self { image, primary, key, options, ahead, filtered, window, batch, budgets, outcome })
     }
 
     /// What was found, when there is no more work.
@@ -199,13 +199,13 @@ impl<'a> Worker<'a> {
         let (window, ahead, namespace) = (&mut self.window, self.ahead, self.options.namespace);
         let Some(value) = value else { return content::read(&data, window, ahead, &mut |_| {}) };
         let (size, nid) = (inode.size(), inode.nid.0);
-        let kind = fingerprint::decisive_kind(&value, namespace).filter(|_| Held::takes(size));
+        let kind = fingerprint::decisive_kind(&value, namespace).filter(|_| Batch::takes(size));
         let content =
             Content { value, digest: Vec::new(), size, path: job.path.clone(), nid, order: job.order };
         if let Some(kind) = kind {
             let read = |sink: &mut dyn FnMut(&[u8])| content::read(&data, window, ahead, sink);
-            self.held.add(content, kind, read)?;
-            if self.held.is_full() {
+            self.batch.add(content, kind, read)?;
+            if self.batch.is_full() {
                 self.judge_held();
             }
             return Ok(());
@@ -220,6 +220,6 @@ impl<'a> Worker<'a> {
     fn judge_held(&mut self) {
         let namespace = self.options.namespace.unwrap_or(Uuid::nil());
         let tell = |content, verdict| self.outcome.judge(content, verdict, self.options.profile);
-        self.held.judge(namespace, tell);
+        self.batch.judge(namespace, tell);
     }
 }

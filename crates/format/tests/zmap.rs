@@ -386,3 +386,26 @@ fn wrong_indexes_are_errors() {
         assert!(loads < 140_000, "{name}: {loads} entries read");
     }
 }
+
+#[test]
+fn an_extent_may_end_with_the_file_and_not_behind_it() {
+    let shape = shape(30_000, 32);
+    let header = MapHeader::decode(&[0; 8], 0, DataLayout::CompressedFull, shape.block_bits).unwrap();
+    let MapHeader::Index(header) = header else { unreachable!("no bits are set") };
+    // The file ends at byte 0x530 of its last lcluster.
+    for (end, want) in [(0x52f, true), (0x530, true), (0x531, false), (0xfff, false)] {
+        let mut load = |lcluster: u64| {
+            let kind = erofs_format::datalayout::lcluster::HeadKind::Head1;
+            let head = |offset| Lcluster::Head { kind, offset, block: 9, partial: false, hole: false };
+            let back = erofs_format::datalayout::lcluster::Back::Distance(1);
+            let nonhead = Lcluster::Nonhead { back, ahead: 1 };
+            Ok::<_, FormatError>(match lcluster {
+                0 => head(0),
+                7 => head(end),
+                _ => nonhead,
+            })
+        };
+        let index = Index::open(shape, DataLayout::CompressedFull, header, 0, &mut load).unwrap();
+        assert_eq!(index.map(5000, &mut load).is_ok(), want, "{end:#x}");
+    }
+}

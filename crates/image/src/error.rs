@@ -62,7 +62,7 @@ pub enum Cause {
     #[error("{0}")]
     Source(String),
     /// A device of the image was not given.
-    #[error("data on extra device {device}{}: found no such device, want {extra} given with --device ({reason})", tagged(.tag))]
+    #[error("data on extra device {device}{}: found no such device, want {extra} given ({reason})", tagged(.tag))]
     DeviceAbsent {
         /// Its number.
         device: u16,

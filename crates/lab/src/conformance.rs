@@ -260,7 +260,7 @@ impl<'a> Comparison<'a> {
             let Some(facts) = images.get(image) else { return false };
             let compressed = facts.files.iter().any(|file| file.compressed);
             let disabled = options.iter().any(|option| option == "cache_strategy=disabled");
-            facts.ground.special_bytes > 0 || (compressed && !disabled)
+            facts.totals.special_bytes > 0 || (compressed && !disabled)
         };
         Self {
             suite,
@@ -366,7 +366,7 @@ impl<'a> Comparison<'a> {
                 .any(|event| matches!(event, Event::ReadAll { mount: walked, .. } if walked == mount))
         };
         if events.iter().all(block) && self.mounts.keys().all(walked) {
-            let model: u64 = self.mounts.values().map(|facts| facts.ground.device_bytes / PAGE_SIZE).sum();
+            let model: u64 = self.mounts.values().map(|facts| facts.totals.device_bytes / PAGE_SIZE).sum();
             let real = self.real.events.iter().map(|event| event.measured.buffer_pages).sum();
             self.result.metadata = Some((real, i64::try_from(model).unwrap_or(i64::MAX)));
         }

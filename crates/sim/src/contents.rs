@@ -8,10 +8,10 @@ use erofs_image::{Budget, Follow, Image, ImageError, Inode, Piece};
 use uuid::Uuid;
 
 use crate::error::SimError;
-use crate::ground::Surveyor;
 use crate::member::Member;
 use crate::overheads::{Duplicates, EqualBy};
 use crate::survey::{Findings, Hint, Named};
+use crate::totals::Surveyor;
 
 /// The kind of digest that contents are compared by: the fastest.
 const DIGEST: &str = "blake3";
@@ -101,10 +101,10 @@ impl Reader {
             let named = Named { image: number, other: None, path: step.path, size: step.inode.size() };
             self.file(&member.domain, digest, value, named);
         }
-        let ground = surveyor.finish();
-        self.content.duplicates.within_images_files += ground.stored_twice_files;
+        let totals = surveyor.finish();
+        self.content.duplicates.within_images_files += totals.stored_twice_files;
         let within = &mut self.content.duplicates.within_images_bytes;
-        *within = within.saturating_add(ground.stored_twice_bytes);
+        *within = within.saturating_add(totals.stored_twice_bytes);
         Ok(())
     }
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use erofs_image::{Fingerprint, Image, ImageError, Inode, OpenOptions};
 
-use crate::ground::{Ground, Surveyor};
 use crate::pages::{PAGE_SIZE, bytes_of, pages_of};
+use crate::totals::{ImageTotals, Surveyor};
 
 /// A regular file of an image; of one with several names, the first of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct ImageFacts {
     /// Bytes of page cache that the directories take in each mount: whole pages per directory.
     pub directory_bytes: u64,
     /// What it takes beside the data of files, and what it stores more than once.
-    pub ground: Ground,
+    pub totals: ImageTotals,
 }
 
 impl ImageFacts {
@@ -94,7 +94,7 @@ pub fn read(path: &Path, devices: &[impl AsRef<Path>]) -> Result<ImageFacts, Ima
             facts.files.push(FileFacts { path: step.path, size: step.inode.size(), compressed, fingerprint });
         }
     }
-    facts.ground = surveyor.finish();
+    facts.totals = surveyor.finish();
     Ok(facts)
 }
 

@@ -1,10 +1,10 @@
 //! What images take in memory besides the data of files, and what they store more than once.
 
 use crate::facts::ImageFacts;
-use crate::ground::Ground;
 use crate::pages::saturating_sum;
 use crate::survey::Group;
 use crate::tally::Count;
+use crate::totals::ImageTotals;
 
 /// Bytes of page cache that metadata takes, in each mount its own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl Metadata {
     }
 
     fn add(&mut self, facts: &ImageFacts) -> u64 {
-        let Ground { device_bytes, special_bytes, .. } = facts.ground;
+        let ImageTotals { device_bytes, special_bytes, .. } = facts.totals;
         self.directories = self.directories.saturating_add(facts.directory_bytes);
         self.device = self.device.saturating_add(device_bytes);
         self.special = self.special.saturating_add(special_bytes);
@@ -91,10 +91,10 @@ impl Overheads {
                 self.split_pages.count_file(number, file);
             }
         }
-        self.image_bytes = self.image_bytes.saturating_add(facts.ground.image_bytes);
-        self.duplicates.within_images_files += facts.ground.stored_twice_files;
+        self.image_bytes = self.image_bytes.saturating_add(facts.totals.image_bytes);
+        self.duplicates.within_images_files += facts.totals.stored_twice_files;
         let within = &mut self.duplicates.within_images_bytes;
-        *within = within.saturating_add(facts.ground.stored_twice_bytes);
+        *within = within.saturating_add(facts.totals.stored_twice_bytes);
         metadata_bytes
     }
 

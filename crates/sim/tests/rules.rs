@@ -1,5 +1,5 @@
 //! The rules of sharing as they were measured on Linux 7.2, one row for each, and the model held to a naive
-//! twin.
+//! reference.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 

@@ -99,14 +99,14 @@ impl VerityArgs {
         let data = open(image)?;
         let file = self.verity.as_deref().filter(|file| !file.is_empty()).map(Path::new);
         let tree = file.map(open).transpose()?;
-        let mut told = |found: String, wanted: &str| {
+        let mut report = |found: String, wanted: &str| {
             findings.push(Finding::new(Code::Verity, "dm-verity hash tree", found, wanted));
         };
         let (hashes, hash_offset) = if let Some(tree) = &tree {
             (tree, 0)
         } else {
             let Some(at) = cover::hash_tree(&data) else {
-                told("none behind the image".into(), "one there, or --verity=FILE");
+                report("none behind the image".into(), "one there, or --verity=FILE");
                 return Ok(None);
             };
             (&data, at)
@@ -115,18 +115,18 @@ impl VerityArgs {
         match erofs_verity::check(&request) {
             Ok(checked) => {
                 if let Some(wrong) = checked.wrong {
-                    told(wrong.to_string(), "a tree that fits the data and the root hash");
+                    report(wrong.to_string(), "a tree that fits the data and the root hash");
                 }
                 // An image without a superblock has a finding of its own.
                 let uncovered = cover::uncovered(&data, &checked).ok().flatten();
                 if let Some(found) = uncovered {
-                    told(found.to_string(), Uncovered::WANTED);
+                    report(found.to_string(), Uncovered::WANTED);
                 }
                 let covered = uncovered.is_none().then_some(checked.data_bytes);
                 Ok(Some(Tree { root: checked.root, covered }))
             }
             Err(error @ (VerityError::Superblock { .. } | VerityError::Short { .. })) => {
-                told(error.to_string(), "a tree");
+                report(error.to_string(), "a tree");
                 Ok(None)
             }
             Err(error) => Err(error.into()),

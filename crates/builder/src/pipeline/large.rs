@@ -39,13 +39,13 @@ pub(super) enum Hashing {
 pub(super) struct Waiting {
     pub(super) offset: u64,
     pub(super) length: u64,
-    pub(super) bytes: Held,
+    pub(super) bytes: WaitingBytes,
     /// Where it is in the image, if it is there as it is, in one piece.
     pub(super) stored_at: Option<u64>,
 }
 
 /// Where the bytes of a waiting part are.
-pub(super) enum Held {
+pub(super) enum WaitingBytes {
     /// In memory; whether they are in the image as well.
     Memory { buffers: Arc<Buffers>, written: bool },
     /// In the image alone.
@@ -86,9 +86,9 @@ impl Large {
             _ => None,
         };
         let bytes = if job.buffers.content.is_empty() {
-            Held::Zeros
+            WaitingBytes::Zeros
         } else {
-            Held::Memory { buffers: Arc::clone(&job.buffers), written: false }
+            WaitingBytes::Memory { buffers: Arc::clone(&job.buffers), written: false }
         };
         self.waiting.push_back(Waiting { offset, length, bytes, stored_at });
     }
@@ -101,9 +101,9 @@ impl Large {
         let Waiting { offset, length, bytes, .. } = self.waiting.pop_front()?;
         let Hashing::Idle(hasher) = std::mem::replace(&mut self.hashing, Hashing::Busy) else { return None };
         let bytes = match bytes {
-            Held::Memory { buffers, .. } => ToHash::Memory(buffers),
-            Held::Image { at } => ToHash::Image(at, usize::try_from(length).unwrap_or(usize::MAX)),
-            Held::Zeros => {
+            WaitingBytes::Memory { buffers, .. } => ToHash::Memory(buffers),
+            WaitingBytes::Image { at } => ToHash::Image(at, usize::try_from(length).unwrap_or(usize::MAX)),
+            WaitingBytes::Zeros => {
                 let now = length.min(ZEROS_AT_ONCE);
                 if now != length {
                     let rest = Waiting { offset: offset + now, length: length - now, bytes, stored_at: None };

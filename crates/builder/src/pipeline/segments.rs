@@ -11,7 +11,7 @@ use erofs_format::extent::Coding;
 use super::commit::Commit;
 use super::feed::File;
 use super::job::{HashJob, TailBytes, WriteJob};
-use super::large::{Hashing, Held, Large, Waiting};
+use super::large::{Hashing, Large, Waiting, WaitingBytes};
 use super::work::{Buffers, DedupeKey, Form, Part, Span};
 use crate::coder::plain::{Piece, Plain};
 use crate::content::{Class, Content, Extent, Tail};
@@ -202,7 +202,7 @@ impl Commit<'_> {
         if let Some(large) = self.large.get_mut(&number) {
             large.writing -= 1;
             let waiting = large.waiting.iter_mut().find(|waiting| waiting.offset == offset);
-            if let Some(Waiting { bytes: Held::Memory { written, .. }, .. }) = waiting {
+            if let Some(Waiting { bytes: WaitingBytes::Memory { written, .. }, .. }) = waiting {
                 *written = true;
             }
         }
@@ -214,11 +214,11 @@ impl Commit<'_> {
         for large in self.large.values_mut() {
             for waiting in large.waiting.iter_mut().rev() {
                 let Some(at) = waiting.stored_at else { continue };
-                if !matches!(waiting.bytes, Held::Memory { written: true, .. }) {
+                if !matches!(waiting.bytes, WaitingBytes::Memory { written: true, .. }) {
                     continue;
                 }
-                if let Held::Memory { buffers, .. } =
-                    std::mem::replace(&mut waiting.bytes, Held::Image { at })
+                if let WaitingBytes::Memory { buffers, .. } =
+                    std::mem::replace(&mut waiting.bytes, WaitingBytes::Image { at })
                 {
                     // The job that wrote it has let go of it before it said so.
                     return Arc::into_inner(buffers);

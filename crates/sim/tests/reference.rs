@@ -30,7 +30,7 @@ struct Group {
     pages: BTreeSet<u64>,
 }
 
-struct Twin {
+struct Reference {
     kernel: KernelModel,
     /// Image, backend, domain; whether it shares.
     mounts: Vec<Option<(usize, Backend, usize, bool)>>,
@@ -52,7 +52,7 @@ const FILES: [(u64, bool, u8); 8] = [
 ];
 const BACKENDS: [Backend; 4] = [Backend::Block, Backend::Loop, Backend::File, Backend::FileDirectio];
 
-impl Twin {
+impl Reference {
     fn look_up(&mut self, mount: usize, file: usize) -> usize {
         if let Some(at) = self.inodes.iter().position(|inode| (inode.mount, inode.file) == (mount, file)) {
             return at;
@@ -130,7 +130,7 @@ fn images() -> [ImageFacts; 2] {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one arm for each event, in the world and in its twin")]
+#[expect(clippy::too_many_lines, reason = "one arm for each event, in the world and in its reference")]
 fn random_events_have_equal_results() {
     let images = images();
     for seed in 1..=300_u64 {
@@ -141,9 +141,11 @@ fn random_events_have_equal_results() {
         };
         let kernel = TABLE[random(TABLE.len())];
         let mut world = World::new(kernel);
-        let mut twin = Twin { kernel, mounts: Vec::new(), inodes: Vec::new(), groups: Vec::new(), next: 0 };
+        let mut reference =
+            Reference { kernel, mounts: Vec::new(), inodes: Vec::new(), groups: Vec::new(), next: 0 };
         for step in 0..120 {
-            let live: Vec<usize> = (0..twin.mounts.len()).filter(|&m| twin.mounts[m].is_some()).collect();
+            let live: Vec<usize> =
+                (0..reference.mounts.len()).filter(|&m| reference.mounts[m].is_some()).collect();
             let what = if live.len() < 2 { 0 } else { random(12) };
             let mount = if live.is_empty() { 0 } else { live[random(live.len())] };
             let (name, file) = (mount.to_string(), random(FILES.len()));
@@ -151,7 +153,7 @@ fn random_events_have_equal_results() {
                 0 => {
                     let (image, backend, domain) = (random(8).min(1), BACKENDS[random(4)], random(2));
                     let inode_share = random(4) != 0;
-                    let name = twin.mounts.len().to_string();
+                    let name = reference.mounts.len().to_string();
                     let options = MountOptions {
                         backend,
                         device: None,
@@ -160,48 +162,50 @@ fn random_events_have_equal_results() {
                         ..MountOptions::default()
                     };
                     world.mount(&name, &images[image], &options).unwrap();
-                    twin.mounts.push(Some((image, backend, domain, inode_share && image == 1)));
+                    reference.mounts.push(Some((image, backend, domain, inode_share && image == 1)));
                 }
                 1 => {
-                    let busy = twin.inodes.iter().any(|inode| inode.mount == mount && inode.open > 0);
+                    let busy = reference.inodes.iter().any(|inode| inode.mount == mount && inode.open > 0);
                     assert_eq!(world.umount(&name).is_err(), busy, "seed {seed}, step {step}");
                     if !busy {
-                        twin.mounts[mount] = None;
-                        twin.forget(|inode| inode.mount == mount);
+                        reference.mounts[mount] = None;
+                        reference.forget(|inode| inode.mount == mount);
                     }
                 }
                 2 => {
                     let value = 1 + u8::try_from(random(3)).unwrap();
                     world.drop_caches(value);
-                    twin.drop_caches(value);
+                    reference.drop_caches(value);
                 }
                 3 => {
                     world.dontneed(&name, file, 0, None).unwrap();
-                    let at = twin.look_up(mount, file);
-                    twin.pages(at, true).clear();
+                    let at = reference.look_up(mount, file);
+                    reference.pages(at, true).clear();
                 }
                 4 => {
                     world.open(&name, file).unwrap();
-                    let at = twin.look_up(mount, file);
-                    twin.inodes[at].open += 1;
+                    let at = reference.look_up(mount, file);
+                    reference.inodes[at].open += 1;
                 }
                 5 => {
                     world.close(&name, file).unwrap();
-                    if let Some(inode) = twin.inodes.iter_mut().find(|i| (i.mount, i.file) == (mount, file)) {
+                    if let Some(inode) =
+                        reference.inodes.iter_mut().find(|i| (i.mount, i.file) == (mount, file))
+                    {
                         inode.open = inode.open.saturating_sub(1);
                     }
                 }
                 6 | 7 => {
                     world.lookup(&name, file).unwrap();
-                    twin.look_up(mount, file);
+                    reference.look_up(mount, file);
                 }
                 _ => {
                     let method = [Method::Read, Method::Mmap, Method::Sendfile, Method::Splice][random(4)];
                     world.access(&name, file, &FileAccess::whole(method), None).unwrap();
-                    twin.read(mount, file, method);
+                    reference.read(mount, file, method);
                 }
             }
-            assert_eq!(world.resident(), twin.resident(), "seed {seed}, step {step}, event {what}");
+            assert_eq!(world.resident(), reference.resident(), "seed {seed}, step {step}, event {what}");
         }
     }
 }

@@ -26,12 +26,12 @@ struct File {
 
 /// The files that wait.
 #[derive(Default)]
-pub(crate) struct Held {
+pub(crate) struct Batch {
     bytes: Vec<u8>,
     files: Vec<File>,
 }
 
-impl Held {
+impl Batch {
     /// Whether a file of this size may wait.
     pub(crate) fn takes(size: u64) -> bool {
         size <= LONGEST
@@ -86,7 +86,7 @@ mod tests {
     fn each_content_is_held_against_its_own_value() {
         let waiting =
             |order, value| Content { value, digest: Vec::new(), size: 1, path: vec![b'a'], nid: 7, order };
-        let mut held = Held::default();
+        let mut batch = Batch::default();
         let contents: Vec<Vec<u8>> = (0..40).map(|n| vec![n; 1000 * usize::from(n) + 1]).collect();
         for round in 0..2 {
             for (order, content) in (0..).zip(&contents) {
@@ -97,35 +97,35 @@ mod tests {
                     content.chunks(300).for_each(sink);
                     Ok::<(), u8>(())
                 };
-                held.add(waiting(order, value), kind, read).unwrap();
+                batch.add(waiting(order, value), kind, read).unwrap();
                 // What cannot be read leaves nothing behind.
                 let broken = |sink: &mut dyn FnMut(&[u8])| {
                     sink(b"some");
                     Err(9)
                 };
-                assert_eq!(held.add(waiting(99, Vec::new()), kind, broken), Err(9));
+                assert_eq!(batch.add(waiting(99, Vec::new()), kind, broken), Err(9));
             }
-            assert!(!held.is_full());
-            let mut told = Vec::new();
-            held.judge(Uuid::NAMESPACE_OID, |content, verdict| {
+            assert!(!batch.is_full());
+            let mut seen = Vec::new();
+            batch.judge(Uuid::NAMESPACE_OID, |content, verdict| {
                 assert!(verdict.judged);
                 assert_eq!(verdict.finding.is_some(), content.order == 20, "content {}", content.order);
-                told.push(content.order);
+                seen.push(content.order);
             });
-            told.sort_unstable();
-            assert!(told.into_iter().eq(0..40), "round {round}");
+            seen.sort_unstable();
+            assert!(seen.into_iter().eq(0..40), "round {round}");
         }
         let large = |sink: &mut dyn FnMut(&[u8])| {
             sink(&vec![0; ENOUGH]);
             Ok::<(), u8>(())
         };
-        held.add(waiting(0, Vec::new()), algo::TABLE[0], large).unwrap();
-        assert!(held.is_full() && Held::takes(LONGEST) && !Held::takes(LONGEST + 1));
-        held.judge(Uuid::NAMESPACE_OID, |_, _| {});
+        batch.add(waiting(0, Vec::new()), algo::TABLE[0], large).unwrap();
+        assert!(batch.is_full() && Batch::takes(LONGEST) && !Batch::takes(LONGEST + 1));
+        batch.judge(Uuid::NAMESPACE_OID, |_, _| {});
         for _ in 0..ENOUGH_FILES {
-            assert!(!held.is_full());
-            held.add(waiting(0, Vec::new()), algo::TABLE[0], |_| Ok::<(), u8>(())).unwrap();
+            assert!(!batch.is_full());
+            batch.add(waiting(0, Vec::new()), algo::TABLE[0], |_| Ok::<(), u8>(())).unwrap();
         }
-        assert!(held.is_full());
+        assert!(batch.is_full());
     }
 }

@@ -28,7 +28,7 @@ const MAP_HEADER: u64 = 8;
 
 /// What an image takes beside the data of files, and what it stores more than once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Ground {
+pub struct ImageTotals {
     /// Bytes of page cache that metadata takes in each mount when every file is read: whole pages of the
     /// device that hold superblock, inodes, xattrs, chunk tables and inline tails. Without directories.
     pub device_bytes: u64,
@@ -45,7 +45,7 @@ pub struct Ground {
 /// Counts while an image is walked: every inode is handed over once.
 #[derive(Debug)]
 pub(crate) struct Surveyor {
-    ground: Ground,
+    totals: ImageTotals,
     /// Start of the metadata area in bytes.
     base: u64,
     pages: Spans,
@@ -66,7 +66,7 @@ impl Surveyor {
         let sb = image.superblock();
         let base = sb.block_bits.byte_of(BlkAddr(u64::from(sb.meta_blkaddr)))?;
         let mut surveyor = Self {
-            ground: Ground { image_bytes: image.primary_len(), ..Ground::default() },
+            totals: ImageTotals { image_bytes: image.primary_len(), ..ImageTotals::default() },
             base,
             pages: Spans::default(),
             metabox: Spans::default(),
@@ -86,7 +86,7 @@ impl Surveyor {
                 surveyor.visit_header(&inode);
                 if nid == sb.packed_nid {
                     let bytes = bytes_of(pages_of(inode.size()));
-                    surveyor.ground.special_bytes = surveyor.ground.special_bytes.saturating_add(bytes);
+                    surveyor.totals.special_bytes = surveyor.totals.special_bytes.saturating_add(bytes);
                 }
             }
         }
@@ -119,11 +119,11 @@ impl Surveyor {
     }
 
     /// What was counted.
-    pub(crate) fn finish(self) -> Ground {
+    pub(crate) fn finish(self) -> ImageTotals {
         let device_pages = self.pages.count().saturating_add(pages_of(self.shared_xattrs));
         let metabox = bytes_of(self.metabox.count());
-        let special_bytes = self.ground.special_bytes.saturating_add(metabox);
-        Ground { device_bytes: bytes_of(device_pages), special_bytes, ..self.ground }
+        let special_bytes = self.totals.special_bytes.saturating_add(metabox);
+        ImageTotals { device_bytes: bytes_of(device_pages), special_bytes, ..self.totals }
     }
 
     fn visit_header(&mut self, inode: &Inode) {
@@ -186,8 +186,8 @@ impl Surveyor {
             _ => 0,
         };
         if again != 0 {
-            self.ground.stored_twice_bytes = self.ground.stored_twice_bytes.saturating_add(again);
-            self.ground.stored_twice_files += 1;
+            self.totals.stored_twice_bytes = self.totals.stored_twice_bytes.saturating_add(again);
+            self.totals.stored_twice_files += 1;
         }
     }
 }
