@@ -20,7 +20,7 @@ pub(super) fn algorithm(flag: &str, typed: &str) -> Result<AlgorithmOptions, Str
                 .map_err(|_| format!("{flag} {name}: found level {text:?}, want {}", row.levels))
         };
         if let Some(size) = word.strip_prefix("dictsize=") {
-            let size = value::unsigned(size).map_err(|error| format!("{flag} {name},dictsize: {error}"))?;
+            let size = value::size(size).map_err(|error| format!("{flag} {name},dictsize: {error}"))?;
             chosen.dict_size = Some(size);
         } else if let Some(level) = word.strip_prefix("level=") {
             chosen.level = number(level)?;
