@@ -555,6 +555,45 @@ mod tests {
         }
     }
 
+    /// A plan under the name mkfs.erofs.
+    fn peer(epoch: Option<&str>, flags: &[&str]) -> Plan {
+        let args = Args::read(["mkfs.erofs"].iter().chain(flags).chain(&["img", "dir"])).unwrap();
+        Plan::new(&args, epoch.map(OsStr::new)).unwrap_or_else(|error| panic!("{flags:?}: {error}"))
+    }
+
+    #[test]
+    fn the_name_mkfs_erofs() {
+        let clamp = |sec| TimeRule::Clamp(Timestamp { sec, nsec: 0 });
+        for (epoch, flags, build_time, rule) in [
+            (Some("9"), &["-T5"][..], 9, clamp(9)),
+            (Some("9"), &["--mkfs-time"], 9, clamp(9)),
+            (Some(""), &["--all-time"], 0, clamp(0)),
+            (None, &["-T5", "--mkfs-t"], 5, TimeRule::Keep),
+        ] {
+            let plan = peer(epoch, flags);
+            let found = (plan.build.layout.build_time, plan.shape.time);
+            assert_eq!(found, (build_time, rule), "{epoch:?} {flags:?}");
+        }
+        for (flags, want) in [
+            (&["-zlz4", "-z", "zstd:lzma"][..], &["lz4", "zstd", "lzma"][..]),
+            (&["-zlz4", "--chunksize=4096"], &["lz4"]),
+        ] {
+            let compression = peer(None, flags).build.content.compression.unwrap();
+            let names: Vec<_> = compression.algorithms.iter().map(|chosen| chosen.algorithm.name).collect();
+            assert_eq!(names, want, "{flags:?}");
+        }
+        let last = plan(&["-zlz4", "-z", "zstd"]).build.content.compression.unwrap();
+        assert_eq!(last.algorithms.len(), 1);
+        assert!(peer(None, &["--zD=1", "-zlz4"]).build.layout.pack_directories);
+        assert!(peer(None, &["-E", "", "--zf=128"]).build.layout.dot_omitted);
+        assert!(
+            peer(None, &["--quie"]).quiet && peer(None, &["--xattr-i"]).build.content.fingerprint.is_some()
+        );
+        let found = peer(None, &["--exclude-r=[\\d]$", "--exclude-path", "-x"]).exclude;
+        assert!(found.matches(b"d") && found.matches(b"-x") && !found.matches(b"1"));
+        assert!(plan_with(None, &["--quie"]).is_err());
+    }
+
     #[test]
     fn what_clap_refuses() {
         let rows: &[&[&str]] = &[
