@@ -17,6 +17,7 @@ enum Takes {
 }
 
 /// One flag of mkfs.erofs that is refused.
+#[derive(Clone, Copy)]
 struct Row {
     name: &'static str,
     takes: Takes,

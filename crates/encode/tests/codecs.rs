@@ -390,13 +390,13 @@ fn the_bits_of_lzma() {
             continue;
         };
         assert!(right, "{asked:?}");
-        let mut encoded = vec![0; 16_384];
-        let prefix = encoder.encode_prefix(&content, &mut encoded);
-        encoded.truncate(prefix.written);
+        let mut output = vec![0; 16_384];
+        let prefix = encoder.encode_prefix(&content, &mut output);
+        output.truncate(prefix.written);
         let [lc, lp, pb] = [(lc, 3), (lp, 0), (pb, 2)].map(|(bits, usual)| bits.unwrap_or(usual));
-        assert_eq!(!encoded[0], (pb * 5 + lp) * 9 + lc, "{asked:?}");
+        assert_eq!(!output[0], (pb * 5 + lp) * 9 + lc, "{asked:?}");
         assert!(
-            prefix.consumed > 0 && decode("lzma", &encoded, prefix.consumed) == content[..prefix.consumed]
+            prefix.consumed > 0 && decode("lzma", &output, prefix.consumed) == content[..prefix.consumed]
         );
     }
 }

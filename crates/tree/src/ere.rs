@@ -1,5 +1,7 @@
 //! POSIX extended regular expressions, as glibc's regcomp(3) reads them, written for the crate `regex`.
 
+use std::fmt::Write as _;
+
 /// What stands for an expression of regcomp(3) (`REG_EXTENDED`, C locale) in the syntax of the crate `regex`
 /// on bytes without Unicode classes.
 ///
@@ -87,7 +89,8 @@ fn bracket<'a>(rest: &'a str, text: &mut String) -> Result<&'a str, &'static str
             c if c.is_ascii_alphanumeric() => text.push(c),
             c => {
                 for byte in c.to_string().bytes() {
-                    text.push_str(&format!("\\x{byte:02X}"));
+                    // A String takes everything.
+                    let _ = write!(text, "\\x{byte:02X}");
                 }
             }
         }
