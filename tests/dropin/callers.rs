@@ -46,7 +46,8 @@ fn callers() -> Vec<(&'static str, String, Expect)> {
         (
             "Buildroot",
             format!(
-                "-zlz4hc,9 --compress-hints HINTS -T 1000 {UUID} -C65536 -Ededupe -Efragments -Eztailpacking IMG DIR"
+                "-zlz4hc,9 --compress-hints HINTS -T 1000 {UUID} -C65536 -Ededupe -Efragments \
+                 -Eztailpacking IMG DIR"
             ),
             at(1000),
         ),
@@ -68,7 +69,8 @@ fn callers() -> Vec<(&'static str, String, Expect)> {
         (
             "microvm.nix",
             words(
-                "-zlz4hc -Eztailpacking -Efragments -T 0 --all-root -L nix-store --mount-point=/nix/store IMG DIR",
+                "-zlz4hc -Eztailpacking -Efragments -T 0 --all-root -L nix-store \
+                 --mount-point=/nix/store IMG DIR",
             ),
             Expect { owner: root, ..at(0) },
         ),
