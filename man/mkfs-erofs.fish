@@ -17,14 +17,14 @@ complete -c mkfs-erofs -l dsunit -d 'Start the data of each file at a multiple o
 complete -c mkfs-erofs -l fsalignblks -d 'Round the size of the image up to a multiple of this many blocks' -r
 complete -c mkfs-erofs -l offset -d 'Leave this many bytes at the beginning of IMAGE alone' -r
 complete -c mkfs-erofs -s z -d 'Compress files with ALG at LEVEL; more algorithms, for --compress-hints and -E head2, behind colons. `help` lists them' -r
-complete -c mkfs-erofs -s C -d 'The largest pcluster: a multiple of the block size, up to 1048576 [default: the block size]' -r
+complete -c mkfs-erofs -s C -d 'The largest pcluster: a multiple of the block size, up to 1M [default: the block size]' -r
 complete -c mkfs-erofs -l compress-class -d 'Which files are stored compressed: those that get smaller, all of them, or none. Pages are shared only between images that agree' -r -f -a "auto\t''
 always\t''
 never\t''"
 complete -c mkfs-erofs -l compress-hints -d 'Read from FILE which paths get another pcluster size and algorithm: lines of `BYTES [NUMBER] REGEX`' -r -F
 complete -c mkfs-erofs -l max-extent-bytes -d 'The most bytes of a file in one pcluster [default: 8388608]' -r
 complete -c mkfs-erofs -l memory -d 'Memory for contents on their way, in MiB, at most half of what is free [default: a quarter]' -r
-complete -c mkfs-erofs -l zfeature-bits -d 'Switch words of -E on by number, as mkfs.erofs does: 1 legacy-compress, 2 ztailpacking, 4 fragments, 8 all-fragments, 16 dedupe, 32 fragdedupe, 64 48bit' -r
+complete -c mkfs-erofs -l zfeature-bits -d 'Switch words of -E on by number, as mkfs.erofs does: 1 legacy-compress, 2 ztailpacking, 4 fragments, 8 all-fragments, 16 dedupe, 32 fragdedupe, 64 48bit, 128 dot-omitted' -r
 complete -c mkfs-erofs -l async-queue-limit -d 'Accepted for scripts: the queue is bounded by --memory' -r
 complete -c mkfs-erofs -s m -d 'Store all inodes in one that is compressed, in pclusters of up to BYTES (Linux 6.17): with the first algorithm of -z, the one with number N there, or another one; without any the metadata stays uncompressed' -r
 complete -c mkfs-erofs -l zD -d 'Compress directories (1), or leave them as they are (0, the default); needs -z' -r -f -a "0\t''
@@ -58,5 +58,6 @@ complete -c mkfs-erofs -l all-root -d 'Make root the owner and group of everythi
 complete -c mkfs-erofs -l hard-dereference -d 'Give each name of a file with several an inode of its own'
 complete -c mkfs-erofs -s q -l quiet -d 'Say nothing but errors'
 complete -c mkfs-erofs -l json -d 'Print the summary as one JSON object, even with --quiet'
+complete -c mkfs-erofs -l as-mkfs-erofs -d 'Read the command line as mkfs.erofs of erofs-utils 1.9.4 does, which is the rule under the name mkfs.erofs (docs/drop-in.md)'
 complete -c mkfs-erofs -s h -l help -d 'Print help (-h is shorter)'
 complete -c mkfs-erofs -s V -l version -d 'Print the version of the program and of the layout that it writes'

@@ -99,6 +99,15 @@ pub fn bytes(text: &str) -> Result<u64, ValueError> {
     found.ok_or_else(|| wrong(text, "a number of bytes, such as 4096 or 4K"))
 }
 
+/// A number of bytes as [`bytes`] reads it, 0 to 4294967295.
+///
+/// # Errors
+/// When the text is anything else.
+pub fn size(text: &str) -> Result<u32, ValueError> {
+    let found = bytes(text).ok().and_then(|size| u32::try_from(size).ok());
+    found.ok_or_else(|| wrong(text, "a number of bytes from 0 to 4294967295, such as 4096 or 4K"))
+}
+
 /// A block size in bytes.
 ///
 /// # Errors
@@ -234,6 +243,13 @@ mod tests {
         for (text, want) in [("4096", Some(12)), ("2G", Some(31)), ("4G", None), ("3000", None), ("1", None)]
         {
             assert_eq!(chunk_bits(text).ok(), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_of_32_bits() {
+        for (text, want) in [("64k", Some(65_536)), ("3G", Some(3 << 30)), ("4G", None), ("-1", None)] {
+            assert_eq!(size(text).ok(), want, "{text:?}");
         }
     }
 

@@ -223,8 +223,7 @@ fn a_companion_without_its_device_is_one_line() {
             let inspect = ishare(&["inspect"], &[&image]);
             let text = String::from_utf8(inspect.stdout).unwrap();
             let uuid = text.lines().find_map(|line| line.strip_prefix("UUID")).unwrap().trim();
-            let absent =
-                format!("data on extra device 1 ({uuid}): found no such device, want 1 given");
+            let absent = format!("data on extra device 1 ({uuid}): found no such device, want 1 given");
             for (arguments, behind, code) in [
                 (&["ls", "-lR"][..], &[][..], 0),
                 (&["inspect"], &[], 0),

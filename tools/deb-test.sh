@@ -77,7 +77,7 @@ known() {
 # is_ours, is_theirs: whose program the name mkfs.erofs starts.
 is_ours() {
     [ "$(readlink /usr/bin/mkfs.erofs)" = mkfs-erofs ] &&
-        [ "$(mkfs.erofs --version)" = "$(mkfs-erofs --version)" ]
+        [ "$(mkfs.erofs --version)" = "$(mkfs-erofs --as-mkfs-erofs --version)" ]
 }
 is_theirs() { cmp --quiet "$1" "$work/theirs"; }
 

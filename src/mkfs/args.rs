@@ -13,8 +13,9 @@ use uuid::Uuid;
 
 use super::compression::Compression;
 use super::metadata::Metadata;
+use super::personality::Personality;
 use super::verity::Verity;
-use super::{extended, refused};
+use super::{compression, extended, refused};
 use crate::exit::Failure;
 use crate::value::{self, VolumeUuid};
 
@@ -40,6 +41,10 @@ pub struct Args {
     /// The directory whose contents become the image
     #[arg(value_name = "SOURCE", value_hint = ValueHint::DirPath)]
     pub source: PathBuf,
+
+    /// Whose command line this was.
+    #[arg(skip)]
+    pub personality: Personality,
 
     /// The flags that say what is stored and how.
     #[command(flatten)]
@@ -132,7 +137,7 @@ pub struct Layout {
     pub xattr_prefix: Vec<OsString>,
 
     /// Room for the extended attributes of the root directory, at least
-    #[arg(long, value_name = "BYTES", value_parser = value::unsigned)]
+    #[arg(long, value_name = "BYTES", value_parser = value::size)]
     pub root_xattr_isize: Option<u32>,
 
     /// Store regular files in chunks of this many bytes (a power of two, at least a block), equal chunks once
@@ -242,6 +247,11 @@ pub struct Running {
     #[arg(long)]
     pub json: bool,
 
+    /// Read the command line as mkfs.erofs of erofs-utils 1.9.4 does, which is the rule under the name
+    /// mkfs.erofs (docs/drop-in.md)
+    #[arg(long)]
+    pub as_mkfs_erofs: bool,
+
     /// Print help (-h is shorter)
     #[arg(short = 'h', long, action = ArgAction::Help)]
     pub help: Option<bool>,
@@ -302,19 +312,24 @@ impl Args {
     {
         let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
         // A flag that is refused counts more than a missing argument: `--tar` reads stdin and has no SOURCE.
-        let relaxed = ["image", "source"].into_iter().fold(refused::add_to(command()), |command, id| {
-            command.mut_arg(id, |argument| argument.required(false))
-        });
+        let personality = Personality::of(&line);
+        let command = personality.command(refused::add_to(command()), &compression::help());
+        let relaxed = ["image", "source"]
+            .into_iter()
+            .fold(command.clone(), |command, id| command.mut_arg(id, |argument| argument.required(false)));
         if let Ok(matches) = relaxed.try_get_matches_from(&line)
-            && let Some(text) = refused::found(&matches)
+            && let Some(text) = refused::found(&matches, personality)
         {
             return Err(Failure::Usage(text));
         }
-        let mut matches =
-            refused::add_to(command()).try_get_matches_from(&line).map_err(|error| with_tip(error, &line))?;
+        let mut matches = command.try_get_matches_from(&line).map_err(|error| with_tip(error, &line))?;
+        if let Some(text) = Personality::more_sources(&matches) {
+            return Err(Failure::Usage(text));
+        }
         let root_owns = is_later(&matches, "all_root", "force_uid");
         let root_is_group = is_later(&matches, "all_root", "force_gid");
         let mut args = Self::from_arg_matches_mut(&mut matches)?;
+        args.personality = personality;
         if root_owns {
             args.contents.force_uid = Some(0);
         }
@@ -370,7 +385,7 @@ mod tests {
     const PEER_LONG: &str = "version help exclude-path exclude-regex file-contexts force-uid force-gid all-root \
                              random-pclusterblks random-algorithms max-extent-bytes compress-hints chunksize quiet \
                              blobdev ignore-mtime preserve-mtime uid-offset gid-offset tar aufs mount-point \
-                             product-out fs-config-file ovlfs-strip offset gzip ungzip gzinfo unlzma unxz workers \
+                             product-out fs-config-file block-list-file ovlfs-strip offset gzip ungzip gzinfo unlzma unxz workers \
                              zfeature-bits clean incremental root-xattr-isize mkfs-time all-time sort \
                              hard-dereference dsunit async-queue-limit fsalignblks vmdk-desc s3 oci zD MZ \
                              xattr-prefix xattr-inode-digest";

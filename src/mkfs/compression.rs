@@ -15,7 +15,9 @@ use erofs_format::BlockBits;
 use erofs_format::words;
 
 use super::algorithm::algorithm;
+use super::extended;
 use super::metadata::Metadata;
+use super::personality::Personality;
 use crate::{exit, files, value};
 
 /// The largest pcluster in bytes (`Z_EROFS_PCLUSTER_MAX_SIZE`).
@@ -33,10 +35,10 @@ pub struct Compression {
     /// Compress files with ALG at LEVEL; more algorithms, for --compress-hints and -E head2, behind colons.
     /// `help` lists them
     #[arg(short = 'z', value_name = "ALG[,LEVEL][:...]")]
-    pub compress: Option<String>,
+    pub compress: Vec<String>,
 
-    /// The largest pcluster: a multiple of the block size, up to 1048576 [default: the block size]
-    #[arg(short = 'C', value_name = "BYTES", value_parser = value::unsigned)]
+    /// The largest pcluster: a multiple of the block size, up to 1M [default: the block size]
+    #[arg(short = 'C', value_name = "BYTES", value_parser = value::size)]
     pub pcluster_size: Option<u32>,
 
     /// Which files are stored compressed: those that get smaller, all of them, or none. Pages are shared only
@@ -53,7 +55,7 @@ pub struct Compression {
     pub compress_hints: Option<PathBuf>,
 
     /// The most bytes of a file in one pcluster [default: 8388608]
-    #[arg(long, value_name = "BYTES", value_parser = value::unsigned)]
+    #[arg(long, value_name = "BYTES", value_parser = value::size)]
     pub max_extent_bytes: Option<u32>,
 
     /// Memory for contents on their way, in MiB, at most half of what is free [default: a quarter]
@@ -61,7 +63,7 @@ pub struct Compression {
     pub memory: Option<u32>,
 
     /// Switch words of -E on by number, as mkfs.erofs does: 1 legacy-compress, 2 ztailpacking, 4 fragments,
-    /// 8 all-fragments, 16 dedupe, 32 fragdedupe, 64 48bit
+    /// 8 all-fragments, 16 dedupe, 32 fragdedupe, 64 48bit, 128 dot-omitted
     #[arg(long, value_name = "BITS", value_parser = value::unsigned)]
     pub zfeature_bits: Option<u32>,
 
@@ -104,8 +106,16 @@ impl Default for Words {
 }
 
 /// The words by the bits of `--zfeature-bits`.
-const FEATURE_BITS: [&str; 7] =
-    ["legacy-compress", "ztailpacking", "fragments", "all-fragments", "dedupe", "fragdedupe", "48bit"];
+const FEATURE_BITS: [&str; 8] = [
+    "legacy-compress",
+    "ztailpacking",
+    "fragments",
+    "all-fragments",
+    "dedupe",
+    "fragdedupe",
+    "48bit",
+    "dot-omitted",
+];
 
 impl Words {
     /// Applies a word of `-E`, as `word` or `^word`, with a value or without.
@@ -127,7 +137,7 @@ impl Words {
             "48bit" => &mut self.wide,
             "fragments" | "all-fragments" => {
                 self.fragment_pcluster = given
-                    .map(value::unsigned)
+                    .map(value::size)
                     .transpose()
                     .map_err(|error| Some(error.to_string()))?
                     .filter(|_| on);
@@ -157,19 +167,17 @@ impl Words {
         *field = on;
         Ok(())
     }
+}
 
-    fn apply_bits(&mut self, bits: u32) -> Result<(), String> {
-        if bits >> FEATURE_BITS.len() != 0 {
-            return Err(format!("--zfeature-bits: found {bits}, want less than {}", 1 << FEATURE_BITS.len()));
-        }
-        for (number, word) in FEATURE_BITS.iter().enumerate() {
-            if bits >> number & 1 == 1 {
-                self.apply(word)
-                    .map_err(|error| format!("--zfeature-bits: {}", error.unwrap_or_default()))?;
-            }
-        }
-        Ok(())
+/// The words of `--zfeature-bits`, separated by commas.
+fn feature_words(bits: u32) -> Result<String, String> {
+    if bits >> FEATURE_BITS.len() != 0 {
+        return Err(format!("--zfeature-bits: found {bits}, want less than {}", 1 << FEATURE_BITS.len()));
     }
+    let numbered = FEATURE_BITS.iter().enumerate();
+    let on: Vec<&str> =
+        numbered.filter(|(number, _)| bits >> number & 1 == 1).map(|(_, word)| *word).collect();
+    Ok(on.join(","))
 }
 
 impl Compression {
@@ -178,13 +186,14 @@ impl Compression {
         &self,
         mut words: Words,
         metadata: &Metadata,
+        personality: Personality,
         build: &mut BuildOptions,
         warnings: &mut Vec<String>,
     ) -> Result<(), String> {
-        if let Some(bits) = self.zfeature_bits {
-            words.apply_bits(bits)?;
+        if let Some(bits) = self.zfeature_bits.filter(|&bits| bits != 0) {
+            extended::apply(&feature_words(bits)?, build, &mut words)?;
         }
-        let algorithms = self.compress.as_deref().map_or(Ok(Vec::new()), algorithms)?;
+        let algorithms = self.algorithms(personality)?;
         build.layout.metabox = metadata.metabox(&algorithms)?;
         if algorithms.is_empty() {
             build.layout.wide = std::mem::take(&mut words.wide);
@@ -201,10 +210,17 @@ impl Compression {
             None => pcluster_size,
         };
         if build.content.chunks.is_some() {
-            return Err("--chunksize: contradicts -z, chunks are not compressed".into());
+            if !personality.chunks_beside_compression {
+                return Err("--chunksize: contradicts -z, chunks are not compressed".into());
+            }
+            build.content.chunks = None;
+            warnings.push("--chunksize: no effect with -z".to_owned());
         }
         let hints = match &self.compress_hints {
-            Some(path) => hints(path, algorithms.len(), block_bits, warnings)?,
+            Some(path) => {
+                let syntax = Syntax { algorithms: algorithms.len(), block_bits, personality };
+                hints(path, syntax, warnings)?
+            }
             None => Vec::new(),
         };
         build.content.compression = Some(CompressionOptions {
@@ -234,6 +250,13 @@ impl Compression {
             memory: u64::from(self.memory.unwrap_or(0)) << 20,
         });
         Ok(())
+    }
+
+    /// The algorithms of `-z`: of all of them or of the last.
+    fn algorithms(&self, personality: Personality) -> Result<Vec<AlgorithmOptions>, String> {
+        let counted = if personality.adds_algorithms { self.compress.len() } else { 1 };
+        let from = self.compress.len().saturating_sub(counted);
+        algorithms(&self.compress.get(from..).unwrap_or_default().join(":"))
     }
 
     /// What the flags mean without `-z`: nothing but a warning, as in mkfs.erofs, so that scripts can switch
@@ -291,8 +314,11 @@ fn pcluster(size: u32, block_bits: BlockBits) -> Result<usize, String> {
     Ok(wide)
 }
 
-/// Reads `ALG[,LEVEL|,level=N|,dictsize=N][:...]`.
+/// Reads `ALG[,LEVEL|,level=N|,dictsize=N][:...]`, or nothing.
 fn algorithms(typed: &str) -> Result<Vec<AlgorithmOptions>, String> {
+    if typed.is_empty() {
+        return Ok(Vec::new());
+    }
     let list: Vec<AlgorithmOptions> =
         typed.split(':').map(|typed| algorithm("-z", typed)).collect::<Result<_, _>>()?;
     if list.len() > ALGORITHMS_MAX {
@@ -302,25 +328,30 @@ fn algorithms(typed: &str) -> Result<Vec<AlgorithmOptions>, String> {
 }
 
 /// Reads a file of hints. A line with a size that cannot be is left out with a warning, as in mkfs.erofs.
-fn hints(
-    path: &Path,
-    algorithms: usize,
-    block_bits: BlockBits,
-    warnings: &mut Vec<String>,
-) -> Result<Vec<CompressHint>, String> {
+fn hints(path: &Path, syntax: Syntax, warnings: &mut Vec<String>) -> Result<Vec<CompressHint>, String> {
     let shown = files::shown(path);
     let text = files::read_text(path).map_err(|error| format!("--compress-hints: {shown}: {error}"))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let mut hints = Vec::new();
     for (number, line) in lines {
         let place = format!("--compress-hints: {shown}: line {}", number + 1);
-        match hint(line, algorithms, block_bits) {
+        match hint(line, syntax) {
             Ok(hint) => hints.push(hint),
             Err(BadHint::Size(error)) => warnings.push(format!("{place}: {error}; the line is left out")),
             Err(BadHint::Line(error)) => return Err(format!("{place}: {error}")),
         }
     }
     Ok(hints)
+}
+
+/// What a line of hints may hold.
+#[derive(Debug, Clone, Copy)]
+struct Syntax {
+    /// How many algorithms there are.
+    algorithms: usize,
+    block_bits: BlockBits,
+    /// Whose regular expressions they are.
+    personality: Personality,
 }
 
 /// What is wrong with a line of hints.
@@ -333,13 +364,12 @@ enum BadHint {
 }
 
 /// Reads `BYTES [NUMBER] REGEX`.
-fn hint(line: &str, algorithms: usize, block_bits: BlockBits) -> Result<CompressHint, BadHint> {
+fn hint(line: &str, syntax: Syntax) -> Result<CompressHint, BadHint> {
+    let Syntax { algorithms, block_bits, personality } = syntax;
     let wrong = |error: String| BadHint::Line(error);
     let words = line.trim_start_matches([' ', '\t']).split_once([' ', '\t']);
     let (size, rest) = words.ok_or_else(|| wrong("found one word, want BYTES [NUMBER] REGEX".to_owned()))?;
-    let size = value::bytes(size).map_err(|error| wrong(error.to_string()))?;
-    // One that does not fit is too large for a pcluster as well.
-    let size = u32::try_from(size).unwrap_or(u32::MAX);
+    let size = value::size(size).map_err(|error| wrong(error.to_string()))?;
     let rest = rest.trim_start();
     let (number, pattern) = match rest.split_once([' ', '\t']) {
         Some((number, pattern)) if !pattern.trim().is_empty() => {
@@ -352,7 +382,8 @@ fn hint(line: &str, algorithms: usize, block_bits: BlockBits) -> Result<Compress
         Some((pattern, _)) => (0, pattern),
         None => (0, rest),
     };
-    let pattern = regex::bytes::Regex::new(pattern)
+    let written = personality.pattern(pattern).map_err(|error| wrong(format!("pattern {error}")))?;
+    let pattern = regex::bytes::Regex::new(&written)
         .map_err(|error| wrong(format!("pattern {pattern}: {}", exit::one_line(&error.to_string()))))?;
     if size != 0 {
         pcluster(size, block_bits).map_err(BadHint::Size)?;
@@ -397,7 +428,8 @@ mod tests {
 
     #[test]
     fn lines_of_hints() {
-        let size = |line| matches!(hint(line, 2, BlockBits::DEFAULT), Err(BadHint::Size(_)));
+        let own = Syntax { algorithms: 2, block_bits: BlockBits::DEFAULT, personality: Personality::OWN };
+        let size = |line| matches!(hint(line, own), Err(BadHint::Size(_)));
         assert!(
             size("100 x") && size("2097152 1 x") && !size("4096 2 x") && !size("100 a(b") && !size("100")
         );
@@ -413,7 +445,7 @@ mod tests {
             ("4096", None),
             ("4096 a(b", None),
         ] {
-            let found = hint(line, 2, BlockBits::DEFAULT);
+            let found = hint(line, own);
             let found = found.as_ref().ok();
             let found = found.map(|hint| (hint.pcluster_size, hint.algorithm, hint.pattern.as_str()));
             assert_eq!(found, want, "{line}");
@@ -423,7 +455,7 @@ mod tests {
     #[test]
     fn words_and_bits() {
         let mut words = Words::default();
-        for word in ["ztailpacking", "^ztailpacking", "fragments=32768", "fragdedupe=off", "48bit"] {
+        for word in ["ztailpacking", "^ztailpacking", "fragments=32k", "fragdedupe=off", "48bit"] {
             words.apply(word).unwrap();
         }
         let want = Words {
@@ -436,10 +468,10 @@ mod tests {
         assert_eq!(words, want);
         assert_eq!(words.apply("force-inode-compact"), Err(None));
         assert!(matches!(words.apply("48bit=1"), Err(Some(_))));
+        assert_eq!(feature_words(0b1_0011).unwrap(), "legacy-compress,ztailpacking,dedupe");
+        assert_eq!(feature_words(128).unwrap(), "dot-omitted");
+        assert!(feature_words(256).is_err());
         let mut words = Words::default();
-        words.apply_bits(0b1_0011).unwrap();
-        assert_eq!(words, Words { legacy: true, tail_packing: true, dedupe: true, ..Words::default() });
-        assert!(words.apply_bits(128).is_err());
         for (word, want) in [
             ("head2", Ok(Some(5))),
             ("head2=0", Ok(Some(0))),

@@ -61,7 +61,7 @@ pub(crate) fn metabox(
     listed: &[AlgorithmOptions],
 ) -> Result<MetaboxOptions, String> {
     let (size, named) = typed.split_once(':').map_or((typed, ""), |(size, named)| (size, named));
-    let pcluster_size = value::unsigned(size).map_err(|error| format!("{flag}: {error}"))?;
+    let pcluster_size = value::size(size).map_err(|error| format!("{flag}: {error}"))?;
     let number = if named.is_empty() { Some(0) } else { named.parse::<usize>().ok() };
     let algorithm = match number {
         None => Some(algorithm(flag, named)?),
@@ -87,11 +87,12 @@ mod tests {
     #[test]
     fn sizes_and_algorithms() {
         let listed = [algorithm("-z", "lz4").unwrap(), algorithm("-z", "zstd,9").unwrap()];
-        let rows: [(&str, Want); 13] = [
+        let rows: [(&str, Want); 14] = [
             ("4096", Some((4096, Some(("lz4", 0))))),
             ("4096:", Some((4096, Some(("lz4", 0))))),
             ("8192:0", Some((8192, Some(("lz4", 0))))),
             ("8192:1", Some((8192, Some(("zstd", 9))))),
+            ("4k:zstd,level=5", Some((4096, Some(("zstd", 5))))),
             ("0x1000:zstd,level=5", Some((4096, Some(("zstd", 5))))),
             ("16384:deflate,3", Some((16_384, Some(("deflate", 3))))),
             ("8192:2", None),

@@ -5,6 +5,7 @@ mod args;
 mod compression;
 mod extended;
 pub(crate) mod metadata;
+mod personality;
 mod plan;
 mod refused;
 pub mod report;
@@ -22,6 +23,7 @@ use erofs_builder::ImageFile;
 use erofs_tree::{DirSource, Progress, Shaped, Silent};
 
 pub use args::{Args, command};
+pub use personality::Personality;
 pub use plan::Plan;
 pub use report::Report;
 
@@ -36,13 +38,15 @@ pub const NAME: &str = "mkfs-erofs";
 /// Runs a command line and says on stderr what went wrong, if something did; the first argument is the name
 /// of the program.
 pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
-    ExitCode::from(run(line).map_or_else(|failure| output::failure(NAME, &failure), |()| exit::OK))
+    let line: Vec<OsString> = line.into_iter().collect();
+    let personality = Personality::of(&line);
+    let code = run(line).map_or_else(|failure| output::failure(NAME, &failure), |()| exit::OK);
+    ExitCode::from(personality.exit_code(code))
 }
 
-fn run(line: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
+fn run(line: Vec<OsString>) -> Result<(), Failure> {
     let started = Instant::now();
     signals::prepare(exit::FAILED).context("signals cannot be caught")?;
-    let line: Vec<OsString> = line.into_iter().collect();
     if compression::asks_for_help(&line) {
         return Ok(output::stdout()
             .write_all(compression::help().as_bytes())

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::args::{Args, Contents, DIGEST_SOURCE, Sharing, Times};
 use super::compression::Words;
 use super::extended;
+use super::personality::Personality;
 use super::verity::Wanted;
 use crate::value::{self, VolumeUuid};
 
@@ -52,7 +53,8 @@ impl Plan {
     /// # Errors
     /// What is wrong with the command line, in one line.
     pub fn new(args: &Args, source_date_epoch: Option<&OsStr>) -> Result<Self, String> {
-        let (build_time, time) = times(&args.times, epoch_of(source_date_epoch)?);
+        let (build_time, time) =
+            times(&args.times, epoch_of(source_date_epoch, args.personality)?, args.personality);
         let threads = threads(args.running.workers);
         let mut build = BuildOptions { threads, ..BuildOptions::default() };
         build.layout.build_time = build_time;
@@ -70,7 +72,7 @@ impl Plan {
         };
         Ok(Self {
             source,
-            exclude: exclude(&args.contents)?,
+            exclude: exclude(&args.contents, args.personality)?,
             shape: shape(&args.contents, time),
             warnings,
             build,
@@ -82,14 +84,21 @@ impl Plan {
     }
 }
 
-fn epoch_of(variable: Option<&OsStr>) -> Result<Option<i64>, String> {
+fn epoch_of(variable: Option<&OsStr>, personality: Personality) -> Result<Option<i64>, String> {
     let Some(variable) = variable else { return Ok(None) };
+    if variable.is_empty() && personality.epoch_first {
+        return Ok(Some(0));
+    }
     let text = variable.to_string_lossy();
     value::source_date_epoch(&text).map(Some).map_err(|error| format!("SOURCE_DATE_EPOCH: {error}"))
 }
 
-/// The build time and what becomes of the times of files. A flag counts more than the environment.
-fn times(flags: &Times, epoch: Option<i64>) -> (i64, TimeRule) {
+/// The build time and what becomes of the times of files. A flag counts more than the environment, except
+/// under the name mkfs.erofs.
+fn times(flags: &Times, epoch: Option<i64>, personality: Personality) -> (i64, TimeRule) {
+    if let Some(sec) = epoch.filter(|_| personality.epoch_first) {
+        return (sec, TimeRule::Clamp(Timestamp { sec, nsec: 0 }));
+    }
     let build_time = flags.timestamp.or(epoch).unwrap_or(0);
     let moment = Timestamp { sec: build_time, nsec: 0 };
     let rule = if flags.mkfs_time {
@@ -163,10 +172,11 @@ fn fingerprint(flags: &Sharing) -> Result<Option<FingerprintOptions>, String> {
 fn layout(args: &Args, build: &mut BuildOptions, warnings: &mut Vec<String>) -> Result<(), String> {
     let flags = &args.layout;
     let mut compression = Words::default();
-    for words in &flags.extended {
+    let is_taken = |words: &&String| !(words.is_empty() && args.personality.empty_words);
+    for words in flags.extended.iter().filter(is_taken) {
         extended::apply(words, build, &mut compression)?;
     }
-    args.compression.apply(compression, &args.metadata, build, warnings)?;
+    args.compression.apply(compression, &args.metadata, args.personality, build, warnings)?;
     let layout = &mut build.layout;
     layout.ignore_mtime = (layout.ignore_mtime || args.times.ignore_mtime) && !args.times.preserve_mtime;
     layout.xattr_tolerance = tolerance(flags.xattr_tolerance);
@@ -195,13 +205,14 @@ fn tolerance(flag: Option<i64>) -> Option<u32> {
     }
 }
 
-fn exclude(flags: &Contents) -> Result<Exclude, String> {
+fn exclude(flags: &Contents, personality: Personality) -> Result<Exclude, String> {
     let mut exclude = Exclude::new();
     for path in &flags.exclude_path {
         exclude.add_path(path.as_bytes()).map_err(|error| format!("--exclude-path: {error}"))?;
     }
     for regex in &flags.exclude_regex {
-        exclude.add_regex(regex).map_err(|error| format!("--exclude-regex: {error}"))?;
+        let pattern = personality.pattern(regex).map_err(|error| format!("--exclude-regex: {error}"))?;
+        exclude.add_regex(&pattern).map_err(|error| format!("--exclude-regex: {error}"))?;
     }
     Ok(exclude)
 }
@@ -572,6 +583,45 @@ mod tests {
             let Failure::Usage(text) = failure else { panic!("{flags:?}: {failure:?}") };
             assert!(text.starts_with(want) && !text.contains('\n'), "{flags:?}: {text}");
         }
+    }
+
+    /// A plan under the name mkfs.erofs.
+    fn peer(epoch: Option<&str>, flags: &[&str]) -> Plan {
+        let args = Args::read(["mkfs.erofs"].iter().chain(flags).chain(&["img", "dir"])).unwrap();
+        Plan::new(&args, epoch.map(OsStr::new)).unwrap_or_else(|error| panic!("{flags:?}: {error}"))
+    }
+
+    #[test]
+    fn the_name_mkfs_erofs() {
+        let clamp = |sec| TimeRule::Clamp(Timestamp { sec, nsec: 0 });
+        for (epoch, flags, build_time, rule) in [
+            (Some("9"), &["-T5"][..], 9, clamp(9)),
+            (Some("9"), &["--mkfs-time"], 9, clamp(9)),
+            (Some(""), &["--all-time"], 0, clamp(0)),
+            (None, &["-T5", "--mkfs-t"], 5, TimeRule::Keep),
+        ] {
+            let plan = peer(epoch, flags);
+            let found = (plan.build.layout.build_time, plan.shape.time);
+            assert_eq!(found, (build_time, rule), "{epoch:?} {flags:?}");
+        }
+        for (flags, want) in [
+            (&["-zlz4", "-z", "zstd:lzma"][..], &["lz4", "zstd", "lzma"][..]),
+            (&["-zlz4", "--chunksize=4096"], &["lz4"]),
+        ] {
+            let compression = peer(None, flags).build.content.compression.unwrap();
+            let names: Vec<_> = compression.algorithms.iter().map(|chosen| chosen.algorithm.name).collect();
+            assert_eq!(names, want, "{flags:?}");
+        }
+        let last = plan(&["-zlz4", "-z", "zstd"]).build.content.compression.unwrap();
+        assert_eq!(last.algorithms.len(), 1);
+        assert!(peer(None, &["--zD=1", "-zlz4"]).build.layout.pack_directories);
+        assert!(peer(None, &["-E", "", "--zf=128"]).build.layout.dot_omitted);
+        assert!(
+            peer(None, &["--quie"]).quiet && peer(None, &["--xattr-i"]).build.content.fingerprint.is_some()
+        );
+        let found = peer(None, &["--exclude-r=[\\d]$", "--exclude-path", "-x"]).exclude;
+        assert!(found.matches(b"d") && found.matches(b"-x") && !found.matches(b"1"));
+        assert!(plan_with(None, &["--quie"]).is_err());
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! What mkfs.erofs has and this version has not: refused by name, never ignored.
 
+use std::ffi::OsString;
+
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::personality::Personality;
 
 /// Whether a flag of mkfs.erofs takes a value.
 #[derive(Clone, Copy)]
@@ -13,14 +17,23 @@ enum Takes {
 }
 
 /// One flag of mkfs.erofs that is refused.
+#[derive(Clone, Copy)]
 struct Row {
     name: &'static str,
     takes: Takes,
     why: &'static str,
+    /// The values that change nothing about a directory, which mkfs.erofs takes; `None` for a flag that is
+    /// always refused.
+    without_effect: Option<fn(&str) -> bool>,
 }
 
 const fn row(name: &'static str, takes: Takes, why: &'static str) -> Row {
-    Row { name, takes, why }
+    Row { name, takes, why, without_effect: None }
+}
+
+/// A row of a flag that changes nothing about a directory with these values.
+const fn idle(row: Row, values: fn(&str) -> bool) -> Row {
+    Row { without_effect: Some(values), ..row }
 }
 
 const DEBUGGING: &str = "random compression, which is for debugging, is not in this version";
@@ -38,10 +51,17 @@ const FLAGS: &[Row] = &[
     row("unlzma", Takes::Maybe, TARBALLS),
     row("unxz", Takes::Maybe, TARBALLS),
     row("gzinfo", Takes::Maybe, TARBALLS),
-    row("sort", Takes::Value, TARBALLS),
-    row("aufs", Takes::Nothing, "whiteouts of AUFS are not in this version"),
-    row("ovlfs-strip", Takes::Maybe, "stripping of overlayfs metadata is not in this version"),
-    row("clean", Takes::Maybe, REBUILD),
+    idle(row("sort", Takes::Value, TARBALLS), |_| true),
+    idle(row("aufs", Takes::Nothing, "whiteouts of AUFS are not in this version"), |_| true),
+    // Of a directory mkfs.erofs strips them as well.
+    idle(
+        row("ovlfs-strip", Takes::Maybe, "stripping of overlayfs metadata is not in this version"),
+        |value| !matches!(value, "" | "1"),
+    ),
+    // How data is imported is a matter of tarballs and images; a directory is always stored as a whole.
+    idle(row("clean", Takes::Maybe, REBUILD), |value| {
+        matches!(value, "" | "data" | "rvsp") || value.parse::<i32>().is_ok()
+    }),
     row("incremental", Takes::Maybe, REBUILD),
     row("s3", Takes::Value, "S3 buckets as sources are not in this version"),
     row("oci", Takes::Maybe, "registries as sources are not in this version"),
@@ -54,6 +74,7 @@ const FLAGS: &[Row] = &[
     ),
     row("product-out", Takes::Value, ANDROID),
     row("fs-config-file", Takes::Value, ANDROID),
+    row("block-list-file", Takes::Value, ANDROID),
 ];
 
 /// Adds the flags to a command, out of sight.
@@ -68,7 +89,7 @@ fn argument(flag: &Row) -> Arg {
         (Some(letter), None) => argument.short(letter),
         _ => argument.long(flag.name),
     };
-    let any = clap::value_parser!(std::ffi::OsString);
+    let any = clap::value_parser!(OsString);
     match flag.takes {
         Takes::Nothing => argument.action(ArgAction::SetTrue),
         Takes::Maybe => {
@@ -79,9 +100,17 @@ fn argument(flag: &Row) -> Arg {
 }
 
 /// What to say about the first refused flag on the command line, if there is one.
-pub(super) fn found(matches: &ArgMatches) -> Option<String> {
+pub(super) fn found(matches: &ArgMatches, personality: Personality) -> Option<String> {
     let typed = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
-    let flag = FLAGS.iter().find(|flag| typed(flag.name))?;
+    let is_idle = |flag: &Row| {
+        let value = match flag.takes {
+            Takes::Nothing => None,
+            Takes::Maybe | Takes::Value => matches.get_one::<OsString>(flag.name),
+        };
+        let value = value.map(|value| value.to_string_lossy()).unwrap_or_default();
+        personality.takes_options_without_effect && flag.without_effect.is_some_and(|values| values(&value))
+    };
+    let flag = FLAGS.iter().find(|flag| typed(flag.name) && !is_idle(flag))?;
     let dashes = if flag.name.len() == 1 { "-" } else { "--" };
     Some(format!("{dashes}{}: {}", flag.name, flag.why))
 }
@@ -101,11 +130,12 @@ mod tests {
             };
             for typed in spelled {
                 let matches = add_to(Command::new("x")).try_get_matches_from(["x", &typed]).unwrap();
-                let text = found(&matches).unwrap();
+                let text = found(&matches, Personality::OWN).unwrap();
                 assert!(typed.starts_with(text.split(':').next().unwrap()), "{typed}: {text}");
                 assert!(text.contains("not in this version"), "{text}");
             }
         }
-        assert!(found(&add_to(Command::new("x")).try_get_matches_from(["x"]).unwrap()).is_none());
+        let nothing = add_to(Command::new("x")).try_get_matches_from(["x"]).unwrap();
+        assert!(found(&nothing, Personality::OWN).is_none());
     }
 }

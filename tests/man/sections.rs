@@ -128,7 +128,7 @@ pub(crate) const MKFS_EROFS: &[Section] = &[
             Item("none of these", "They are kept."),
             Text(
                 "Of --mkfs-time and --all-time the one that stands last counts. mkfs.erofs lets SOURCE_DATE_EPOCH override -T, \
-                 --mkfs-time and --all-time; here what is typed counts more than the environment.",
+                 --mkfs-time and --all-time, and so does this program under its name; else what is typed counts more than the environment.",
             ),
         ],
     },
@@ -276,11 +276,17 @@ pub(crate) const MKFS_EROFS: &[Section] = &[
         title: "DIFFERENCES FROM MKFS.EROFS",
         blocks: &[
             Text(
-                "Options that both have mean the same. The program may be installed under the name mkfs.erofs. Options of \
-                 mkfs.erofs for what this version does not do (tarballs and images as sources, extra devices, \
-                 Android's files and others) are refused by name with exit status 2; none is ignored. --mount-point is \
-                 accepted with a warning, because nothing that it would change exists here. Long \
-                 options cannot be abbreviated.",
+                "Options that both have mean the same. Under the name mkfs.erofs, and with --as-mkfs-erofs, the \
+                 command line is read as mkfs.erofs of erofs-utils 1.9.4 reads it: SOURCE_DATE_EPOCH counts more \
+                 than -T, --all-time and --mkfs-time; each -z adds algorithms; regular expressions are POSIX \
+                 extended ones; long options can be abbreviated; --sort, --aufs, --clean and --ovlfs-strip=0, \
+                 which change nothing about a directory, are taken; and a wrong command line ends with 1. \
+                 docs/drop-in.md lists what stays different.",
+            ),
+            Text(
+                "Options of mkfs.erofs for what this version does not do (tarballs and images as sources, extra \
+                 devices, Android's files and others) are refused by name under both names; none is ignored. \
+                 --mount-point is accepted with a warning, because nothing that it would change exists here.",
             ),
             Text(
                 "These defaults differ: the size of a block is 4096 bytes on every machine, the UUID is derived from the contents, \
@@ -289,7 +295,7 @@ pub(crate) const MKFS_EROFS: &[Section] = &[
                  stores every file.",
             ),
             Text(
-                "Regular expressions are those of the Rust crate regex, on bytes. They are written like POSIX extended ones, except \
+                "Under the own name regular expressions are those of the Rust crate regex, on bytes. They are written like POSIX extended ones, except \
                  that back-references do not exist, and that inside brackets a backslash escapes.",
             ),
         ],
@@ -302,7 +308,11 @@ pub(crate) const MKFS_EROFS: &[Section] = &[
                 "1",
                 "It is not: something could not be read, written, or stored. One line on stderr says what.",
             ),
-            Item("2", "The command line or SOURCE_DATE_EPOCH is wrong. Nothing was read or written."),
+            Item(
+                "2",
+                "The command line or SOURCE_DATE_EPOCH is wrong. Nothing was read or written. Under the name \
+                 mkfs.erofs this is 1 as well.",
+            ),
         ],
     },
     Section {

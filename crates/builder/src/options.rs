@@ -1,6 +1,7 @@
 //! Every knob of a build and its default, one struct per stage.
 
 use erofs_algo::fingerprint::{Fingerprint, FingerprintKind, Hasher};
+use erofs_encode::LzmaBits;
 use erofs_format::BlockBits;
 use erofs_format::compression::PCLUSTER_MAX_SIZE;
 use erofs_format::feature::{self, KernelVersion, incompat};
@@ -137,6 +138,8 @@ pub struct AlgorithmOptions {
     pub level: i32,
     /// Dictionary size in bytes; `None` for the algorithm's own choice.
     pub dict_size: Option<u32>,
+    /// What only LZMA has.
+    pub lzma: LzmaBits,
 }
 
 /// Which files are stored compressed. Linux shares pages between two images only where both store a file

@@ -110,6 +110,18 @@ impl std::fmt::Debug for Dictionary {
     }
 }
 
+/// The bits of LZMA's properties byte; `None` for what the level and the content suggest. Linux and liblzma
+/// take `lc + lp` up to 4 and `pb` up to 4 (`lzma_props` in `xz_dec_lzma2.c`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LzmaBits {
+    /// Literal context bits.
+    pub lc: Option<u8>,
+    /// Literal position bits.
+    pub lp: Option<u8>,
+    /// Position bits.
+    pub pb: Option<u8>,
+}
+
 /// What an encoder is made from.
 #[derive(Debug, Clone, Copy)]
 pub struct Params {
@@ -124,6 +136,8 @@ pub struct Params {
     pub max_output: usize,
     /// The most input that one call may consume, in bytes, up to [`MAX_INPUT`].
     pub max_input: usize,
+    /// What only LZMA has.
+    pub lzma: LzmaBits,
 }
 
 impl Params {
@@ -131,6 +145,13 @@ impl Params {
     /// dictionary.
     pub fn new(algorithm: &'static Algorithm, max_output: usize) -> Self {
         let dict_size = algorithm.dictionary.map_or(0, |dictionary| (dictionary.default)(max_output));
-        Self { algorithm, level: algorithm.default_level, dict_size, max_output, max_input: MAX_INPUT }
+        Self {
+            algorithm,
+            level: algorithm.default_level,
+            dict_size,
+            max_output,
+            max_input: MAX_INPUT,
+            lzma: LzmaBits::default(),
+        }
     }
 }

@@ -30,7 +30,7 @@ mod search;
 mod table;
 mod zstd;
 
-pub use codec::{Algorithm, Dictionary, MAX_INPUT, Params, Prefix, PrefixEncoder};
+pub use codec::{Algorithm, Dictionary, LzmaBits, MAX_INPUT, Params, Prefix, PrefixEncoder};
 pub use error::EncodeError;
 pub use sample::is_noise;
 pub use table::{TABLE, by_name, encoder, encoder_stronger, memory};

@@ -6,7 +6,7 @@
 
 use std::io::Read as _;
 
-use erofs_encode::{Params, PrefixEncoder, by_name, encoder, encoder_stronger};
+use erofs_encode::{LzmaBits, Params, PrefixEncoder, by_name, encoder, encoder_stronger};
 use proptest::prelude::*;
 
 /// An encoder by name and level for pclusters of `max_output` bytes.
@@ -369,5 +369,34 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+/// The bits that are asked for are those of the properties byte, and what Linux does not take is refused.
+#[test]
+fn the_bits_of_lzma() {
+    let content = text(5, 40_000);
+    for (lc, lp, pb, right) in [
+        (Some(3), Some(0), Some(2), true),
+        (Some(0), Some(4), Some(0), true),
+        (Some(4), None, Some(4), true),
+        (Some(3), Some(2), None, false),
+        (None, None, Some(5), false),
+        (Some(255), Some(255), None, false),
+    ] {
+        let asked = Params { lzma: LzmaBits { lc, lp, pb }, ..params("lzma", 6, 16_384) };
+        let Ok(mut encoder) = encoder(&asked) else {
+            assert!(!right, "{asked:?}");
+            continue;
+        };
+        assert!(right, "{asked:?}");
+        let mut output = vec![0; 16_384];
+        let prefix = encoder.encode_prefix(&content, &mut output);
+        output.truncate(prefix.written);
+        let [lc, lp, pb] = [(lc, 3), (lp, 0), (pb, 2)].map(|(bits, usual)| bits.unwrap_or(usual));
+        assert_eq!(!output[0], (pb * 5 + lp) * 9 + lc, "{asked:?}");
+        assert!(
+            prefix.consumed > 0 && decode("lzma", &output, prefix.consumed) == content[..prefix.consumed]
+        );
     }
 }

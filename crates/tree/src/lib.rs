@@ -8,7 +8,7 @@
 //! [`Layers`] makes one source of several that lie over each other, by [`merge`].
 //!
 //! Files in reading order: `node` (the tree), `validate` (what a tree promises), `canonical` (trees of parts
-//! of others), `exclude` (what is left out), `shape` (owner and time rules), `merge` (one tree over another),
+//! of others), `ere` (POSIX regular expressions), `exclude` (what is left out), `shape` (owner and time rules), `merge` (one tree over another),
 //! `progress`, `error`, `source::port` and `source::stream` (the traits), `source::dir` (a local directory),
 //! `source::shaped`, `source::layers`.
 //!
@@ -35,6 +35,7 @@
 #![forbid(unsafe_code)]
 
 mod canonical;
+pub mod ere;
 mod error;
 mod exclude;
 mod merge;

@@ -175,6 +175,7 @@ impl Codecs {
             level: chosen.level,
             dict_size: chosen.dict_size.unwrap_or(fresh.dict_size),
             max_input: sizes.input,
+            lzma: chosen.lzma,
             ..fresh
         })
     }

@@ -122,6 +122,7 @@ pub(crate) fn zstd(fragments: Option<FragmentOptions>) -> CompressionOptions {
             algorithm: erofs_encode::by_name("zstd").unwrap(),
             level: 3,
             dict_size: None,
+            lzma: erofs_encode::LzmaBits::default(),
         }],
         head2: None,
         pcluster_size: 16_384,

@@ -45,6 +45,24 @@ impl Options {
         self.0.nice_len = nice_len;
     }
 
+    /// Sets the literal context bits, the literal position bits and the position bits that are given.
+    ///
+    /// # Errors
+    /// What they would be, where liblzma and Linux do not take them.
+    pub(super) fn set_bits(
+        &mut self,
+        lc: Option<u8>,
+        lp: Option<u8>,
+        pb: Option<u8>,
+    ) -> Result<(), [u32; 3]> {
+        let options = &mut self.0;
+        options.lc = lc.map_or(options.lc, u32::from);
+        options.lp = lp.map_or(options.lp, u32::from);
+        options.pb = pb.map_or(options.pb, u32::from);
+        let is_right = options.lc + options.lp <= 4 && options.pb <= 4;
+        if is_right { Ok(()) } else { Err([options.lc, options.lp, options.pb]) }
+    }
+
     /// The same for bytes whose place does not matter.
     pub(super) fn for_text(mut self) -> Self {
         self.0.pb = 0;

@@ -4,7 +4,7 @@
 
 mod ffi;
 
-use crate::codec::{Algorithm, Dictionary, Params, Prefix, PrefixEncoder};
+use crate::codec::{Algorithm, Dictionary, LzmaBits, Params, Prefix, PrefixEncoder};
 use crate::error::EncodeError;
 use crate::sample::is_noise;
 
@@ -62,6 +62,13 @@ fn options(params: &Params, level: i32) -> Result<Options, EncodeError> {
         algorithm: params.algorithm.name,
         reason: format!("no preset {preset}"),
     })?;
+    let LzmaBits { lc, lp, pb } = params.lzma;
+    if let Err([lc, lp, pb]) = options.set_bits(lc, lp, pb) {
+        return Err(EncodeError::Library {
+            algorithm: params.algorithm.name,
+            reason: format!("found lc={lc}, lp={lp}, pb={pb}, want lc + lp up to 4 and pb up to 4"),
+        });
+    }
     let [usual, shorter] = NICE;
     if options.nice_len() == usual {
         options.set_nice_len(shorter);
@@ -84,7 +91,7 @@ struct Micro {
 
 impl Micro {
     fn new(params: &Params, options: Options) -> Self {
-        let mut text = options.for_text();
+        let mut text = if params.lzma.pb.is_some() { options } else { options.for_text() };
         let [usual, shorter] = NICE;
         if text.nice_len() == shorter {
             text.set_nice_len(usual);
