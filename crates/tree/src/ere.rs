@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 /// # Example
 ///
 /// ```
-/// assert_eq!(erofs_tree::ere::to_regex(r"[\w]\.o$"), Ok(r"[\\w]\.o$".to_owned()));
+/// assert_eq!(erofs_tree::ere::to_regex(r"[\w]\.o$"), Ok(r"[\x5Cw]\.o$".to_owned()));
 /// ```
 pub fn to_regex(pattern: &str) -> Result<String, String> {
     let mut text = String::with_capacity(pattern.len());
