@@ -24,8 +24,6 @@ pub(crate) struct Pending {
 struct Long {
     name: Vec<u8>,
     offset: u64,
-    /// Whether it came before PAX records.
-    is_first: bool,
 }
 
 impl Pending {
@@ -38,9 +36,8 @@ impl Pending {
         options: &Options,
     ) -> Result<(), Error> {
         check_name("long name", name, offset, options)?;
-        let is_first = self.records.is_none();
         let slot = if what == Text::Name { &mut self.name } else { &mut self.link };
-        let is_again = slot.replace(Long { name: name.into(), offset, is_first }).is_some();
+        let is_again = slot.replace(Long { name: name.into(), offset }).is_some();
         if is_again && !options.lenient {
             return Err(Error::Differs(Fault::new(offset, "long name", name, "one for an entry")));
         }
@@ -166,18 +163,15 @@ impl Parts<'_> {
         Ok(path)
     }
 
-    /// Looks at a name that has both forms. Which of them counts depends on the order in some programs.
+    /// Looks at a name that has both forms. Which of them counts depends on the order, or does not.
     fn two_names(&mut self, long: Option<&Long>, record: Option<&(Vec<u8>, u64)>) -> Result<(), Error> {
         let (Some(long), Some((name, _))) = (long, record) else { return Ok(()) };
         if long.name == *name {
             return Ok(());
         }
         self.contradictions += 1;
-        if long.is_first {
-            let want = "the same name as in the pax record behind it";
-            return self.differs(|| Fault::new(long.offset, "long name", &long.name, want));
-        }
-        Ok(())
+        let want = "the same name as in the pax record";
+        self.differs(|| Fault::new(long.offset, "long name", &long.name, want))
     }
 
     fn link(&mut self, long: Option<Long>) -> Result<Vec<u8>, Error> {
@@ -276,13 +270,20 @@ impl Parts<'_> {
                 self.differs(|| Fault::number(self.header.place(SIZE), "size", size, want))?;
                 Ok(size)
             }
-            // What they state as their size is of no meaning to any program.
+            // What a header states as their size is of no meaning to any program. bsdtar takes a content that
+            // a record states.
             Kind::Directory
             | Kind::Symlink { .. }
             | Kind::HardLink { .. }
             | Kind::CharDevice { .. }
             | Kind::BlockDevice { .. }
-            | Kind::Fifo => Ok(0),
+            | Kind::Fifo => {
+                if let Some((size, place)) = self.known.size.filter(|&(size, _)| size != 0) {
+                    let want = "0 for what has no content";
+                    self.differs(|| Fault::number(place, "size", size, want))?;
+                }
+                Ok(0)
+            }
         }
     }
 

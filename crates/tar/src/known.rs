@@ -11,6 +11,9 @@ use crate::text::{base_64, decimal, percent, time};
 /// The longest name of an extended attribute in bytes (Linux's `XATTR_NAME_MAX`).
 const MAX_XATTR_NAME: usize = 255;
 
+/// Keywords of POSIX that are read.
+const OWN: [&[u8]; 6] = [b"path", b"linkpath", b"size", b"uid", b"gid", b"mtime"];
+
 /// The values of records that are known, and where the records are.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
@@ -47,15 +50,21 @@ impl Known {
                 known.take(record, options)?;
             }
         }
+        let mut before: [Option<&Record>; OWN.len()] = [None; OWN.len()];
         for record in records {
+            if let Some(at) = OWN.iter().position(|own| *own == record.key) {
+                let again = before.get_mut(at).and_then(|before| before.replace(record));
+                if again.is_some_and(|again| again.value != record.value) && !options.lenient {
+                    return Err(Error::Differs(fault(record, "the same value as before")));
+                }
+            }
             known.take(record, options)?;
         }
         Ok(known)
     }
 
     fn take(&mut self, record: &Record, options: &Options) -> Result<(), Error> {
-        let is_own = matches!(&*record.key, b"path" | b"linkpath" | b"size" | b"uid" | b"gid" | b"mtime");
-        if is_own && record.value.is_empty() {
+        if OWN.contains(&&*record.key) && record.value.is_empty() {
             return self.take_back(record, options);
         }
         let number = || decimal(&record.value).ok_or_else(|| invalid(record, "decimal digits"));

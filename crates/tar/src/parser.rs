@@ -190,6 +190,10 @@ impl Parser {
         };
         if what != Text::Global {
             self.pending.start.get_or_insert(place);
+        } else if self.pending.start.is_some() && !self.options.lenient {
+            // Parsers have taken the records in front of it for its own.
+            let want = "global records in front of all headers of an entry";
+            return Err(Error::Differs(Fault::new(header.type_offset(), "type", b"g", want)));
         }
         let size = header.unsigned(SIZE)?;
         let (limit, want) = match what {
@@ -248,7 +252,7 @@ impl Parser {
             None => entry.size = entry.stored,
             Some(map) => {
                 entry.size = map.size();
-                entry.segments = Some(map.finish(entry.stored, entry.header_offset)?);
+                entry.segments = Some(map.finish(entry.stored, entry.header_offset, self.options.lenient)?);
             }
         }
         self.offset = self.add(entry.stored)?;

@@ -31,11 +31,13 @@ pub(crate) struct Map {
     /// The length of the file.
     size: u64,
     is_full: bool,
+    /// Whether a segment other than the last is no multiple of blocks.
+    is_ragged: bool,
 }
 
 impl Map {
     pub(crate) fn new(size: u64, limit: usize) -> Self {
-        Self { segments: Vec::new(), end: 0, limit, size, is_full: false }
+        Self { segments: Vec::new(), end: 0, limit, size, is_full: false, is_ragged: false }
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -52,6 +54,8 @@ impl Map {
         };
         self.end = end;
         if length != 0 {
+            self.is_ragged |=
+                self.segments.last().is_some_and(|last| !last.length.is_multiple_of(BLOCK as u64));
             if self.segments.len() >= self.limit {
                 return Err(too_many(place, self.segments.len() + 1));
             }
@@ -61,11 +65,22 @@ impl Map {
     }
 
     /// The segments, if they take as many bytes as the archive stores.
-    pub(crate) fn finish(self, stored: u64, place: u64) -> Result<Vec<Segment>, Error> {
+    pub(crate) fn finish(self, stored: u64, place: u64, lenient: bool) -> Result<Vec<Segment>, Error> {
         let sum: u64 = self.segments.iter().map(|segment| segment.length).sum();
         if sum != stored {
             let found = format!("segments of {sum} bytes with {stored} in the archive");
             return Err(Error::Invalid(Fault::number(place, MAP, found, "as many bytes as are stored")));
+        }
+        if self.end != self.size && !lenient {
+            // GNU tar, which ends each map there, makes the file as long as the map says.
+            let want = "a segment at the end of the file, if of 0 bytes";
+            let found = format!("an end at {} of {} bytes", self.end, self.size);
+            return Err(Error::Differs(Fault::number(place, MAP, found, want)));
+        }
+        if self.is_ragged && !lenient {
+            // GNU tar reads each segment from the beginning of a block.
+            let want = "multiples of 512 bytes but for the last segment";
+            return Err(Error::Differs(Fault::number(place, MAP, "another length", want)));
         }
         Ok(self.segments)
     }
