@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 
+mod compressed;
 #[path = "../../../tar/tests/archives/make.rs"]
 #[expect(dead_code, reason = "it is made for the parser's own tests")]
 mod make;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use erofs_tar::{BLOCK, Parser};
 
+use super::decompress::{PEEK, decompressed, form};
 use super::{Found, Stored, TarOptions};
 use crate::error::TreeError;
 use crate::node::{ContentRef, Tree};
@@ -19,7 +20,8 @@ const WINDOW: usize = 64 * 1024;
 /// A tar archive whose contents are read by their offsets. The tree is the one that GNU tar makes if root
 /// unpacks into an empty directory.
 ///
-/// What is no regular file, such as a pipe, is copied to a temporary file first.
+/// What is no regular file, such as a pipe, or is [compressed](super::decompressed), is copied to a
+/// temporary file first.
 ///
 /// # Paths
 ///
@@ -52,6 +54,14 @@ fn seen(file: &File) -> io::Result<Seen> {
     Ok(Seen { size: meta.len(), mtime, ctime })
 }
 
+fn is_compressed(file: &File) -> io::Result<bool> {
+    let mut bytes = [0; PEEK];
+    let length = usize::try_from(file.metadata()?.len()).map_or(PEEK, |length| length.min(PEEK));
+    let start = bytes.get_mut(..length).unwrap_or_default();
+    file.read_exact_at(start, 0)?;
+    Ok(form(start).is_some())
+}
+
 impl TarSource {
     /// Opens an archive; nothing of a regular file is read before [`scan`](Source::scan).
     ///
@@ -65,7 +75,7 @@ impl TarSource {
         };
         let file = File::open(&path).map_err(failed("open"))?;
         let is_regular = file.metadata().map_err(failed("stat"))?.is_file();
-        if !is_regular {
+        if !is_regular || is_compressed(&file).map_err(failed("read"))? {
             return Self::spooled(file, &path, options);
         }
         let seen = seen(&file).map_err(failed("stat"))?;
@@ -73,13 +83,13 @@ impl TarSource {
         Ok(Self { file, path, options, seen: Some(seen), found })
     }
 
-    /// Copies what `input` yields to a temporary file (in `$TMPDIR`, or `/tmp`) and takes that as the
+    /// Copies what `input` yields, [decompressed](super::decompressed), to a temporary file (in `$TMPDIR`, or `/tmp`) and takes that as the
     /// archive. `name` is for messages.
     ///
     /// # Errors
     /// [`TreeError::Io`].
     pub fn spooled(
-        mut input: impl io::Read,
+        input: impl io::Read + Send,
         name: impl Into<PathBuf>,
         options: TarOptions,
     ) -> Result<Self, TreeError> {
@@ -89,7 +99,7 @@ impl TarSource {
             path: std::env::temp_dir(),
             source,
         })?;
-        let copied = io::copy(&mut input, &mut file);
+        let copied = decompressed(input).and_then(|mut input| io::copy(&mut input, &mut file));
         copied.map_err(|source| TreeError::Io { action: "copy", path: path.clone(), source })?;
         let found = Found::new(path.clone(), &options);
         Ok(Self { file, path, options, seen: None, found })

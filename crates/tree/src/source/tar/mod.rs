@@ -1,5 +1,6 @@
 //! A tar archive as a source: one that can be read at offsets, or one that comes once.
 
+mod decompress;
 mod file;
 mod stream;
 mod unpack;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use erofs_tar::{Entry, Options, Segment};
 
+pub use self::decompress::decompressed;
 pub use self::file::TarSource;
 pub use self::stream::TarStream;
 use self::unpack::{Unpacked, Wrong, clean_path};

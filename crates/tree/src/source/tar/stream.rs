@@ -50,6 +50,25 @@ impl<R: Read + Send> TarStream<R> {
         }
     }
 
+    /// The same for an archive that may be [compressed](super::decompressed).
+    ///
+    /// # Errors
+    /// [`TreeError::Io`] if its first bytes cannot be read, or are those of a compression that is not known.
+    pub fn decompressed<'a>(
+        input: R,
+        name: impl Into<PathBuf>,
+        options: &TarOptions,
+    ) -> Result<TarStream<Box<dyn Read + Send + 'a>>, TreeError>
+    where
+        R: 'a,
+    {
+        let path = name.into();
+        match super::decompressed(input) {
+            Ok(input) => Ok(TarStream::new(input, path, options)),
+            Err(source) => Err(TreeError::Io { action: "read", path, source }),
+        }
+    }
+
     /// Fills `buf` as far as the input goes; how many bytes that are.
     fn fill(&mut self, buf: &mut [u8]) -> Result<usize, TreeError> {
         let filled = fill(&mut self.input, buf).map_err(|error| self.found.io(error))?;
@@ -79,7 +98,7 @@ impl<R: Read + Send> TarStream<R> {
 }
 
 /// Reads until `buf` is full or the input ends.
-fn fill(input: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
+pub(super) fn fill(input: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match input.read(rest) {
