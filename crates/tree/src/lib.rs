@@ -4,6 +4,8 @@
 //! inodes, and for each regular file a [`ContentRef`] by which the source opens its bytes later. The crate
 //! knows nothing of EROFS.
 //!
+//! [`TarSource`] reads a tar archive at offsets, [`TarStream`] one that comes once.
+//!
 //! [`Shaped`] applies rules to what a source or a [`Stream`] gives: owners, times, what is left out.
 //! [`Layers`] makes one source of several that lie over each other, by [`merge`].
 //!
