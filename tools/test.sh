@@ -21,7 +21,7 @@ fi
 
 # Integration tests that take less than ten seconds each on two processors. Those that are left out try every
 # combination of options, start virtual machines, or unpack a whole distribution.
-quick=(archives attributes budget cli decode dependencies dir documents encoded facts forms hostile image live man
+quick=(archive archives attributes budget cli decode dependencies dir documents encoded facts forms hostile image live man
     reading refused rules simulate survey tally tree twin verbs verify wiped zmap)
 checks='Every check'
 if [ "${1:-}" = --quick ]; then
