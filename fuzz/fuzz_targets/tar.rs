@@ -1,5 +1,5 @@
-//! Arbitrary bytes as a tar archive. What is accepted strictly must read the same leniently, and every content
-//! must be in the archive.
+//! Arbitrary bytes as a tar archive. What is accepted strictly must read the same leniently, and every
+//! content must be in the archive.
 
 #![no_main]
 

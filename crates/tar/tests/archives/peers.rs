@@ -159,7 +159,8 @@ fn archives_of_programs_are_accepted() {
     tree(&root);
     let python = |format: &str| {
         format!(
-            "python3 -c 'import tarfile\nwith tarfile.open(\"../a.tar\", \"w\", format=tarfile.{format}) as t: t.add(\".\")'"
+            "python3 -c 'import tarfile\n\
+             with tarfile.open(\"../a.tar\", \"w\", format=tarfile.{format}) as t: t.add(\".\")'"
         )
     };
     let mut commands: Vec<(&str, String)> = Vec::new();

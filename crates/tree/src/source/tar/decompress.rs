@@ -8,8 +8,8 @@ use zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, get_error_name};
 
 use super::stream::fill;
 
-/// The largest window of Zstandard, as a power of two in bytes: 128 MiB, what `zstd --long` makes and `zstd -d`
-/// takes without being told.
+/// The largest window of Zstandard, as a power of two in bytes: 128 MiB, what `zstd --long` makes and
+/// `zstd -d` takes without being told.
 const ZSTD_WINDOW_LOG: u32 = 27;
 /// The most memory for the dictionary of xz, in KiB: 256 MiB. `xz -9` needs 65 MiB.
 const XZ_MEMORY: u32 = 256 << 10;

@@ -83,8 +83,8 @@ impl TarSource {
         Ok(Self { file, path, options, seen: Some(seen), found })
     }
 
-    /// Copies what `input` yields, [decompressed](super::decompressed), to a temporary file (in `$TMPDIR`, or `/tmp`) and takes that as the
-    /// archive. `name` is for messages.
+    /// Copies what `input` yields, [decompressed](super::decompressed), to a temporary file (in `$TMPDIR`, or
+    /// `/tmp`) and takes that as the archive. `name` is for messages.
     ///
     /// # Errors
     /// [`TreeError::Io`].
