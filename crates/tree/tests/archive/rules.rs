@@ -132,3 +132,13 @@ fn whiteouts() {
     let plain = tree_with(&parts[..1], &TarOptions::default()).unwrap();
     assert_eq!(shown(&plain), ":d755 .wh.gone:f644");
 }
+
+#[test]
+fn access_rules_that_are_not_stored() {
+    let acl = || pax(b'x', &[("SCHILY.acl.access", b"user::rw-")]);
+    let bytes = archive(&[acl(), file(b"a", b""), acl(), file(b"b", b""), file(b"c", b"")]);
+    let mut stream = TarStream::new(Cursor::new(bytes), "a.tar", &TarOptions::default());
+    stream.finish().unwrap();
+    let wanted = "2 entries have SCHILY.acl.access or others like it, which is not stored (first is a)";
+    assert_eq!(stream.warnings(), [wanted]);
+}

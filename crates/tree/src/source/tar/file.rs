@@ -199,7 +199,7 @@ impl Source for TarSource {
     }
 
     fn warnings(&self) -> Vec<String> {
-        Vec::new()
+        self.found.warnings()
     }
 }
 

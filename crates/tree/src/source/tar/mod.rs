@@ -14,7 +14,7 @@ pub use self::file::TarSource;
 pub use self::stream::TarStream;
 use self::unpack::{Unpacked, Wrong, clean_path};
 use crate::canonical::number;
-use crate::error::{TreeError, to_path};
+use crate::error::{TreeError, show_bytes, to_path};
 use crate::node::{ContentRef, Timestamp, Tree};
 
 /// How archives are read.
@@ -37,6 +37,8 @@ struct Found {
     archive: PathBuf,
     unpacked: Unpacked,
     files: Vec<Stored>,
+    /// How many entries have records whose meaning is not stored, and the first of them.
+    unread: Option<(u64, Vec<u8>, Vec<u8>)>,
 }
 
 /// Where the content of a regular file is in its archive.
@@ -63,7 +65,7 @@ struct Piece {
 impl Found {
     fn new(archive: PathBuf, options: &TarOptions) -> Self {
         let unpacked = Unpacked::new(options.whiteouts, options.made);
-        Self { archive, unpacked, files: Vec::new() }
+        Self { archive, unpacked, files: Vec::new(), unread: None }
     }
 
     /// Adds an entry; the number of its content, if it is a regular file.
@@ -71,6 +73,10 @@ impl Found {
         let is_file = entry.kind == erofs_tar::Kind::File;
         let content = ContentRef(number(self.files.len(), "regular files")?);
         self.unpacked.add(entry, content).map_err(|wrong| self.wrong(entry, wrong))?;
+        if let Some(record) = entry.records.iter().find(|record| is_unread(&record.key)) {
+            let first = self.unread.get_or_insert_with(|| (0, record.key.clone(), entry.path.clone()));
+            first.0 += 1;
+        }
         if !is_file {
             return Ok(None);
         }
@@ -106,6 +112,14 @@ impl Found {
         self.stored(content).map(|stored| self.archive.join(to_path(&stored.path))).unwrap_or_default()
     }
 
+    fn warnings(&self) -> Vec<String> {
+        let warn = |(count, key, path): &(u64, Vec<u8>, Vec<u8>)| {
+            let (key, path) = (show_bytes(key), show_bytes(path));
+            format!("{count} entries have {key} or others like it, which is not stored (first is {path})")
+        };
+        self.unread.iter().map(warn).collect()
+    }
+
     fn damaged(&self, error: erofs_tar::Error) -> TreeError {
         TreeError::Archive { path: self.archive.clone(), error }
     }
@@ -118,6 +132,12 @@ impl Found {
     fn tree(&mut self) -> Result<Tree, TreeError> {
         std::mem::replace(&mut self.unpacked, Unpacked::new(false, Timestamp::default())).finish()
     }
+}
+
+/// Whether a PAX record holds access rules in a form of tar alone: ACLs and security labels as text. Where
+/// these are extended attributes as well, they are stored.
+fn is_unread(key: &[u8]) -> bool {
+    key.starts_with(b"SCHILY.acl.") || key.starts_with(b"RHT.security.")
 }
 
 fn pieces(segments: &[Segment]) -> Box<[Piece]> {

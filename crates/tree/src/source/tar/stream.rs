@@ -170,6 +170,6 @@ impl<R: Read + Send> Stream for TarStream<R> {
     }
 
     fn warnings(&self) -> Vec<String> {
-        Vec::new()
+        self.found.warnings()
     }
 }
