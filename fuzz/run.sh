@@ -20,7 +20,7 @@ mkdir -p "$target"
 target=$(CDPATH= cd -- "$target" && pwd)
 work=$target/fuzz
 host=$(rustc -vV | sed -n 's/^host: //p')
-all="open_walk_read records dirent_block chunk_map compressed_map decoders encoders"
+all="open_walk_read records dirent_block chunk_map compressed_map decoders encoders tar"
 
 build() {
     # What `cargo fuzz build --sanitizer none` passes: coverage counters in every block, and comparisons as hints.
@@ -83,6 +83,11 @@ EOF
     for name in 0 2 4 6 7; do
         { printf "\\00$name\\011\\004" && head -qc 10000 "$root"/docs/{architecture,layout-1,usage}.md && head -c 20000 "$work/corpus/open_walk_read/seed5"; } \
             >"$work/corpus/encoders/text$name"
+    done
+    # The first byte says how the archive is read.
+    mkdir -p "$work/corpus/tar"
+    for format in v7 ustar gnu posix; do
+        { printf '\003' && tar -cf - --format=$format -C "$tree" .; } >"$work/corpus/tar/$format"
     done
     # The decoders of records see pieces of the same images: from the superblock, and from later 32-byte slots on.
     for name in records dirent_block chunk_map; do

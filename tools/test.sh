@@ -21,8 +21,8 @@ fi
 
 # Integration tests that take less than ten seconds each on two processors. Those that are left out try every
 # combination of options, start virtual machines, or unpack a whole distribution.
-quick=(attributes budget cli decode dependencies dir documents encoded facts forms hostile image live man
-    reading refused rules simulate survey reference tally tree verbs verify wiped zmap)
+quick=(archive archives attributes budget cli decode dependencies dir documents encoded facts forms hostile
+    image live man reading reference refused rules simulate survey tally tree verbs verify zmap)
 checks='Every check'
 if [ "${1:-}" = --quick ]; then
     shift

@@ -86,6 +86,34 @@ pub enum TreeError {
         /// What it has to be.
         wanted: &'static str,
     },
+    /// An archive is not as it has to be.
+    #[error("{}: {error}", show_path(path))]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// Place, value, and what was wanted.
+        error: erofs_tar::Error,
+    },
+    /// An entry of an archive cannot be a part of a tree.
+    #[error(
+        "{}, byte {offset}: {}: {what}: found {found}, wanted {wanted}",
+        show_path(archive),
+        show_path(path)
+    )]
+    ArchiveEntry {
+        /// The archive.
+        archive: PathBuf,
+        /// Where the headers of the entry begin, in bytes.
+        offset: u64,
+        /// The path of the entry, as the archive has it.
+        path: PathBuf,
+        /// The field.
+        what: &'static str,
+        /// Its value.
+        found: String,
+        /// What it has to be.
+        wanted: &'static str,
+    },
     /// A user or group identifier with its offset is larger than any that a file can have.
     #[error("{}: {what} {value} with offset {offset} is more than 4294967294", show_path(path))]
     IdOverflow {
@@ -152,6 +180,8 @@ impl TreeError {
             | Self::Changed { path, .. }
             | Self::Vanished { path }
             | Self::Invalid { path, .. }
+            | Self::Archive { path, .. }
+            | Self::ArchiveEntry { path, .. }
             | Self::Unmapped { path, .. }
             | Self::IdOverflow { path, .. } => Some(path),
             Self::BadExclude { .. } | Self::TooMany { .. } | Self::UnknownContent { .. } => None,

@@ -4,13 +4,15 @@
 //! inodes, and for each regular file a [`ContentRef`] by which the source opens its bytes later. The crate
 //! knows nothing of EROFS.
 //!
+//! [`TarSource`] reads a tar archive at offsets, [`TarStream`] one that comes once.
+//!
 //! [`Shaped`] applies rules to what a source or a [`Stream`] gives: owners, times, what is left out.
 //! [`Layers`] makes one source of several that lie over each other, by [`merge`].
 //!
 //! Files in reading order: `node` (the tree), `validate` (what a tree promises), `canonical` (trees of parts
 //! of others), `ere` (POSIX regular expressions), `exclude` (what is left out), `shape` (owner and time rules), `merge` (one tree over another),
 //! `progress`, `error`, `source::port` and `source::stream` (the traits), `source::dir` (a local directory),
-//! `source::shaped`, `source::layers`.
+//! `source::tar` (tar archives), `source::shaped`, `source::layers`.
 //!
 //! Invariant: order is decided here. Names are sorted by their bytes, xattrs by their names, and inodes are
 //! in canonical order (depth first, children by name, each inode where it is first met). The same directory
@@ -58,3 +60,4 @@ pub use source::layers::Layers;
 pub use source::port::{Content, Source};
 pub use source::shaped::Shaped;
 pub use source::stream::{Stream, Streamed};
+pub use source::tar::{TarOptions, TarSource, TarStream};

@@ -7,6 +7,7 @@ use std::iter::Peekable;
 use std::vec;
 
 pub use self::whiteouts::Whiteouts;
+pub(crate) use self::whiteouts::{GONE, OPAQUE};
 use self::whiteouts::{Marks, Sifted};
 use crate::canonical::{Growing, Parts, Taken, number, take_entries};
 use crate::error::TreeError;

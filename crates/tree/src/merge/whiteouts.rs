@@ -31,9 +31,9 @@ const OVERLAY: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 /// What follows them where the attribute of a file of the overlay itself begins with one of them.
 const ESCAPE: &[u8] = b"overlay.";
 /// What precedes a name that is gone.
-const GONE: &[u8] = b".wh.";
+pub(crate) const GONE: &[u8] = b".wh.";
 /// The rest of the name that says that a directory is opaque.
-const OPAQUE: &[u8] = b".wh..opq";
+pub(crate) const OPAQUE: &[u8] = b".wh..opq";
 
 /// What an inode of an overlayfs layer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

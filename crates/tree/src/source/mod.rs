@@ -6,3 +6,4 @@ pub mod layers;
 pub mod port;
 pub mod shaped;
 pub mod stream;
+pub mod tar;
