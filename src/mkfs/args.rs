@@ -11,6 +11,7 @@ use erofs_builder::options::DEFAULT_ISHARE_KEY;
 use erofs_format::BlockBits;
 use uuid::Uuid;
 
+use super::archive::Archive;
 use super::compression::Compression;
 use super::metadata::Metadata;
 use super::personality::Personality;
@@ -38,9 +39,9 @@ pub struct Args {
     #[arg(value_name = "IMAGE", value_hint = ValueHint::FilePath)]
     pub image: PathBuf,
 
-    /// The directory whose contents become the image
-    #[arg(value_name = "SOURCE", value_hint = ValueHint::DirPath)]
-    pub source: PathBuf,
+    /// The directory whose contents become the image; with --tar an archive
+    #[arg(value_name = "SOURCE", value_hint = ValueHint::AnyPath, required_unless_present = "tar")]
+    pub source: Option<PathBuf>,
 
     /// Whose command line this was.
     #[arg(skip)]
@@ -49,6 +50,9 @@ pub struct Args {
     /// The flags that say what is stored and how.
     #[command(flatten)]
     pub sharing: Sharing,
+    /// See above.
+    #[command(flatten)]
+    pub archive: Archive,
     /// See above.
     #[command(flatten)]
     pub layout: Layout,

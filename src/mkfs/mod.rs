@@ -1,6 +1,7 @@
 //! `mkfs-erofs`: flags to options, one build, one summary.
 
 mod algorithm;
+mod archive;
 mod args;
 mod compression;
 mod extended;
@@ -13,7 +14,6 @@ mod verity;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::PoisonError;
 use std::time::Instant;
@@ -55,7 +55,7 @@ fn run(line: Vec<OsString>) -> Result<(), Failure> {
     let args = Args::read(line)?;
     let epoch = std::env::var_os("SOURCE_DATE_EPOCH");
     let plan = Plan::new(&args, epoch.as_deref()).map_err(Failure::Usage)?;
-    check_places(&args.image, &args.source)?;
+    check_places(&args, &plan)?;
     let written = outputs(&args, &plan);
     let hints = args.compression.compress_hints.as_ref();
     let read: Vec<Item> = hints.iter().map(|path| Item::new("--compress-hints", path)).collect();
@@ -74,18 +74,20 @@ fn run(line: Vec<OsString>) -> Result<(), Failure> {
 }
 
 /// Refuses places that cannot be what they are meant to be, before anything is touched.
-fn check_places(image: &Path, source: &Path) -> Result<(), anyhow::Error> {
+fn check_places(args: &Args, plan: &Plan) -> Result<(), anyhow::Error> {
+    // Without SOURCE it is standard input.
+    let Some(source) = &args.source else { return Ok(()) };
     let source_is = std::fs::metadata(source).with_context(|| format!("SOURCE {}", shown(source)))?;
-    if files::keep_apart(&[Item::new("", source)], &[Item::new("", image)]).is_err() {
-        return Err(anyhow!("IMAGE and SOURCE are the same: {}", shown(image)));
+    if files::keep_apart(&[Item::new("", source)], &[Item::new("", &args.image)]).is_err() {
+        return Err(anyhow!("IMAGE and SOURCE are the same: {}", shown(&args.image)));
     }
-    if !source_is.is_dir() {
-        return Err(anyhow!(
-            "SOURCE {}: not a directory; other sources are not in this version",
-            shown(source)
-        ));
+    match (&plan.archive, source_is.is_dir()) {
+        (None, false) => {
+            Err(anyhow!("SOURCE {}: not a directory, want one, or --tar for an archive", shown(source)))
+        }
+        (Some(_), true) => Err(anyhow!("SOURCE {}: a directory, want an archive with --tar", shown(source))),
+        (None, true) | (Some(_), false) => Ok(()),
     }
-    Ok(())
 }
 
 /// What will be written.
@@ -104,10 +106,17 @@ fn build(args: &Args, plan: &Plan) -> Result<(erofs_builder::Summary, Option<ver
     if let Some(wanted) = plan.verity.clone() {
         (image, tree) = wanted.attach(image, &mut options)?;
     }
-    let mut source = Shaped::new(DirSource::new(&args.source, options)?, plan.shape, plan.exclude.clone());
     let bars = if plan.quiet { None } else { Bars::on_terminal() };
     let progress: &dyn Progress = bars.as_ref().map_or(&Silent, |bars| bars);
-    let mut summary = erofs_builder::build(&mut source, image, &plan.build, progress)?;
+    let rules = (plan.shape, plan.exclude.clone());
+    let mut summary = match (&plan.archive, &args.source) {
+        (Some(archive), path) => archive.build(path.as_deref(), image, rules, &plan.build, progress)?,
+        (None, Some(path)) => {
+            let mut source = Shaped::new(DirSource::new(path, options)?, rules.0, rules.1);
+            erofs_builder::build(&mut source, image, &plan.build, progress)?
+        }
+        (None, None) => return Err(anyhow!("SOURCE: found none, want a directory")),
+    };
     let made = tree.lock().unwrap_or_else(PoisonError::into_inner).take();
     let made = made.map(|(made, warnings)| {
         summary.warnings.extend(warnings);

@@ -13,6 +13,7 @@ use erofs_format::xattr_prefix::LongPrefix;
 use erofs_tree::{DirOptions, Exclude, ShapeOptions, TimeRule, Timestamp, Unmapped};
 use uuid::Uuid;
 
+use super::archive;
 use super::args::{Args, Contents, DIGEST_SOURCE, Sharing, Times};
 use super::compression::Words;
 use super::extended;
@@ -38,6 +39,8 @@ pub struct Plan {
     pub offset: u64,
     /// The hash tree, if one is wanted.
     pub verity: Option<Wanted>,
+    /// How SOURCE is read if it is an archive.
+    pub archive: Option<archive::Plan>,
     /// Whether nothing but errors is said.
     pub quiet: bool,
     /// Whether the summary is a JSON object.
@@ -71,6 +74,7 @@ impl Plan {
             ..DirOptions::default()
         };
         Ok(Self {
+            archive: args.archive.plan(args.personality, &source, &build)?,
             source,
             exclude: exclude(&args.contents, args.personality)?,
             shape: shape(&args.contents, time),
@@ -263,7 +267,10 @@ mod tests {
 
     fn plan_with(epoch: Option<&str>, flags: &[&str]) -> Result<Plan, Failure> {
         let args = Args::read(["mkfs-erofs"].iter().chain(flags).chain(&["img", "dir"]))?;
-        assert_eq!((args.image.to_str(), args.source.to_str()), (Some("img"), Some("dir")));
+        assert_eq!(
+            (args.image.to_str(), args.source.as_deref().and_then(std::path::Path::to_str)),
+            (Some("img"), Some("dir"))
+        );
         Plan::new(&args, epoch.map(OsStr::new)).map_err(Failure::Usage)
     }
 
@@ -507,7 +514,9 @@ mod tests {
             ),
             (Some(""), &["-T1"], "SOURCE_DATE_EPOCH: found \"\""),
             (None, &["-zlz4hc,13"], "-z lz4hc: level 13, want "),
-            (None, &["--tar=f", "--aufs"], "--tar: tarballs as sources are not in this version"),
+            (None, &["--tar=i", "--aufs"], "--tar=i: found another KIND than f; "),
+            (None, &["--aufs"], "--aufs: needs --tar"),
+            (None, &["--tar", "--sort=size"], "--sort: found size, want path or none"),
             (None, &["--compress-class=always"], "--compress-class=always: needs -z"),
             (None, &["-Enosbcrc,dot-omitted=1"], "-E dot-omitted=1: found an unknown word"),
             (None, &["-m5000"], "-m: found 5000 bytes"),

@@ -37,7 +37,8 @@ const fn idle(row: Row, values: fn(&str) -> bool) -> Row {
 }
 
 const DEBUGGING: &str = "random compression, which is for debugging, is not in this version";
-const TARBALLS: &str = "tarballs as sources are not in this version";
+const FILTERS: &str =
+    "compressed archives are recognised without it, and copies of what is unpacked are not in this version";
 const REBUILD: &str = "images as sources and incremental builds are not in this version";
 const ANDROID: &str = "Android's configuration files are not in this version";
 
@@ -45,14 +46,12 @@ const ANDROID: &str = "Android's configuration files are not in this version";
 const FLAGS: &[Row] = &[
     row("random-pclusterblks", Takes::Nothing, DEBUGGING),
     row("random-algorithms", Takes::Nothing, DEBUGGING),
-    row("tar", Takes::Maybe, TARBALLS),
-    row("gzip", Takes::Nothing, TARBALLS),
-    row("ungzip", Takes::Maybe, TARBALLS),
-    row("unlzma", Takes::Maybe, TARBALLS),
-    row("unxz", Takes::Maybe, TARBALLS),
-    row("gzinfo", Takes::Maybe, TARBALLS),
-    idle(row("sort", Takes::Value, TARBALLS), |_| true),
-    idle(row("aufs", Takes::Nothing, "whiteouts of AUFS are not in this version"), |_| true),
+    // Without a file to which the decompressed archive is copied there is nothing to do.
+    idle(row("gzip", Takes::Nothing, FILTERS), |_| true),
+    idle(row("ungzip", Takes::Maybe, FILTERS), str::is_empty),
+    idle(row("unlzma", Takes::Maybe, FILTERS), str::is_empty),
+    idle(row("unxz", Takes::Maybe, FILTERS), str::is_empty),
+    row("gzinfo", Takes::Maybe, "indexes of gzip streams are not in this version"),
     // Of a directory mkfs.erofs strips them as well.
     idle(
         row("ovlfs-strip", Takes::Maybe, "stripping of overlayfs metadata is not in this version"),

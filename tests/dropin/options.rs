@@ -71,6 +71,9 @@ const TAKEN: &[&str] = &[
     "--sort=path",
     "--sort=none",
     "--sort none",
+    "--sort=size",
+    "--gzip",
+    "--unxz",
     "--ovlfs-strip=0",
     "--workers=2",
     "--xattr-inode-digest",
@@ -86,14 +89,15 @@ const TAKEN: &[&str] = &[
 
 /// Words that are refused, with the beginning of the line that says so.
 const REFUSED: &[(&str, &str)] = &[
-    ("--tar=f", "--tar: "),
-    ("--ta", "--tar: "),
+    ("--tar=i", "--tar=i: "),
+    ("--ta=headerball", "--tar=headerball: "),
+    ("--tar", "SOURCE "),
     ("--blobdev=x", "--blobdev: "),
     ("--vmdk-desc=x", "--vmdk-desc: "),
     ("--s3=x", "--s3: "),
     ("--oci", "--oci: "),
-    ("--gzip", "--gzip: "),
-    ("--unxz", "--unxz: "),
+    ("--ungzip=x", "--ungzip: "),
+    ("--gzinfo", "--gzinfo: "),
     ("--incremental=data", "--incremental: "),
     ("--ovlfs-strip", "--ovlfs-strip: "),
     ("--clean=x", "--clean: "),
@@ -158,7 +162,7 @@ fn probes_find_what_they_look_for() {
     assert_eq!(first, format!("mkfs.erofs (mkfs-erofs {own}, compatible with erofs-utils) 1.9.4"));
     assert!(lines.next().unwrap().starts_with("available compressors: lz4, lz4hc, "), "{version}");
     for help in [say("--help"), say("-h")] {
-        for word in ["lz4hc", "zstd", "lzma", "libdeflate", "--chunksize=", "Usage: mkfs.erofs "] {
+        for word in ["lz4hc", "zstd", "lzma", "libdeflate", "--chunksize=", "--tar=f", "Usage: mkfs.erofs "] {
             assert!(help.contains(word), "{word}: {help}");
         }
     }

@@ -47,6 +47,7 @@ mod shape;
 pub mod source;
 mod validate;
 
+pub use erofs_tar::Options as TarFormat;
 pub use error::{TreeError, show_path};
 pub use exclude::{Exclude, prune};
 pub use merge::{Merged, Origin, Whiteouts, merge};

@@ -25,6 +25,10 @@ pub struct TarOptions {
     /// Whether names of whiteouts as AUFS and OCI layers have them (`.wh.NAME`, `.wh..wh..opq`) become those
     /// of overlayfs: character devices 0/0, and the attribute `trusted.overlay.opaque` with the value `y`.
     pub whiteouts: bool,
+    /// Whether each name of a file with several becomes an inode of its own.
+    pub hard_dereference: bool,
+    /// Whether extended attributes of the archive are left out.
+    pub no_xattrs: bool,
     /// The time of directories that no entry has, and of the root if none has it. They belong to root and
     /// have mode 0755.
     pub made: Timestamp,
@@ -64,7 +68,7 @@ struct Piece {
 
 impl Found {
     fn new(archive: PathBuf, options: &TarOptions) -> Self {
-        let unpacked = Unpacked::new(options.whiteouts, options.made);
+        let unpacked = Unpacked::new(options);
         Self { archive, unpacked, files: Vec::new(), unread: None }
     }
 
@@ -130,7 +134,7 @@ impl Found {
 
     /// The tree; called once.
     fn tree(&mut self) -> Result<Tree, TreeError> {
-        std::mem::replace(&mut self.unpacked, Unpacked::new(false, Timestamp::default())).finish()
+        std::mem::replace(&mut self.unpacked, Unpacked::new(&TarOptions::default())).finish()
     }
 }
 

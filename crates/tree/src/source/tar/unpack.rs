@@ -6,6 +6,7 @@ use std::mem;
 
 use erofs_tar::{Entry, Kind as Type};
 
+use super::TarOptions;
 use crate::canonical::{Growing, number};
 use crate::error::{TreeError, show_bytes};
 use crate::merge::{GONE, OPAQUE};
@@ -42,6 +43,9 @@ pub(super) struct Unpacked {
     nodes: Vec<Node>,
     /// Whether names of whiteouts are those of overlayfs in the tree.
     whiteouts: bool,
+    /// Whether each name becomes an inode of its own.
+    hard_dereference: bool,
+    no_xattrs: bool,
     made: Timestamp,
 }
 
@@ -61,8 +65,9 @@ struct Node {
 
 impl Unpacked {
     /// Nothing but a root, which is like parents that no entry has: of root with mode 0755 and this time.
-    pub(super) fn new(whiteouts: bool, made: Timestamp) -> Self {
-        let mut unpacked = Self { nodes: Vec::new(), whiteouts, made };
+    pub(super) fn new(options: &TarOptions) -> Self {
+        let TarOptions { whiteouts, hard_dereference, no_xattrs, made, .. } = *options;
+        let mut unpacked = Self { nodes: Vec::new(), whiteouts, hard_dereference, no_xattrs, made };
         let root = unpacked.missing();
         unpacked.nodes.push(root);
         unpacked
@@ -247,6 +252,8 @@ impl Unpacked {
             if inode.is_directory() {
                 growing.enter(name, inode)?;
                 stack.push(children.into_iter());
+            } else if self.hard_dereference {
+                growing.add(name, inode)?;
             } else {
                 moved.insert(id, growing.add(name, inode)?);
             }
@@ -260,7 +267,13 @@ impl Unpacked {
     fn take(&mut self, id: usize) -> Option<(Inode, Children)> {
         let node = self.nodes.get_mut(id)?;
         let mut inode = node.inode.clone();
-        node.inode.xattrs = [].into();
+        // Another name takes an inode once more where each has its own.
+        if !self.hard_dereference {
+            node.inode.xattrs = [].into();
+        }
+        if self.no_xattrs {
+            inode.xattrs = [].into();
+        }
         if node.is_opaque {
             let mut xattrs: Vec<Xattr> = inode.xattrs.into();
             xattrs.retain(|xattr| &*xattr.name != OPAQUE_XATTR);
