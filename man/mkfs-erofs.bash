@@ -23,7 +23,7 @@ _mkfs__erofs() {
 
     case "${cmd}" in
         mkfs__erofs)
-            opts="-b -E -L -U -x -z -C -m -T -d -q -h -V --ishare_key --xattr-inode-digest --ishare-key --ishare-digest --ishare-namespace --strict --no-file-dedupe --xattr-prefix --root-xattr-isize --chunksize --dsunit --fsalignblks --offset --compress-class --squeeze --compress-hints --max-extent-bytes --memory --zfeature-bits --async-queue-limit --zD --MZ --verity --verity-salt --verity-uuid --verity-roothash --verity-sidecar --all-time --mkfs-time --ignore-mtime --preserve-mtime --all-root --force-uid --force-gid --uid-offset --gid-offset --exclude-path --exclude-regex --hard-dereference --mount-point --workers --quiet --json --as-mkfs-erofs --help --version"
+            opts="-b -E -L -U -x -z -C -m -T -d -q -h -V --ishare_key --xattr-inode-digest --ishare-key --ishare-digest --ishare-namespace --strict --no-file-dedupe --tar --aufs --sort --tar-lenient --xattr-prefix --root-xattr-isize --chunksize --dsunit --fsalignblks --offset --compress-class --squeeze --compress-hints --max-extent-bytes --memory --zfeature-bits --async-queue-limit --zD --MZ --verity --verity-salt --verity-uuid --verity-roothash --verity-sidecar --all-time --mkfs-time --ignore-mtime --preserve-mtime --all-root --force-uid --force-gid --uid-offset --gid-offset --exclude-path --exclude-regex --hard-dereference --mount-point --workers --quiet --json --as-mkfs-erofs --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -46,6 +46,14 @@ _mkfs__erofs() {
                     return 0
                     ;;
                 --ishare-namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tar)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sort)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

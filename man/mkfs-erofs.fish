@@ -5,6 +5,8 @@ sha512\t'SHA-512 of the content'
 uuid\t'a UUID made of the content and --ishare-namespace'
 source\t'what the file of SOURCE has in the attribute NAME: nothing checks it'"
 complete -c mkfs-erofs -l ishare-namespace -d 'The publisher\'s namespace for --ishare-digest=uuid' -r
+complete -c mkfs-erofs -l tar -d 'Take a tar archive as SOURCE, or standard input without SOURCE; gzip, Zstandard, xz and lzip are recognised. --tar is the same as --tar=f, a full image; there are no other kinds in this version' -r
+complete -c mkfs-erofs -l sort -d 'Order of contents: path, as those of a directory; or none, as in the archive, which is read once and not copied to a temporary file [default: path]' -r
 complete -c mkfs-erofs -s b -d 'Size of a block: a power of two from 512 to 65536 [default: 4096]' -r
 complete -c mkfs-erofs -s E -d 'Words that change the layout, separated by commas: force-inode-compact, force-inode-extended, force-chunk-indexes, force-inode-blockmap, nosbcrc, inline_data, ^inline_data, noinline_data, holes, ^holes, plain-xattr-prefixes, dot-omitted, ^dot-omitted, xattr-name-filter, ^xattr-name-filter, legacy-compress, ztailpacking, fragments[=BYTES], all-fragments, fragdedupe=full|inode|off, 48bit, dedupe, head2[=PERCENT], ^WORD' -r
 complete -c mkfs-erofs -s L -d 'Volume label, at most 15 bytes' -r
@@ -49,6 +51,8 @@ complete -c mkfs-erofs -l workers -d 'Number of threads, at most 256; fewer work
 complete -c mkfs-erofs -s d -d 'How much to say, 0 to 9: 0 is the same as --quiet' -r
 complete -c mkfs-erofs -l strict -d 'Fail where otherwise a warning or the summary counts: a file of the source has an extended attribute that would be taken for its fingerprint, or an owner or group that this user namespace does not map'
 complete -c mkfs-erofs -l no-file-dedupe -d 'Store every file, even if an equal one is stored already'
+complete -c mkfs-erofs -l aufs -d 'Take whiteouts of AUFS and OCI layers (.wh.NAME, .wh..wh..opq) in the archive as those of overlayfs'
+complete -c mkfs-erofs -l tar-lenient -d 'Take archives that GNU tar, bsdtar or Python read differently, and such without an end marker'
 complete -c mkfs-erofs -l squeeze -d 'Try harder where the end of a file takes another block for a few bytes: smaller images, more time'
 complete -c mkfs-erofs -l all-time -d 'Give all files the build time'
 complete -c mkfs-erofs -l mkfs-time -d 'Keep the times of files, whatever the build time is'

@@ -27,9 +27,9 @@ pub(super) const DIGEST_SOURCE: &str = "source";
 /// number.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\nlayout 1");
 
-/// Build an EROFS image (IMAGE) from a directory (SOURCE).
+/// Build an EROFS image (IMAGE) from a directory or a tar archive (SOURCE).
 ///
-/// The same directory and options give the same bytes, on every machine. With --ishare-key every non-empty
+/// The same source and options give the same bytes, on every machine. With --ishare-key every non-empty
 /// regular file carries a fingerprint of its content, so that Linux 7.0 and newer keep one copy in memory of
 /// files that many mounted images contain.
 #[derive(Debug, Clone, Parser)]

@@ -659,10 +659,10 @@ mod tests {
 
     #[test]
     fn a_refused_flag_counts_more_than_a_missing_argument() {
-        let Err(Failure::Usage(text)) = Args::read(["mkfs.erofs", "--tar=f", "--quiet", "img"]) else {
-            panic!("--tar is accepted");
+        let Err(Failure::Usage(text)) = Args::read(["mkfs.erofs", "--oci=f", "--quiet", "img"]) else {
+            panic!("--oci is accepted");
         };
-        assert!(text.starts_with("--tar: "), "{text}");
+        assert!(text.starts_with("--oci: "), "{text}");
         assert!(matches!(Args::read(["mkfs.erofs", "img"]), Err(Failure::Parse(_))));
     }
 }

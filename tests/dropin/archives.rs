@@ -52,16 +52,25 @@ fn run(program: &Path, words: &str, image: &Path, archive: &Path) -> Output {
     command.output().unwrap()
 }
 
-/// A source, and an archive of it that GNU tar made.
-fn archived(room: &Room) -> (tempfile::TempDir, std::path::PathBuf) {
+/// A source, and an archive of it that GNU tar made, with these options too.
+fn archived(room: &Room, more: &[&str]) -> (tempfile::TempDir, std::path::PathBuf) {
     let source = trees::one_of_each().unwrap();
     // GNU tar leaves sockets out and makes two pipes of two names; --aufs has no other name for a whiteout.
     let find = ["(", "-type", "s", "-o", "-type", "p", "-name", "*again", ")", "-delete"];
     assert!(Command::new("find").arg(source.path()).args(find).status().unwrap().success());
     fs::remove_file(source.path().join("special/c-0-0")).unwrap();
+    let touch = ["-depth", "-exec", "touch", "-chd", "@1600000000", "{}", "+"];
+    assert!(Command::new("find").arg(source.path()).args(touch).status().unwrap().success());
     let archive = room.path("a.tar");
-    let options = ["--format=posix", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-S", "-cf"];
-    let tar = Command::new("tar").args(options).arg(&archive).arg("-C").arg(source.path()).arg(".").status();
+    let options = ["--format=posix", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-cf"];
+    let tar = Command::new("tar")
+        .args(more)
+        .args(options)
+        .arg(&archive)
+        .arg("-C")
+        .arg(source.path())
+        .arg(".")
+        .status();
     assert!(tar.unwrap().success());
     (source, archive)
 }
@@ -71,7 +80,9 @@ fn archives_on_standard_input() {
     let found = program("tar").and_then(|_| root()).and_then(|()| mount::supported(Backing::Loop));
     let Some(()) = need("callers of mkfs.erofs that give it an archive", found) else { return };
     let room = Room::new();
-    let (source, archive) = archived(&room);
+    // Without holes and with times of whole seconds: erofs-utils 1.9.4 gives files with holes the names that
+    // GNU tar has for readers that do not know them, and drops fractions of seconds.
+    let (source, archive) = archived(&room, &[]);
     let peers = need("archives, compared with erofs-utils", peers::find());
     for (caller, words, expect) in callers() {
         let what = format!("{caller}: {words}");
@@ -95,7 +106,7 @@ fn the_same_image_from_a_directory_and_its_archives() {
     let found = program("tar").and_then(|_| root());
     let Some(()) = need("one image from a directory and its archives", found) else { return };
     let room = Room::new();
-    let (source, archive) = archived(&room);
+    let (source, archive) = archived(&room, &["-S"]);
     let from = |name: &str, arguments: &[&Path], input: Stdio| {
         let image = room.path(name);
         let mut command = Command::new(crate::MKFS);
@@ -131,7 +142,7 @@ fn archives_that_cannot_be_read() {
     let mut good = tar_of_one_file();
     good[0x94] ^= 1;
     for (name, bytes, want) in [
-        ("a checksum", good, "at byte 0"),
+        ("a checksum", good, "byte 148: checksum: "),
         ("a cut content", tar_of_one_file()[..700].to_vec(), "a.tar: "),
         ("no end", tar_of_one_file()[..1024].to_vec(), "a.tar: "),
         ("no archive", b"what is this".to_vec(), "a.tar: "),

@@ -60,7 +60,7 @@ pub(crate) const MKFS_EROFS: &[Section] = &[
         title: "SOURCE",
         blocks: &[
             Text(
-                "SOURCE is a directory. Symbolic links are stored and not followed, unless SOURCE itself is \
+                "SOURCE is a directory, or with --tar an archive. Symbolic links are stored and not followed, unless SOURCE itself is \
                  one; what is mounted inside is stored like anything else. A file that cannot be read, or \
                  that changes while it is read, is an error.",
             ),
