@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::error::{ContextKind, ContextValue};
-use clap::{ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, ValueHint};
+use clap::{Arg, ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, ValueHint};
 use erofs_algo::fingerprint;
 use erofs_builder::options::DEFAULT_ISHARE_KEY;
 use erofs_format::BlockBits;
@@ -295,7 +295,7 @@ fn spellings(command: &clap::Command) -> String {
     names.sort();
     let short = command.get_arguments().filter(|argument| argument.get_action().takes_values());
     let mut letters: Vec<String> =
-        short.filter_map(clap::Arg::get_short).map(|letter| format!("-{letter}#")).collect();
+        short.filter_map(Arg::get_short).map(|letter| format!("-{letter}#")).collect();
     letters.sort();
     format!(
         "Long options take their value after an equals sign: {}\n\nShort options take it with or without a blank: {}",
@@ -315,12 +315,14 @@ impl Args {
         T: Into<OsString>,
     {
         let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
-        // A flag that is refused counts more than a missing argument: `--tar` reads stdin and has no SOURCE.
+        // A flag that is refused counts more than a missing argument: `--oci` has no SOURCE.
         let personality = Personality::of(&line);
         let command = personality.command(refused::add_to(command()), &compression::help());
-        let relaxed = ["image", "source"]
-            .into_iter()
-            .fold(command.clone(), |command, id| command.mut_arg(id, |argument| argument.required(false)));
+        let path = |id| Arg::new(id).value_parser(clap::value_parser!(OsString));
+        let relaxed = command
+            .clone()
+            .mut_arg("image", |_| path("image").index(1))
+            .mut_arg("source", |_| path("source").index(2));
         if let Ok(matches) = relaxed.try_get_matches_from(&line)
             && let Some(text) = refused::found(&matches, personality)
         {
@@ -402,7 +404,7 @@ mod tests {
             .get_arguments()
             .flat_map(|a| a.get_long_and_visible_aliases().unwrap_or_default())
             .collect();
-        let short: Vec<char> = command.get_arguments().filter_map(clap::Arg::get_short).collect();
+        let short: Vec<char> = command.get_arguments().filter_map(Arg::get_short).collect();
         for flag in PEER_LONG.split_whitespace() {
             assert!(long.contains(&flag), "--{flag}");
         }

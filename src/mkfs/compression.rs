@@ -15,7 +15,6 @@ use erofs_format::BlockBits;
 use erofs_format::words;
 
 use super::algorithm::algorithm;
-use super::extended;
 use super::metadata::Metadata;
 use super::personality::Personality;
 use crate::{exit, files, value};
@@ -169,7 +168,7 @@ impl Words {
     }
 }
 
-/// The words of `--zfeature-bits`, separated by commas.
+/// The words for which bits stand.
 fn feature_words(bits: u32) -> Result<String, String> {
     if bits >> FEATURE_BITS.len() != 0 {
         return Err(format!("--zfeature-bits: found {bits}, want less than {}", 1 << FEATURE_BITS.len()));
@@ -181,6 +180,14 @@ fn feature_words(bits: u32) -> Result<String, String> {
 }
 
 impl Compression {
+    /// The words of `-E` for which `--zfeature-bits` stands, separated by commas, if there are any.
+    ///
+    /// # Errors
+    /// A bit that stands for no word.
+    pub(super) fn feature_words(&self) -> Result<Option<String>, String> {
+        self.zfeature_bits.filter(|&bits| bits != 0).map(feature_words).transpose()
+    }
+
     /// Puts what the flags mean into the options of the build; what has no effect becomes a warning.
     pub(super) fn apply(
         &self,
@@ -190,9 +197,6 @@ impl Compression {
         build: &mut BuildOptions,
         warnings: &mut Vec<String>,
     ) -> Result<(), String> {
-        if let Some(bits) = self.zfeature_bits.filter(|&bits| bits != 0) {
-            extended::apply(&feature_words(bits)?, build, &mut words)?;
-        }
         let algorithms = self.algorithms(personality)?;
         build.layout.metabox = metadata.metabox(&algorithms)?;
         if algorithms.is_empty() {

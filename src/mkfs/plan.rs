@@ -180,6 +180,9 @@ fn layout(args: &Args, build: &mut BuildOptions, warnings: &mut Vec<String>) -> 
     for words in flags.extended.iter().filter(is_taken) {
         extended::apply(words, build, &mut compression)?;
     }
+    if let Some(words) = args.compression.feature_words()? {
+        extended::apply(&words, build, &mut compression)?;
+    }
     args.compression.apply(compression, &args.metadata, args.personality, build, warnings)?;
     let layout = &mut build.layout;
     layout.ignore_mtime = (layout.ignore_mtime || args.times.ignore_mtime) && !args.times.preserve_mtime;

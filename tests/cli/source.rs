@@ -31,7 +31,7 @@ fn sources_that_are_no_directories() {
     let line = format!("SOURCE {}: No such file or directory", room.path("a\\xff").display());
     mkfs(&image, &strange).assert_refused(1, &line);
     let file = room.source().join("a");
-    let line = format!("SOURCE {}: not a directory; other sources are not in this version", file.display());
+    let line = format!("SOURCE {}: not a directory, want one, or --tar for an archive", file.display());
     mkfs(&image, &file).assert_refused(1, &line);
     mkfs(&file, &file).assert_refused(1, &format!("IMAGE and SOURCE are the same: {}", file.display()));
     let source = room.source();

@@ -22,7 +22,7 @@ fn help_and_version() {
     for flag in ["--help", "-h"] {
         let ran = mkfs(&[flag]);
         let text = &ran.assert_done().stdout;
-        assert!(text.contains("Usage: mkfs-erofs [OPTIONS] <IMAGE> <SOURCE>"), "{text}");
+        assert!(text.contains("Usage: mkfs-erofs [OPTIONS] <IMAGE> [SOURCE]"), "{text}");
         for flag in
             ["--ishare-key[=<NAME>]", "--ishare_key", "--xattr-inode-digest", "-b <BYTES>", "-E <WORD"]
         {
@@ -40,12 +40,13 @@ fn help_answers_probes_for_what_there_is() {
         "--xattr-inode-digest=",
         "--ishare-key=",
         "--offset=",
+        "--tar=",
         "--workers=",
         "--xattr-prefix=",
     ] {
         assert!(text.contains(probe), "{probe}: {text}");
     }
-    for absent in ["--tar", "--blobdev", "--file-contexts", "--oci", "--s3", "--sort"] {
+    for absent in ["--vmdk-desc", "--blobdev", "--file-contexts", "--oci", "--s3", "--incremental"] {
         assert!(!text.contains(absent), "{absent}: {text}");
     }
 }
@@ -55,12 +56,12 @@ fn what_is_not_in_this_version_is_refused_by_name() {
     let room = Room::new();
     for (flag, line) in [
         ("-zlz4hc,level=13", "-z lz4hc: level 13, want "),
-        ("--tar=f", "--tar: tarballs as sources are not in this version\n"),
-        ("--tar", "--tar: tarballs as sources are not in this version\n"),
+        ("--tar=i", "--tar=i: found another KIND than f; only full images are in this version\n"),
         ("--blobdev=x", "--blobdev: extra devices are not in this version\n"),
         ("--clean=data", "--clean: images as sources and incremental builds are not in this version\n"),
-        ("--aufs", "--aufs: whiteouts of AUFS are not in this version\n"),
-        ("--sort=none", "--sort: tarballs as sources are not in this version\n"),
+        ("--aufs", "--aufs: needs --tar\n"),
+        ("--sort=none", "--sort: needs --tar\n"),
+        ("--unxz", "--unxz: compressed archives are recognised without it, and copies of what is unpacked "),
         ("--file-contexts=x", "--file-contexts: SELinux file contexts are not in this version"),
         ("--compress-class=always", "--compress-class=always: needs -z, which names the algorithm"),
         ("-Esuper", "-E super: found an unknown word, want force-inode-compact, "),
@@ -106,7 +107,7 @@ fn the_program_answers_to_mkfs_erofs() {
     let drop_in = room.path("mkfs.erofs");
     symlink(MKFS, &drop_in).unwrap();
     let run = |flags: &[&str]| Ran::of(Command::new(&drop_in).args(flags));
-    assert!(run(&["--help"]).assert_done().stdout.contains("Usage: mkfs.erofs [OPTIONS] <IMAGE> <SOURCE>"));
+    assert!(run(&["--help"]).assert_done().stdout.contains("Usage: mkfs.erofs [OPTIONS] <IMAGE> [SOURCE]"));
     let [image, source] =
         [room.path("img"), room.source()].map(|path| path.into_os_string().into_string().unwrap());
     // As containerd calls it for a directory.
@@ -114,9 +115,9 @@ fn the_program_answers_to_mkfs_erofs() {
     let ran = run(&["--quiet", "-Enoinline_data", "-U", uuid, "-T0", "--mkfs-time", &image, &source]);
     assert_eq!(ran.assert_done().stdout, "");
     assert!(room.path("img").exists());
-    // With a tarball on stdin it would have no SOURCE.
+    // Without SOURCE, an archive is standard input, which is empty here.
     run(&["--tar=f", "--aufs", "--quiet", "-Enoinline_data", "-U", uuid, &image])
-        .assert_refused(1, "--tar: ");
+        .assert_refused(1, "standard input: tar archive, byte 0: end marker: ");
 }
 
 #[test]

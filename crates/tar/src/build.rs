@@ -6,8 +6,20 @@ use crate::globals::Globals;
 use crate::header::{BLOCK, Form, GID, Header, MAJOR, MINOR, MODE, MTIME, SIZE, UID};
 use crate::known::Known;
 use crate::options::Options;
-use crate::parser::Text;
 use crate::sparse::{self, Front, Map, Pax};
+
+/// What a header says of the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Text {
+    /// Its path.
+    Name,
+    /// Its target.
+    Link,
+    /// PAX records.
+    Pax,
+    /// PAX records for all that follow.
+    Global,
+}
 
 /// What headers said of the entry that is to come.
 #[derive(Clone, Debug, Default)]

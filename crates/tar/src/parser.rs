@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use crate::build::{Built, Pending, build};
+use crate::build::{Built, Pending, Text, build};
 use crate::entry::{Entry, Record};
 use crate::error::{Error, Fault};
 use crate::globals::{self, Globals};
@@ -46,19 +46,6 @@ enum State {
     End,
     /// Nothing, after an error.
     Failed(Error),
-}
-
-/// What a header says of the next one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Text {
-    /// Its path.
-    Name,
-    /// Its target.
-    Link,
-    /// PAX records.
-    Pax,
-    /// PAX records for all that follow.
-    Global,
 }
 
 impl Parser {

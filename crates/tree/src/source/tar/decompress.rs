@@ -6,8 +6,6 @@ use flate2::read::MultiGzDecoder;
 use lzma_rust2::{LzipReader, XzReader};
 use zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, get_error_name};
 
-use super::stream::fill;
-
 /// The largest window of Zstandard, as a power of two in bytes: 128 MiB, what `zstd --long` makes and
 /// `zstd -d` takes without being told.
 const ZSTD_WINDOW_LOG: u32 = 27;
@@ -44,6 +42,20 @@ pub(super) fn form(start: &[u8]) -> Option<Form> {
         [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some(Form::Bzip2),
         _ => None,
     }
+}
+
+/// Reads until `buf` is full or the input ends.
+pub(super) fn fill(input: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match input.read(rest) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 /// What `input` yields, decompressed if it is gzip, Zstandard, xz or lzip, each of one or several members.

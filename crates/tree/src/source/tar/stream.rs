@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use erofs_tar::{BLOCK, Parser};
 
+use super::decompress::fill;
 use super::unpack::inode;
 use super::{Found, TarOptions, clean_path};
 use crate::error::TreeError;
@@ -95,20 +96,6 @@ impl<R: Read + Send> TarStream<R> {
         self.is_done = true;
         self.parser.finish(self.offset, rest).map_err(|error| self.found.damaged(error))
     }
-}
-
-/// Reads until `buf` is full or the input ends.
-pub(super) fn fill(input: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match input.read(rest) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 impl<R: Read + Send> Stream for TarStream<R> {

@@ -6,7 +6,7 @@ use std::mem;
 
 use erofs_tar::{Entry, Kind as Type};
 
-use super::TarOptions;
+use super::options::TarOptions;
 use crate::canonical::{Growing, number};
 use crate::error::{TreeError, show_bytes};
 use crate::merge::{GONE, OPAQUE};
