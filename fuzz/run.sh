@@ -81,13 +81,15 @@ EOF
     # The first three bytes say algorithm, level and size; words and an image follow.
     mkdir -p "$work/corpus/encoders"
     for name in 0 2 4 6 7; do
-        { printf "\\00$name\\011\\004" && head -qc 10000 "$root"/docs/{architecture,layout-1,usage}.md && head -c 20000 "$work/corpus/open_walk_read/seed5"; } \
+        { printf "\\00$name\\011\\004" && head -qc 10000 "$root/docs/architecture.md" "$root/docs/layout-1.md" "$root/docs/usage.md" && head -c 20000 "$work/corpus/open_walk_read/seed5"; } \
             >"$work/corpus/encoders/text$name"
     done
     # The first byte says how the archive is read.
     mkdir -p "$work/corpus/tar"
     for format in v7 ustar gnu posix; do
-        { printf '\003' && tar -cf - --format=$format -C "$tree" .; } >"$work/corpus/tar/$format"
+        # The old format has no pipes.
+        left=none && [ "$format" != v7 ] || left=pipe
+        { printf '\003' && tar -cf - --format=$format --exclude=$left -C "$tree" .; } >"$work/corpus/tar/$format"
     done
     # The decoders of records see pieces of the same images: from the superblock, and from later 32-byte slots on.
     for name in records dirent_block chunk_map; do
