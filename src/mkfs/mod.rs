@@ -14,6 +14,7 @@ mod verity;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::PoisonError;
 use std::time::Instant;
@@ -75,8 +76,13 @@ fn run(line: Vec<OsString>) -> Result<(), Failure> {
 
 /// Refuses places that cannot be what they are meant to be, before anything is touched.
 fn check_places(args: &Args, plan: &Plan) -> Result<(), anyhow::Error> {
-    // Without SOURCE it is standard input.
-    let Some(source) = &args.source else { return Ok(()) };
+    let Some(source) = &args.source else {
+        let input = Item::new("standard input", Path::new("/dev/stdin"));
+        return match files::keep_apart(&[input], &[Item::new("", &args.image)]) {
+            Err(_) => Err(anyhow!("IMAGE and standard input are the same: {}", shown(&args.image))),
+            Ok(()) => Ok(()),
+        };
+    };
     let source_is = std::fs::metadata(source).with_context(|| format!("SOURCE {}", shown(source)))?;
     if files::keep_apart(&[Item::new("", source)], &[Item::new("", &args.image)]).is_err() {
         return Err(anyhow!("IMAGE and SOURCE are the same: {}", shown(&args.image)));

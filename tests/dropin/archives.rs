@@ -163,6 +163,26 @@ fn archives_that_cannot_be_read() {
     }
 }
 
+/// The image does not take the place of the archive that it is made of.
+#[test]
+fn the_archive_stays() {
+    let room = Room::new();
+    let archive = room.path("a.tar");
+    fs::write(&archive, tar_of_one_file()).unwrap();
+    for from in ["SOURCE", "standard input"] {
+        let mut command = Command::new(crate::MKFS);
+        command.arg("--tar").arg(&archive).stdin(File::open(&archive).unwrap());
+        if from == "SOURCE" {
+            command.arg(&archive);
+        }
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{from}: {text}");
+        assert!(text.starts_with(&format!("mkfs-erofs: IMAGE and {from} are the same: ")), "{text}");
+        assert!(fs::read(&archive).unwrap() == tar_of_one_file(), "{from}");
+    }
+}
+
 /// A file of 300 bytes in a ustar archive with its end marker.
 fn tar_of_one_file() -> Vec<u8> {
     let mut bytes = vec![0; 2048];
